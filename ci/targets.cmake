@@ -1,0 +1,59 @@
+# How our targets are compiled, and how tests are registered.
+
+# Applies the project's flags to `target`: warnings are errors, one -march for all.
+function(ringside_target target)
+  target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR})
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror)
+  if(RINGSIDE_MARCH)
+    target_compile_options(${target} PRIVATE -march=${RINGSIDE_MARCH})
+  endif()
+  if(RINGSIDE_SANITIZE)
+    target_compile_options(${target} PRIVATE -fsanitize=${RINGSIDE_SANITIZE} -fno-sanitize-recover=all
+                                             -fno-omit-frame-pointer)
+    target_link_options(${target} PUBLIC -fsanitize=${RINGSIDE_SANITIZE})
+  endif()
+endfunction()
+
+# mpirun as it works everywhere: as root, oversubscribed, ranks that wait give way.
+set(RINGSIDE_MPI_ENVIRONMENT
+    OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+    OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_hwloc_base_binding_policy=none)
+
+# ringside_test(NAME SOURCES … [LIBS …] [MPI_RANKS n…] [TIMEOUT s])
+# One GoogleTest program. Without MPI_RANKS it runs by itself; with them, once under mpirun for each count (its main
+# is then the program's own). A run that executes no test fails.
+function(ringside_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LIBS;MPI_RANKS" ${ARGN})
+  if(NOT RINGSIDE_BUILD_TESTS)
+    return()
+  endif()
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  ringside_target(${name})
+  target_link_libraries(${name} PRIVATE ${ARG_LIBS} GTest::gmock GTest::gtest)
+  if(NOT ARG_MPI_RANKS)
+    target_link_libraries(${name} PRIVATE GTest::gtest_main)
+    add_test(NAME ${name} COMMAND ${name})
+    set(tests ${name})
+  endif()
+  foreach(ranks IN LISTS ARG_MPI_RANKS)
+    add_test(NAME ${name}.mpi${ranks}
+             COMMAND ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} ${ranks} $<TARGET_FILE:${name}>)
+    set_tests_properties(${name}.mpi${ranks} PROPERTIES ENVIRONMENT "${RINGSIDE_MPI_ENVIRONMENT}")
+    list(APPEND tests ${name}.mpi${ranks})
+  endforeach()
+  set_tests_properties(${tests} PROPERTIES TIMEOUT ${ARG_TIMEOUT} FAIL_REGULAR_EXPRESSION "Running 0 tests")
+endfunction()
+
+# ringside_benchmark(NAME SOURCES … [LIBS …]): a Google Benchmark program.
+function(ringside_benchmark name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LIBS" ${ARGN})
+  if(NOT RINGSIDE_BUILD_BENCHMARKS)
+    return()
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  ringside_target(${name})
+  target_link_libraries(${name} PRIVATE ${ARG_LIBS} benchmark::benchmark benchmark::benchmark_main)
+endfunction()

@@ -1,0 +1,91 @@
+// How ranks talk: one interface for threads, MPI and what comes later.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/tensor.h"
+
+namespace ringside {
+
+/// What one rank has sent: the counting rule of the byte formulas.
+struct Traffic {
+  std::int64_t bytes = 0;
+  std::int64_t messages = 0;     ///< point-to-point messages
+  std::int64_t collectives = 0;  ///< all-gathers, reduce-scatters, all-to-alls
+  friend bool operator==(const Traffic&, const Traffic&) = default;
+  friend Traffic operator-(const Traffic& a, const Traffic& b) {
+    return {a.bytes - b.bytes, a.messages - b.messages, a.collectives - b.collectives};
+  }
+};
+
+/// One message: to `peer` when sent, from `peer` when received.
+struct Message {
+  int peer = 0;
+  Tensor tensor;
+};
+
+/// Communication under way. It holds its tensors until wait(); a received tensor must not be read, and a sent one
+/// not be written, before. Destroying a Pending that was not waited for waits, and swallows the error.
+class [[nodiscard]] Pending {
+ public:
+  /// What an implementation keeps of an operation under way.
+  class State {
+   public:
+    virtual ~State() = default;
+    /// Returns when all messages have arrived and left; throws InfrastructureError at the deadline.
+    virtual void wait() = 0;
+  };
+
+  Pending() = default;
+  explicit Pending(std::unique_ptr<State> state) : state_(std::move(state)) {}
+  Pending(Pending&&) = default;
+  Pending& operator=(Pending&&) = default;
+  ~Pending();
+
+  /// Throws InfrastructureError naming operation, peers, bytes when the deadline passes. The second call returns
+  /// at once.
+  void wait();
+
+ private:
+  std::unique_ptr<State> state_;
+};
+
+/// A group of ranks as one rank sees it. Calls of one group are made by all its ranks in matching order; messages
+/// between two ranks arrive in the order sent. One thread at a time.
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+
+  /// Starts sending and receiving, all at once, and counts what is sent. Tensors are on a device whose operations
+  /// have been synchronised. `what` names the operation in an error ("ring forward, step 2: k, v").
+  /// Throws std::invalid_argument for a peer outside the group or itself.
+  Pending exchange(std::vector<Message> sends, std::vector<Message> receives, std::string what);
+
+  /// Returns when every rank of the group has called it. Not counted.
+  virtual void barrier() = 0;
+
+  /// The ranks that gave the same color, ordered by key, as a group of its own with the same deadline and with
+  /// traffic counted from 0. The parent must outlive it.
+  virtual std::unique_ptr<Communicator> split(int color, int key) = 0;
+
+  /// What this rank has sent through this communicator so far.
+  const Traffic& traffic() const { return traffic_; }
+
+ private:
+  virtual Pending start(std::vector<Message> sends, std::vector<Message> receives, std::string what) = 0;
+
+  Traffic traffic_;
+};
+
+/// Next and previous rank around the ring.
+inline int right_of(const Communicator& comm) { return (comm.rank() + 1) % comm.size(); }
+inline int left_of(const Communicator& comm) { return (comm.rank() + comm.size() - 1) % comm.size(); }
+
+}  // namespace ringside

@@ -1,0 +1,70 @@
+// A distributed attention algorithm and the list of all of them.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "distributed/communicator.h"
+#include "distributed/layout.h"
+#include "kernels/device.h"
+#include "reference/problem.h"
+
+namespace ringside {
+
+/// What an algorithm runs on. `problem` is that of one data-parallel group: its batch is local, its seq global.
+struct Context {
+  Communicator& comm;
+  Device& device;
+  const Problem& problem;
+};
+
+/// A rank's own tokens, in the case's dtype. q: [b, h, c, d]; k: [b, h_kv, c, d]; v: [b, h_kv, c, e].
+struct Inputs {
+  Tensor q, k, v;
+};
+
+/// o: [b, h, c, e] in the inputs' dtype, and what this variant keeps for backward (its own business).
+struct Forward {
+  Tensor o;
+  std::vector<Tensor> saved;
+};
+
+/// Gradients of a rank's own tokens, in the inputs' dtype.
+struct Gradients {
+  Tensor dq, dk, dv;
+};
+
+/// What one rank sends in each pass, as a closed form.
+struct PassTraffic {
+  Traffic forward, backward;
+};
+
+/// One algorithm, forward and backward, written over Communicator, Device and Problem.
+struct Variant {
+  std::string_view name;
+  Operator op;
+  std::string_view summary;  ///< one line for `ringside list`
+  Layout layout = Layout::contiguous;
+  /// Why `sp` ranks cannot run this problem; empty if they can.
+  std::optional<std::string> (*unsupported)(const Problem& problem, int sp);
+  Forward (*forward)(const Context& context, const Inputs& inputs);
+  Gradients (*backward)(const Context& context, const Inputs& inputs, const Forward& forward, const Tensor& dout);
+  /// What `rank` of `sp` sends for this problem, stored in `dtype`.
+  PassTraffic (*traffic)(const Problem& problem, DType dtype, int sp, int rank);
+};
+
+/// Puts a variant on the list: one such object beside the variant's code.
+struct Registration {
+  explicit Registration(const Variant& variant);
+};
+
+/// All registered variants, by name.
+std::span<const Variant> variants();
+
+/// The variant of that name, or null.
+const Variant* find_variant(std::string_view name);
+
+}  // namespace ringside

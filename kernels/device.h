@@ -1,0 +1,128 @@
+// The boundary between distributed algorithms and the machine that computes one rank's blocks.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/decay.h"
+#include "kernels/tensor.h"
+#include "reference/positions.h"
+
+namespace ringside {
+
+/// A block of softmax attention: local queries against one set of keys and values.
+/// q: [b, h, nq, d]; k: [b, h_kv, nk, d]; v: [b, h_kv, nk, e], all of one dtype; query head x uses kv head
+/// x / (h / h_kv). What a query may see is decided by global positions alone.
+struct SoftmaxBlock {
+  Tensor q, k, v;
+  Positions q_positions, k_positions;  ///< global positions of q's and of k's and v's tokens
+  bool causal = true;                  ///< mask: key position <= query position
+  float scale = 1;                     ///< factor of the logits
+};
+
+/// A chunk of lightning attention. q: [b, h, c, d]; k: [b, h_kv, c, d]; v: [b, h_kv, c, e], all of one dtype.
+struct LightningChunk {
+  Tensor q, k, v;
+  std::span<const float> slopes;  ///< one a query head
+};
+
+enum class Transpose { no, yes };
+
+/// Bytes that a device has handed out and not yet got back.
+struct MemoryUse {
+  std::size_t live = 0;
+  std::size_t peak = 0;  ///< largest `live` since the last reset_peak()
+};
+
+/// One rank's compute device: memory and block operations. Operations on one device run in the order of the
+/// calls; a result may be read through download() or sent by a communicator after synchronize(). Not thread
+/// safe, but for copy() into memory that no other call uses.
+/// Accumulation is fp32, whatever the storage dtype. Operations throw std::invalid_argument on shapes or
+/// dtypes that do not fit; the message names the operation and both shapes.
+class Device {
+ public:
+  virtual ~Device() = default;
+
+  virtual std::string_view name() const = 0;
+  /// The reason why this device cannot compute in `dtype` with `math`; empty if it can.
+  virtual std::optional<std::string> unsupported(DType dtype, Math math) const = 0;
+  /// True if denormal results and operands are taken as zero in the threads that compute.
+  virtual bool flushes_denormals() const = 0;
+
+  // --- memory
+  /// Uninitialised memory (NaN, if the device was made to poison its allocations).
+  virtual Tensor allocate(const Shape& shape, DType dtype) = 0;
+  /// Host memory in the tensor's dtype and layout -> tensor. Sizes must be equal.
+  virtual void upload(std::span<const std::byte> host, const Tensor& to) = 0;
+  virtual void download(const Tensor& from, std::span<std::byte> host) = 0;
+  virtual void fill(const Tensor& x, float value) = 0;
+  /// Same shape; converts if the dtypes differ (fp32 -> bf16 rounds to nearest even).
+  virtual void copy(const Tensor& from, const Tensor& to) = 0;
+  virtual void synchronize() = 0;
+  virtual MemoryUse memory() const = 0;
+  virtual void reset_peak() = 0;
+
+  // --- softmax attention (FlashAttention-2, Dao 2023, algorithms 1 and 2, in block form)
+  /// o: [b, h, nq, e] fp32, normalised over the keys of this block; lse: [b, h, nq, 1] fp32, natural
+  /// logarithm. Both are overwritten. A row that sees no key gets o = 0, lse = -inf.
+  virtual void softmax_forward(const SoftmaxBlock& block, const Tensor& o, const Tensor& lse) = 0;
+  /// (o, lse) <- (o, lse) ⊕ (block_o, block_lse), two partial results over disjoint keys, all fp32.
+  virtual void softmax_merge(const Tensor& block_o, const Tensor& block_lse, const Tensor& o,
+                             const Tensor& lse) = 0;
+  /// delta: [b, h, n, 1] fp32 <- rowsum(o ∘ do).
+  virtual void softmax_delta(const Tensor& o, const Tensor& dout, const Tensor& delta) = 0;
+  /// Adds this block's share to dq: [b, h, nq, d], dk: [b, h_kv, nk, d], dv: [b, h_kv, nk, e], all fp32.
+  /// lse and delta are the global ones of the queries. dout: [b, h, nq, e] in the block's dtype.
+  virtual void softmax_backward(const SoftmaxBlock& block, const Tensor& dout, const Tensor& lse,
+                                const Tensor& delta, const Tensor& dq, const Tensor& dk,
+                                const Tensor& dv) = 0;
+
+  // --- lightning attention, fused: one pass over the chunk (states as in decay.h)
+  /// o: [b, h, c, e], fp32 or the chunk's dtype, overwritten. state: [b, h, d, e] fp32: S in, S' out.
+  virtual void lightning_forward(const LightningChunk& chunk, const Tensor& state, const Tensor& o) = 0;
+  /// state: S as it entered the chunk, unchanged; dstate: R in, R' out; dq: [b, h, c, d], dk: [b, h_kv, c, d],
+  /// dv: [b, h_kv, c, e], overwritten, fp32 or the chunk's dtype (summed over the group in fp32).
+  virtual void lightning_backward(const LightningChunk& chunk, const Tensor& dout, const Tensor& state,
+                                  const Tensor& dstate, const Tensor& dq, const Tensor& dk,
+                                  const Tensor& dv) = 0;
+
+  // --- the unfused pieces, one matrix [tokens, dim] for each batch entry and head
+  /// c = op(a)·op(b), or c += …; a and b of any dtype, c fp32. If b has fewer heads than a and c, head x uses
+  /// b's head x / (heads / b_heads); if c has fewer heads than a and b, it gets the sum over each group.
+  virtual void matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose tb, const Tensor& c,
+                      bool accumulate) = 0;
+  /// scores: [b, h, n, n] fp32, in place: element (i, j) times λ^(i-j) for j <= i, 0 (whatever it held) above.
+  virtual void decay_scores(const Tensor& scores, std::span<const float> slopes) = 0;
+  /// y: [b, h, n, d] fp32 <- row i of x times λ^(offset + step·i). If x has fewer heads than there are slopes,
+  /// head y uses x's head y / (slopes / x_heads).
+  virtual void decay_rows(const Tensor& x, std::span<const float> slopes, Decay decay, const Tensor& y) = 0;
+};
+
+/// How a CPU device is made.
+struct CpuOptions {
+  /// Fill each allocation with NaN and check the guards around it when it is freed (a violated guard ends the
+  /// process with a message: memory is no longer to be trusted).
+  bool poison = false;
+};
+
+/// The CPU device. Kernels run in the calling thread, which has its flush-to-zero state set for the duration of
+/// each operation.
+std::unique_ptr<Device> make_cpu_device(CpuOptions options = {});
+
+/// A device this build knows, and how to make one.
+struct DeviceEntry {
+  std::string_view name;
+  std::string_view summary;
+  std::optional<std::string> unavailable;  ///< reason, if it cannot be used here
+  std::unique_ptr<Device> (*make)(bool poison);
+};
+
+/// All devices of this build, available or not. cpu is always there.
+std::vector<DeviceEntry> devices();
+
+}  // namespace ringside
