@@ -63,6 +63,8 @@ class Device {
   virtual void fill(const Tensor& x, float value) = 0;
   /// Same shape; converts if the dtypes differ (fp32 -> bf16 rounds to nearest even).
   virtual void copy(const Tensor& from, const Tensor& to) = 0;
+  /// to += from; same shape, both fp32.
+  virtual void add(const Tensor& from, const Tensor& to) = 0;
   virtual void synchronize() = 0;
   virtual MemoryUse memory() const = 0;
   virtual void reset_peak() = 0;

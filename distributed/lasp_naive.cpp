@@ -1,0 +1,119 @@
+// LASP, unfused (Sun et al. 2024, "Linear Attention Sequence Parallelism", algorithms 2 and 3): matrix products with
+// element-wise decay between them, the chunk's own part and the incoming state's share as separate steps.
+#include "distributed/block.h"
+#include "distributed/state_chain.h"
+#include "distributed/variant.h"
+
+namespace ringside {
+namespace {
+
+constexpr auto no = Transpose::no;
+constexpr auto yes = Transpose::yes;
+
+/// One chunk's unfused steps. Scores are materialised: [b, h, c, c] fp32.
+class Chunk {
+ public:
+  Chunk(const Context& context, const Inputs& in)
+      : device_(context.device), slopes_(context.problem.slopes), tokens_(in.q.shape().tokens), in_(in) {}
+
+  /// scores <- a bᵀ, decayed and masked: λ^(i-j) a_i·b_j for j <= i.
+  void decayed_scores(const Tensor& a, const Tensor& b, const Tensor& scores) const {
+    device_.matmul(a, no, b, yes, scores, false);
+    device_.decay_scores(scores, slopes_);
+  }
+
+  Tensor allocate_scores() const {
+    return device_.allocate({in_.q.shape().batch, in_.q.shape().heads, tokens_, tokens_}, DType::fp32);
+  }
+
+  /// Rows of x (q's, or k's spread over the query heads) times their decay, in fp32.
+  Tensor decayed(const Tensor& x, Decay decay) const {
+    const Tensor y = device_.allocate({x.shape().batch, in_.q.shape().heads, x.shape().tokens, x.shape().dim},
+                                      DType::fp32);
+    device_.decay_rows(x, slopes_, decay, y);
+    return y;
+  }
+
+  /// What the chunk itself adds to a state: aᵀ b.
+  Tensor own_state(const Tensor& a, const Tensor& b) const {
+    const Tensor state = device_.allocate(state_shape(in_), DType::fp32);
+    device_.matmul(a, yes, b, no, state, false);
+    return state;
+  }
+
+  /// The state that leaves the chunk, in place of what the chunk adds: own <- λ^C incoming + own.
+  void carry(const Tensor& incoming, const Tensor& own) const {
+    device_.add(decayed(incoming, decay_across(tokens_)), own);
+  }
+
+ private:
+  Device& device_;
+  std::span<const float> slopes_;
+  Index tokens_;
+  const Inputs& in_;
+};
+
+Forward forward(const Context& context, const Inputs& in) {
+  auto& [comm, device, problem] = context;
+  const Index tokens = in.q.shape().tokens;
+  const StateChain chain = StateChain::left_to_right(comm);
+  const Tensor state = device.allocate(state_shape(in), DType::fp32);
+  Pending arriving = chain.receive(state, "lasp forward: state from the left");
+
+  const Chunk chunk(context, in);
+  const Tensor o = device.allocate(o_shape(in), DType::fp32);
+  const Tensor scores = chunk.allocate_scores();
+  chunk.decayed_scores(in.q, in.k, scores);
+  device.matmul(scores, no, in.v, no, o, false);
+  const Tensor next_state = chunk.own_state(chunk.decayed(in.k, decay_to_end(tokens)), in.v);
+
+  arriving.wait();
+  chunk.carry(state, next_state);
+  Pending leaving = chain.send(next_state, "lasp forward: state to the right");
+  device.matmul(chunk.decayed(in.q, decay_from_start()), no, state, no, o, true);
+  leaving.wait();
+  return {rounded(device, o, in.q.dtype()), {state}};
+}
+
+Gradients backward(const Context& context, const Inputs& in, const Forward& saved, const Tensor& dout) {
+  auto& [comm, device, problem] = context;
+  const Index tokens = in.q.shape().tokens;
+  const Tensor& state = saved.saved[0];
+  const StateChain chain = StateChain::right_to_left(comm);
+  const Tensor dstate = device.allocate(state_shape(in), DType::fp32);
+  Pending arriving = chain.receive(dstate, "lasp backward: state from the right");
+
+  const Chunk chunk(context, in);
+  const Tensor dq = device.allocate(in.q.shape(), DType::fp32);
+  const Tensor dk = device.allocate(in.k.shape(), DType::fp32);
+  const Tensor dv = device.allocate(in.v.shape(), DType::fp32);
+  const Tensor scores = chunk.allocate_scores();
+  chunk.decayed_scores(in.q, in.k, scores);
+  device.matmul(scores, yes, dout, no, dv, false);
+  chunk.decayed_scores(dout, in.v, scores);
+  device.matmul(scores, no, in.k, no, dq, false);
+  device.matmul(scores, yes, in.q, no, dk, false);
+  device.matmul(chunk.decayed(dout, decay_from_start()), no, state, yes, dq, true);
+  const Tensor next_dstate = chunk.own_state(chunk.decayed(in.q, decay_from_start()), dout);
+
+  arriving.wait();
+  chunk.carry(dstate, next_dstate);
+  Pending leaving = chain.send(next_dstate, "lasp backward: state to the left");
+  device.matmul(chunk.decayed(in.v, decay_to_end(tokens)), no, dstate, yes, dk, true);
+  device.matmul(chunk.decayed(in.k, decay_to_end(tokens)), no, dstate, no, dv, true);
+  leaving.wait();
+  const DType dtype = in.q.dtype();
+  return {rounded(device, dq, dtype), rounded(device, dk, dtype), rounded(device, dv, dtype)};
+}
+
+const Registration lasp_naive{
+    {.name = "lasp_naive",
+     .op = Operator::lightning,
+     .summary = "LASP, unfused: scores materialised, the state passed along a chain of ranks",
+     .unsupported = [](const Problem&, int) -> std::optional<std::string> { return std::nullopt; },
+     .forward = forward,
+     .backward = backward,
+     .traffic = state_chain_traffic}};
+
+}  // namespace
+}  // namespace ringside

@@ -1,0 +1,40 @@
+// Lightning attention on one rank that holds the whole sequence (Qin et al. 2024, "Lightning Attention-2").
+#include "distributed/block.h"
+#include "distributed/variant.h"
+
+namespace ringside {
+namespace {
+
+Forward forward(const Context& context, const Inputs& in) {
+  auto& [comm, device, problem] = context;
+  const Tensor state = zeros(device, state_shape(in));
+  const Tensor o = device.allocate(o_shape(in), in.q.dtype());
+  device.lightning_forward({in.q, in.k, in.v, problem.slopes}, state, o);
+  return {o, {}};
+}
+
+Gradients backward(const Context& context, const Inputs& in, const Forward&, const Tensor& dout) {
+  auto& [comm, device, problem] = context;
+  const Tensor state = zeros(device, state_shape(in));
+  const Tensor dstate = zeros(device, state_shape(in));
+  const Gradients grad = {device.allocate(in.q.shape(), in.q.dtype()), device.allocate(in.k.shape(), in.q.dtype()),
+                          device.allocate(in.v.shape(), in.q.dtype())};
+  device.lightning_backward({in.q, in.k, in.v, problem.slopes}, dout, state, dstate, grad.dq, grad.dk, grad.dv);
+  return grad;
+}
+
+std::optional<std::string> unsupported(const Problem&, int sp) {
+  if (sp != 1) return "one rank holds the whole sequence: sp must be 1";
+  return std::nullopt;
+}
+
+const Registration lightning{{.name = "lightning",
+                              .op = Operator::lightning,
+                              .summary = "not distributed: one rank holds the whole sequence (sp = 1)",
+                              .unsupported = unsupported,
+                              .forward = forward,
+                              .backward = backward,
+                              .traffic = [](const Problem&, DType, int, int) { return PassTraffic{}; }}};
+
+}  // namespace
+}  // namespace ringside

@@ -1,0 +1,163 @@
+// Ring attention (Liu, Zaharia, Abbeel 2023, "Ring Attention with Blockwise Transformers for Near-Infinite Context"):
+// queries stay, keys and values go round. One loop for every layout: what a query sees follows from positions.
+#include <fmt/format.h>
+
+#include <limits>
+
+#include "distributed/block.h"
+#include "distributed/variant.h"
+#include "kernels/mask.h"
+
+namespace ringside {
+namespace {
+
+/// A k and a v (or their gradients) on their way round the ring, P ranks to the right in P hops.
+class KvRing {
+ public:
+  KvRing(Communicator& comm, Tensor k, Tensor v) : k(std::move(k)), v(std::move(v)), comm_(comm) {}
+
+  Tensor k, v;  ///< what is here now
+
+  /// Starts sending what is here to the right and receiving `tokens` tokens from the left.
+  void start_hop(Index tokens, std::string what) {
+    next_k_ = like(k, tokens);
+    next_v_ = like(v, tokens);
+    const int right = right_of(comm_), left = left_of(comm_);
+    hop_ = comm_.exchange({{right, k}, {right, v}}, {{left, next_k_}, {left, next_v_}}, std::move(what));
+  }
+
+  /// Completes the hop: k and v are now the left neighbour's.
+  void finish_hop() {
+    hop_.wait();
+    k = std::move(next_k_);
+    v = std::move(next_v_);
+  }
+
+ private:
+  static Tensor like(const Tensor& x, Index tokens) {
+    Shape shape = x.shape();
+    shape.tokens = tokens;
+    return x.device().allocate(shape, x.dtype());
+  }
+
+  Communicator& comm_;
+  Tensor next_k_, next_v_;
+  Pending hop_;
+};
+
+/// Whose k and v are at `rank` in `step`: those of rank (rank - step) mod P.
+int owner(int rank, int step, int size) { return ((rank - step) % size + size) % size; }
+
+/// What the local queries see of the keys that `owner` holds.
+template <Layout layout>
+SoftmaxBlock block_of(const Context& context, const Tensor& q, const KvRing& kv, int owner) {
+  const int size = context.comm.size();
+  return {.q = q,
+          .k = kv.k,
+          .v = kv.v,
+          .q_positions = positions(layout, context.problem.seq, size, context.comm.rank()),
+          .k_positions = positions(layout, context.problem.seq, size, owner),
+          .causal = context.problem.causal,
+          .scale = context.problem.scale};
+}
+
+bool sees_nothing(const SoftmaxBlock& block) {
+  return fully_masked(block.q_positions, block.k_positions, block.causal);
+}
+
+template <Layout layout>
+Index tokens_of(const Context& context, int rank) {
+  return count(positions(layout, context.problem.seq, context.comm.size(), rank));
+}
+
+template <Layout layout>
+Forward forward(const Context& context, const Inputs& in) {
+  auto& [comm, device, problem] = context;
+  const int size = comm.size(), rank = comm.rank();
+  const Shape rows = {in.q.shape().batch, in.q.shape().heads, in.q.shape().tokens, 1};
+  const Tensor o = zeros(device, o_shape(in));
+  const Tensor lse = filled(device, rows, DType::fp32, -std::numeric_limits<float>::infinity());
+  const Tensor block_o = device.allocate(o.shape(), DType::fp32);
+  const Tensor block_lse = device.allocate(rows, DType::fp32);
+
+  KvRing kv(comm, in.k, in.v);
+  for (int step = 0; step < size; ++step) {
+    const bool last = step + 1 == size;
+    if (!last) {
+      kv.start_hop(tokens_of<layout>(context, owner(rank, step + 1, size)),
+                   fmt::format("ring forward, step {}: k, v", step));
+    }
+    if (const SoftmaxBlock block = block_of<layout>(context, in.q, kv, owner(rank, step, size)); !sees_nothing(block)) {
+      device.softmax_forward(block, block_o, block_lse);
+      device.softmax_merge(block_o, block_lse, o, lse);
+    }
+    if (!last) kv.finish_hop();
+  }
+  return {rounded(device, o, in.q.dtype()), {lse}};
+}
+
+template <Layout layout>
+Gradients backward(const Context& context, const Inputs& in, const Forward& saved, const Tensor& dout) {
+  auto& [comm, device, problem] = context;
+  const int size = comm.size(), rank = comm.rank();
+  const Tensor& lse = saved.saved[0];
+  const Tensor delta = device.allocate(lse.shape(), DType::fp32);
+  device.softmax_delta(saved.o, dout, delta);
+  const Tensor dq = zeros(device, in.q.shape());
+
+  // dk and dv of the keys that are here travel with them, one hop behind, and end at home after P hops.
+  KvRing kv(comm, in.k, in.v);
+  KvRing grad(comm, zeros(device, in.k.shape()), zeros(device, in.v.shape()));
+  for (int step = 0; step < size; ++step) {
+    const bool last = step + 1 == size;
+    const Index next_tokens = tokens_of<layout>(context, owner(rank, step + 1, size));
+    if (!last) kv.start_hop(next_tokens, fmt::format("ring backward, step {}: k, v", step));
+    const SoftmaxBlock block = block_of<layout>(context, in.q, kv, owner(rank, step, size));
+    const bool work = !sees_nothing(block);
+    const Tensor block_dk = step == 0 ? grad.k : zeros(device, kv.k.shape());
+    const Tensor block_dv = step == 0 ? grad.v : zeros(device, kv.v.shape());
+    if (work) device.softmax_backward(block, dout, lse, delta, dq, block_dk, block_dv);
+    if (step > 0) grad.finish_hop();
+    if (step > 0 && work) {
+      device.add(block_dk, grad.k);
+      device.add(block_dv, grad.v);
+    }
+    device.synchronize();
+    if (size > 1) grad.start_hop(next_tokens, fmt::format("ring backward, step {}: dk, dv", step));
+    if (!last) kv.finish_hop();
+  }
+  if (size > 1) grad.finish_hop();
+  const DType dtype = in.q.dtype();
+  return {rounded(device, dq, dtype), rounded(device, grad.k, dtype), rounded(device, grad.v, dtype)};
+}
+
+/// Forward passes on the k, v of every rank but the right neighbour's; backward does so again and moves dk, dv, in
+/// fp32, of all of them.
+template <Layout layout>
+PassTraffic traffic(const Problem& problem, DType dtype, int sp, int rank) {
+  if (sp == 1) return {};
+  const Index token = problem.batch * problem.kv_heads * (problem.head_dim + problem.value_dim);
+  const Index right = count(positions(layout, problem.seq, sp, (rank + 1) % sp));
+  const Index kv_bytes = (problem.seq - right) * token * static_cast<Index>(size_of(dtype));
+  const Index grad_bytes = problem.seq * token * 4;
+  return {.forward = {.bytes = kv_bytes, .messages = 2 * (sp - 1)},
+          .backward = {.bytes = kv_bytes + grad_bytes, .messages = 2 * (sp - 1) + 2 * sp}};
+}
+
+template <Layout layout>
+Variant ring(std::string_view name, std::string_view summary) {
+  return {.name = name,
+          .op = Operator::softmax,
+          .summary = summary,
+          .layout = layout,
+          .unsupported = [](const Problem&, int) -> std::optional<std::string> { return std::nullopt; },
+          .forward = forward<layout>,
+          .backward = backward<layout>,
+          .traffic = traffic<layout>};
+}
+
+const Registration contiguous{
+    ring<Layout::contiguous>("ring", "k and v go round in P-1 hops; contiguous chunks (causal work is unbalanced)")};
+
+}  // namespace
+}  // namespace ringside

@@ -1,0 +1,45 @@
+// The way of lightning attention's state along the ranks: the only thing that LASP's variants send.
+#pragma once
+
+#include "distributed/block.h"
+#include "distributed/variant.h"
+
+namespace ringside {
+
+/// A chain of ranks, one direction: from the neighbour upstream, if any, to the one downstream, if any.
+class StateChain {
+ public:
+  static StateChain left_to_right(Communicator& comm) { return {comm, comm.rank() - 1, comm.rank() + 1}; }
+  static StateChain right_to_left(Communicator& comm) { return {comm, comm.rank() + 1, comm.rank() - 1}; }
+
+  /// Starts receiving into `state`; the first rank of the chain has no upstream and gets zeros at once.
+  Pending receive(const Tensor& state, std::string what) const {
+    if (exists(upstream_)) return comm_.exchange({}, {{upstream_, state}}, std::move(what));
+    state.device().fill(state, 0);
+    return {};
+  }
+
+  /// Starts sending `state`; does nothing on the last rank.
+  Pending send(const Tensor& state, std::string what) const {
+    if (!exists(downstream_)) return {};
+    state.device().synchronize();
+    return comm_.exchange({{downstream_, state}}, {}, std::move(what));
+  }
+
+ private:
+  StateChain(Communicator& comm, int upstream, int downstream)
+      : comm_(comm), upstream_(upstream), downstream_(downstream) {}
+  bool exists(int rank) const { return rank >= 0 && rank < comm_.size(); }
+
+  Communicator& comm_;
+  int upstream_, downstream_;
+};
+
+/// One fp32 state [b, h, d, e] to the right in forward, one to the left in backward, whatever the dtype.
+inline PassTraffic state_chain_traffic(const Problem& problem, DType, int sp, int rank) {
+  const Traffic one = {.bytes = 4 * problem.batch * problem.heads * problem.head_dim * problem.value_dim,
+                       .messages = 1};
+  return {.forward = rank < sp - 1 ? one : Traffic{}, .backward = rank > 0 ? one : Traffic{}};
+}
+
+}  // namespace ringside
