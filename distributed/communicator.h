@@ -17,6 +17,12 @@ struct Traffic {
   std::int64_t messages = 0;     ///< point-to-point messages
   std::int64_t collectives = 0;  ///< all-gathers, reduce-scatters, all-to-alls
   friend bool operator==(const Traffic&, const Traffic&) = default;
+  Traffic& operator+=(const Traffic& other) {
+    bytes += other.bytes;
+    messages += other.messages;
+    collectives += other.collectives;
+    return *this;
+  }
   friend Traffic operator-(const Traffic& a, const Traffic& b) {
     return {a.bytes - b.bytes, a.messages - b.messages, a.collectives - b.collectives};
   }

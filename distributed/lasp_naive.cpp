@@ -1,5 +1,7 @@
 // LASP, unfused (Sun et al. 2024, "Linear Attention Sequence Parallelism", algorithms 2 and 3): matrix products with
 // element-wise decay between them, the chunk's own part and the incoming state's share as separate steps.
+#include <algorithm>
+
 #include "distributed/block.h"
 #include "distributed/state_chain.h"
 #include "distributed/variant.h"
@@ -56,7 +58,7 @@ class Chunk {
 Forward forward(const Context& context, const Inputs& in) {
   auto& [comm, device, problem] = context;
   const Index tokens = in.q.shape().tokens;
-  const StateChain chain = StateChain::left_to_right(comm);
+  const StateChain chain = StateChain::left_to_right(context);
   const Tensor state = device.allocate(state_shape(in), DType::fp32);
   Pending arriving = chain.receive(state, "lasp forward: state from the left");
 
@@ -79,7 +81,7 @@ Gradients backward(const Context& context, const Inputs& in, const Forward& save
   auto& [comm, device, problem] = context;
   const Index tokens = in.q.shape().tokens;
   const Tensor& state = saved.saved[0];
-  const StateChain chain = StateChain::right_to_left(comm);
+  const StateChain chain = StateChain::right_to_left(context);
   const Tensor dstate = device.allocate(state_shape(in), DType::fp32);
   Pending arriving = chain.receive(dstate, "lasp backward: state from the right");
 
@@ -106,6 +108,12 @@ Gradients backward(const Context& context, const Inputs& in, const Forward& save
   return {rounded(device, dq, dtype), rounded(device, dk, dtype), rounded(device, dv, dtype)};
 }
 
+/// Scores [b, h, c, c] and a decayed copy of the widest input.
+double scratch_bytes(const Problem& p, int sp) {
+  const auto rows = static_cast<double>(p.batch * p.heads) * static_cast<double>(p.seq) / sp;
+  return 4 * rows * (static_cast<double>(p.seq) / sp + static_cast<double>(std::max(p.head_dim, p.value_dim)));
+}
+
 const Registration lasp_naive{
     {.name = "lasp_naive",
      .op = Operator::lightning,
@@ -113,7 +121,8 @@ const Registration lasp_naive{
      .unsupported = [](const Problem&, int) -> std::optional<std::string> { return std::nullopt; },
      .forward = forward,
      .backward = backward,
-     .traffic = state_chain_traffic}};
+     .traffic = state_chain_traffic,
+     .scratch_bytes = scratch_bytes}};
 
 }  // namespace
 }  // namespace ringside

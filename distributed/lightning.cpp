@@ -34,7 +34,8 @@ const Registration lightning{{.name = "lightning",
                               .unsupported = unsupported,
                               .forward = forward,
                               .backward = backward,
-                              .traffic = [](const Problem&, DType, int, int) { return PassTraffic{}; }}};
+                              .traffic = [](const Problem&, DType, int, int) { return PassTraffic{}; },
+                              .scratch_bytes = [](const Problem&, int) { return 0.0; }}};
 
 }  // namespace
 }  // namespace ringside

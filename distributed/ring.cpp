@@ -144,6 +144,12 @@ PassTraffic traffic(const Problem& problem, DType dtype, int sp, int rank) {
           .backward = {.bytes = kv_bytes + grad_bytes, .messages = 2 * (sp - 1) + 2 * sp}};
 }
 
+/// k, v and their gradients three times over (here, arriving, this block's), and a block's o.
+double scratch_bytes(const Problem& p, int sp) {
+  const auto kv = static_cast<double>(p.k_shape().size() + p.v_shape().size());
+  return 4 * (3 * 2 * kv + static_cast<double>(p.o_shape().size())) / sp;
+}
+
 template <Layout layout>
 Variant ring(std::string_view name, std::string_view summary) {
   return {.name = name,
@@ -153,7 +159,8 @@ Variant ring(std::string_view name, std::string_view summary) {
           .unsupported = [](const Problem&, int) -> std::optional<std::string> { return std::nullopt; },
           .forward = forward<layout>,
           .backward = backward<layout>,
-          .traffic = traffic<layout>};
+          .traffic = traffic<layout>,
+          .scratch_bytes = scratch_bytes};
 }
 
 const Registration contiguous{

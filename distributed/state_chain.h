@@ -9,29 +9,30 @@ namespace ringside {
 /// A chain of ranks, one direction: from the neighbour upstream, if any, to the one downstream, if any.
 class StateChain {
  public:
-  static StateChain left_to_right(Communicator& comm) { return {comm, comm.rank() - 1, comm.rank() + 1}; }
-  static StateChain right_to_left(Communicator& comm) { return {comm, comm.rank() + 1, comm.rank() - 1}; }
+  static StateChain left_to_right(const Context& c) { return {c, c.comm.rank() - 1, c.comm.rank() + 1}; }
+  static StateChain right_to_left(const Context& c) { return {c, c.comm.rank() + 1, c.comm.rank() - 1}; }
 
   /// Starts receiving into `state`; the first rank of the chain has no upstream and gets zeros at once.
   Pending receive(const Tensor& state, std::string what) const {
     if (exists(upstream_)) return comm_.exchange({}, {{upstream_, state}}, std::move(what));
-    state.device().fill(state, 0);
+    device_.fill(state, 0);
     return {};
   }
 
   /// Starts sending `state`; does nothing on the last rank.
   Pending send(const Tensor& state, std::string what) const {
     if (!exists(downstream_)) return {};
-    state.device().synchronize();
+    device_.synchronize();
     return comm_.exchange({{downstream_, state}}, {}, std::move(what));
   }
 
  private:
-  StateChain(Communicator& comm, int upstream, int downstream)
-      : comm_(comm), upstream_(upstream), downstream_(downstream) {}
+  StateChain(const Context& context, int upstream, int downstream)
+      : comm_(context.comm), device_(context.device), upstream_(upstream), downstream_(downstream) {}
   bool exists(int rank) const { return rank >= 0 && rank < comm_.size(); }
 
   Communicator& comm_;
+  Device& device_;
   int upstream_, downstream_;
 };
 

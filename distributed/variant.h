@@ -54,6 +54,9 @@ struct Variant {
   Gradients (*backward)(const Context& context, const Inputs& inputs, const Forward& forward, const Tensor& dout);
   /// What `rank` of `sp` sends for this problem, stored in `dtype`.
   PassTraffic (*traffic)(const Problem& problem, DType dtype, int sp, int rank);
+  /// Roughly how many bytes one of `sp` ranks needs beyond inputs, outputs and their fp32 sums: for refusing what does
+  /// not fit, before it runs.
+  double (*scratch_bytes)(const Problem& problem, int sp);
 };
 
 /// Puts a variant on the list: one such object beside the variant's code.

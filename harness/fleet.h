@@ -1,0 +1,54 @@
+// Where the ranks of a sweep live: threads of this process, or processes under MPI.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string_view>
+
+#include "distributed/communicator.h"
+#include "distributed/process_group.h"
+
+namespace ringside {
+
+/// The ranks of a run. Under MPI every process holds one rank and makes the same calls in the same order.
+class Fleet {
+ public:
+  /// Ranks as threads of this process: `world` of them, or as many as each case asks for.
+  static Fleet of_threads(std::optional<int> world, std::chrono::milliseconds timeout);
+  /// Ranks as MPI processes; MPI is initialised.
+  static Fleet of_mpi(std::chrono::milliseconds timeout);
+
+  /// "threads" or "mpi".
+  std::string_view communicator() const { return mpi_ ? "mpi" : "threads"; }
+  /// The most ranks a case may have; empty when each case gets what it asks for.
+  std::optional<int> world() const { return world_; }
+  ProcessGroup& processes() { return *processes_; }
+  /// The process that hosts a rank.
+  int process_of(int rank) const { return mpi_ ? rank : 0; }
+  /// True in the process that prints and writes.
+  bool is_root() const { return processes_->rank() == 0; }
+  /// Cores that each process may fill when all compute at once.
+  int threads_per_process() const;
+  /// True if `ranks` ranks are more than the cores of this node: their times mean little.
+  bool oversubscribed(int ranks) const;
+  std::chrono::milliseconds timeout() const { return timeout_; }
+
+  /// Runs body(rank's communicator) on ranks 0..ranks-1; a rank that is a process of its own and not among them
+  /// returns at once.
+  void run(int ranks, const std::function<void(Communicator&)>& body);
+
+ private:
+  Fleet(std::unique_ptr<Communicator> mpi, std::unique_ptr<ProcessGroup> processes, std::optional<int> world,
+        std::chrono::milliseconds timeout);
+
+  std::unique_ptr<Communicator> mpi_;
+  std::unique_ptr<ProcessGroup> processes_;
+  std::optional<int> world_;
+  std::chrono::milliseconds timeout_;
+  int cores_ = 1;       ///< usable by this process
+  int neighbours_ = 1;  ///< processes of the run on this node
+};
+
+}  // namespace ringside

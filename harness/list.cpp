@@ -1,0 +1,32 @@
+#include <fmt/format.h>
+
+#include "distributed/mpi_communicator.h"
+#include "distributed/variant.h"
+#include "harness/case_file.h"
+#include "harness/commands.h"
+#include "harness/results.h"
+
+namespace ringside {
+
+int list() {
+  fmt::print("variants\n");
+  for (const Variant& v : variants()) {
+    fmt::print("  {:<20} {:<10} {:<11} {}\n", v.name, to_string(v.op), to_string(v.layout), v.summary);
+  }
+  fmt::print("\ndevices\n");
+  for (const DeviceEntry& device : devices()) {
+    fmt::print("  {:<20} {}{}\n", device.name, device.summary,
+               device.unavailable ? "  (unavailable: " + *device.unavailable + ")" : "");
+  }
+  fmt::print("\ncommunicators\n");
+  fmt::print("  {:<20} ranks are threads of one process\n", "threads");
+  fmt::print("  {:<20} ranks are processes, under mpirun or srun; {}\n", "mpi", mpi_library());
+  fmt::print("\ncolumns of a case file\n");
+  for (const CaseColumn& column : case_columns()) {
+    fmt::print("  {:<20} {}{}\n", column.name, column.help,
+               column.fallback.empty() ? " (required)" : fmt::format(" (default {})", column.fallback));
+  }
+  return 0;
+}
+
+}  // namespace ringside

@@ -1,0 +1,92 @@
+#include "harness/plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "harness/standard.h"
+#include "harness/throughput.h"
+
+namespace ringside {
+namespace {
+
+/// Rates for the time estimate, FLOP/s a core: what an AVX2 core of 2021 was seen to reach, to within a factor of two
+/// for others.
+constexpr double kVariantRate = 40e9;
+constexpr double kOracleRate = 8e9;
+constexpr double kElementRate = 20e6;  ///< elements made, moved and compared a second
+
+std::optional<std::string> why_skip(const Case& c, const Variant& variant, Device& device, std::optional<int> world) {
+  if (world && c.ranks() > *world) {
+    return fmt::format("needs {} ranks (dp {} x sp {}), there are {}", c.ranks(), c.dp, c.sp, *world);
+  }
+  if (c.op == Operator::lightning && !c.causal) return "lightning attention is causal";
+  if (auto why = device.unsupported(c.dtype, c.math)) return why;
+  return variant.unsupported(c.local_problem(), c.sp);
+}
+
+double elements_of(const Problem& p) {
+  double total = 0;
+  for (const Shape& shape : {p.q_shape(), p.k_shape(), p.v_shape(), p.o_shape()}) {
+    total += static_cast<double>(shape.size());
+  }
+  return total;  // of q, k, v, do; the outputs are as many
+}
+
+}  // namespace
+
+Estimate estimate(const Case& c, int repeat, int cores) {
+  const Problem whole = c.problem();
+  const Variant& variant = *find_variant(c.variant);
+  const double elements = elements_of(whole);
+  const auto dp = static_cast<double>(c.dp);
+  const auto stored = static_cast<double>(size_of(c.dtype));
+  const double standard = elements * (3 * 8 + 3 * 4);            // value, error, storage; operands, honest, outputs
+  const double hosts = elements * 4 * stored;                    // inputs and outputs, in host and device memory
+  const double work = elements * 2 * 4 + dp * c.sp * variant.scratch_bytes(c.local_problem(), c.sp);
+  const Work flops = useful_work(whole);
+  const double parallel = std::min(cores, c.ranks());
+  return {.bytes = standard + hosts + work,
+          .seconds = (flops.forward + flops.backward) * ((1 + repeat) / kVariantRate / parallel) +
+                     elements / kElementRate / cores};
+}
+
+Plan make_plan(std::vector<Case> cases, std::string_view device_name, std::optional<int> world, int repeat,
+               int cores) {
+  Plan plan;
+  const auto all_devices = devices();
+  const auto device = std::ranges::find(all_devices, device_name, &DeviceEntry::name)->make(false);
+  std::map<std::string, std::size_t> first_seen;  // standard -> its place in the order
+  std::vector<std::size_t> order;
+  for (Case& c : cases) {
+    const Variant& variant = *find_variant(c.variant);
+    order.push_back(first_seen.try_emplace(standard_key(c), first_seen.size()).first->second);
+    plan.cases.push_back({c, &variant, why_skip(c, variant, *device, world)});
+  }
+  std::vector<std::size_t> by_standard(plan.cases.size());
+  for (std::size_t i = 0; i < by_standard.size(); ++i) by_standard[i] = i;
+  std::ranges::stable_sort(by_standard, {}, [&](std::size_t i) { return order[i]; });
+
+  std::vector<PlannedCase> sorted;
+  std::string last_key;
+  for (const std::size_t i : by_standard) {
+    sorted.push_back(std::move(plan.cases[i]));
+    const PlannedCase& planned = sorted.back();
+    if (planned.skip) continue;
+    ++plan.to_run;
+    const Estimate needs = estimate(planned.c, repeat, cores);
+    plan.needs.bytes = std::max(plan.needs.bytes, needs.bytes);
+    plan.needs.seconds += needs.seconds;
+    if (std::string key = standard_key(planned.c); key != last_key) {
+      ++plan.standards;
+      const Work work = useful_work(planned.c.problem());
+      plan.needs.seconds += (work.forward + work.backward) * 2 / kOracleRate / cores;
+      last_key = std::move(key);
+    }
+  }
+  plan.cases = std::move(sorted);
+  return plan;
+}
+
+}  // namespace ringside

@@ -1,0 +1,273 @@
+#include "harness/results.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "harness/case_json.h"
+#include "harness/throughput.h"
+#include "reference/error.h"
+
+namespace ringside {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// JSON has no NaN or infinity: they are written as strings.
+Json number(double x) {
+  if (std::isnan(x)) return "nan";
+  if (std::isinf(x)) return x > 0 ? "inf" : "-inf";
+  return x;
+}
+
+Json tensor_json(const TensorVerdict& v) {
+  const Element& w = v.stats.worst;
+  Json by_rank = Json::array(), failed = Json::array();
+  for (const RankStats& rank : v.ranks) {
+    by_rank.push_back(number(rank.sum_error2 == 0 ? 0 : std::sqrt(rank.sum_error2 / rank.sum_ref2)));
+    failed.push_back(rank.failed);
+  }
+  return {{"max_abs", number(v.stats.max_abs)},
+          {"mean_abs", number(v.mean_abs)},
+          {"relative_error", number(v.relative_error)},
+          {"bound_share", number(v.stats.max_share)},
+          {"row_share", number(v.row_share)},
+          {"bias", number(v.bias)},
+          {"bias_limit", number(v.bias_limit)},
+          {"legacy", number(v.legacy)},
+          {"elements", v.stats.elements + v.stats.nonfinite},
+          {"failed", v.stats.failed},
+          {"worst",
+           {{"batch", w.batch},
+            {"head", w.head},
+            {"position", w.token},
+            {"dim", w.dim},
+            {"rank", w.rank},
+            {"value", number(w.value)},
+            {"expected", number(w.expected)},
+            {"bound", number(w.bound())}}},
+          {"relative_error_by_rank", by_rank},
+          {"failed_by_rank", failed},
+          {"digest", fmt::format("{:016x}", v.stats.digest)}};
+}
+
+Json traffic_json(const Traffic& t) {
+  return {{"bytes", t.bytes}, {"messages", t.messages}, {"collectives", t.collectives}};
+}
+
+Json rank_json(const CaseResult& r, std::size_t rank) {
+  const RankMeasure& m = r.ranks[rank];
+  return {{"forward", traffic_json(m.forward)},
+          {"backward", traffic_json(m.backward)},
+          {"formula_forward", traffic_json(r.expected_traffic[rank].forward)},
+          {"formula_backward", traffic_json(r.expected_traffic[rank].backward)},
+          {"peak_bytes", m.peak_bytes}};
+}
+
+Json timing_json(const Timing& t) { return {{"median_s", t.median_s}, {"min_s", t.min_s}, {"max_s", t.max_s}}; }
+
+Json perf_json(const CaseResult& r) {
+  if (r.repeat == 0) return nullptr;
+  const Throughput speed = throughput(r);
+  return {{"repeat", r.repeat},
+          {"forward", timing_json(r.forward)},
+          {"forward_backward", timing_json(r.forward_backward)},
+          {"tokens_per_s_forward", speed.tokens_forward},
+          {"tokens_per_s", speed.tokens_forward_backward},
+          {"useful_tflops_forward", speed.tflops_forward},
+          {"useful_tflops", speed.tflops_forward_backward},
+          {"flops_formula", useful_work(r.c.problem()).formula},
+          {"oversubscribed", r.oversubscribed}};
+}
+
+Json sums_json(const CaseResult& r) {
+  Traffic forward, backward;
+  std::int64_t peak = 0;
+  for (const RankMeasure& rank : r.ranks) {
+    forward += rank.forward;
+    backward += rank.backward;
+    peak = std::max(peak, rank.peak_bytes);
+  }
+  return {{"forward", traffic_json(forward)}, {"backward", traffic_json(backward)}, {"peak_bytes", peak}};
+}
+
+Json result_json(const CaseResult& r, const RunInfo& run) {
+  Json row = {{"schema", kResultsSchema},
+              {"name", r.c.name()},
+              {"status", to_string(r.status)},
+              {"reason", r.reason},
+              {"case", case_json(r.c)},
+              {"commit", run.commit},
+              {"fingerprint", run.fingerprint},
+              {"communicator", run.communicator},
+              {"device", run.device},
+              {"world", run.world},
+              {"ftz", run.flushes_denormals}};
+  if (r.status == Status::skip) return row;
+  row["failures"] = all_failures(r);
+  for (const Out out : kOuts) row["tensors"][to_string(out)] = tensor_json(r.tensors[out]);
+  row["perf"] = perf_json(r);
+  row["sums"] = sums_json(r);
+  for (std::size_t rank = 0; rank < r.ranks.size(); ++rank) row["ranks"].push_back(rank_json(r, rank));
+  row["wall"] = {{"standard_s", r.phases.standard_s},
+                 {"variant_s", r.phases.variant_s},
+                 {"inputs_s", r.phases.inputs_s},
+                 {"compare_s", r.phases.compare_s}};
+  return row;
+}
+
+/// A column of results.csv: where it stands in a row's JSON.
+struct Source {
+  std::string name, pointer, meaning;
+};
+
+const std::vector<Source>& sources() {
+  static const std::vector<Source> all = [] {
+    std::vector<Source> columns = {
+        {"schema", "/schema", "version of this table's schema"},
+        {"name", "/name", "the case's parameters; a --filter that selects it alone"},
+        {"status", "/status", "pass, FAIL, MISTRUSTED (nothing could have failed) or skip"},
+        {"reason", "/reason", "why it was skipped"},
+    };
+    for (const auto& [column, value] : case_json(Case{}).items()) {
+      columns.push_back({column, "/case/" + column, "of the case"});
+    }
+    for (const std::string_view out : kOutNames) {
+      const auto add = [&](std::string_view figure, std::string_view meaning) {
+        columns.push_back({fmt::format("{}_{}", out, figure), fmt::format("/tensors/{}/{}", out, figure),
+                           fmt::format("{} {}", out, meaning)});
+      };
+      add("max_abs", "largest |x - ref| over all ranks, ref from the fp64 oracle");
+      add("mean_abs", "mean |x - ref|");
+      add("relative_error", "‖x - ref‖ / ‖ref‖ over all ranks (Frobenius)");
+      add("bound_share", "largest |x - ref| / bound over all elements; above 1 fails");
+      add("row_share", "worst row's error as a share of its limit; above 1 fails");
+      add("bias", "|least-squares slope of x on ref - 1|");
+      add("bias_limit", "limit of the bias");
+      add("legacy", "mean |x - y| on rank 0 in bf16, y the single-rank variant (LASP's own figure)");
+      add("failed", "elements beyond their bound");
+      for (const std::string_view place : {"batch", "head", "position", "dim", "rank"}) {
+        columns.push_back({fmt::format("{}_worst_{}", out, place), fmt::format("/tensors/{}/worst/{}", out, place),
+                           fmt::format("{} place of the largest bound_share", out)});
+      }
+      add("digest", "hash of the tensor's bits; equal digests, equal bits");
+    }
+    columns.insert(
+        columns.end(),
+        {{"forward_s", "/perf/forward/median_s", "forward, median iteration, seconds"},
+         {"forward_min_s", "/perf/forward/min_s", "quickest iteration"},
+         {"forward_max_s", "/perf/forward/max_s", "slowest iteration"},
+         {"forward_backward_s", "/perf/forward_backward/median_s", "forward and backward, median iteration, seconds"},
+         {"forward_backward_min_s", "/perf/forward_backward/min_s", "quickest iteration"},
+         {"forward_backward_max_s", "/perf/forward_backward/max_s", "slowest iteration"},
+         {"repeat", "/perf/repeat", "timed iterations"},
+         {"tokens_per_s_forward", "/perf/tokens_per_s_forward", "batch · seq / forward_s"},
+         {"tokens_per_s", "/perf/tokens_per_s", "batch · seq / forward_backward_s"},
+         {"useful_tflops_forward", "/perf/useful_tflops_forward", "useful TFLOP/s of forward, whole world"},
+         {"useful_tflops", "/perf/useful_tflops", "useful TFLOP/s of forward and backward, whole world"},
+         {"flops_formula", "/perf/flops_formula", "how useful work is counted (README)"},
+         {"oversubscribed", "/perf/oversubscribed", "more ranks than cores: times mean little"},
+         {"forward_bytes", "/sums/forward/bytes", "sent in forward, all ranks"},
+         {"forward_messages", "/sums/forward/messages", "messages in forward, all ranks"},
+         {"backward_bytes", "/sums/backward/bytes", "sent in backward, all ranks"},
+         {"backward_messages", "/sums/backward/messages", "messages in backward, all ranks"},
+         {"peak_bytes", "/sums/peak_bytes", "largest device memory of a rank, inputs and outputs included"},
+         {"communicator", "/communicator", "threads or mpi"},
+         {"device", "/device", "where the variant ran"},
+         {"world", "/world", "processes under mpirun; 0: threads"},
+         {"ftz", "/ftz", "the device flushes denormals (the oracle never does)"},
+         {"commit", "/commit", "of the program"},
+         {"fingerprint", "/fingerprint", "of the machine and the build; times compare only where it is equal"}});
+    return columns;
+  }();
+  return all;
+}
+
+std::string quoted(const std::string& text) {
+  if (text.find_first_of(",\"\n") == std::string::npos) return text;
+  std::string out = "\"";
+  for (const char ch : text) out += ch == '"' ? "\"\"" : std::string(1, ch);
+  return out + "\"";
+}
+
+std::string csv_row(const Json& row) {
+  std::string line;
+  for (const Source& source : sources()) {
+    const Json::json_pointer pointer(source.pointer);
+    const Json cell = row.contains(pointer) ? row.at(pointer) : Json();
+    line += line.empty() ? "" : ",";
+    line += cell.is_null() ? "" : quoted(cell.is_string() ? cell.get<std::string>() : cell.dump());
+  }
+  return line;
+}
+
+/// A file to which lines are appended, each on disk when append() returns.
+class LineFile {
+ public:
+  explicit LineFile(std::string path) : path_(std::move(path)) {
+    fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd_ < 0) throw UsageError(fmt::format("{}: cannot be written: {}", path_, std::strerror(errno)));
+  }
+  ~LineFile() { ::close(fd_); }
+  LineFile(const LineFile&) = delete;
+  LineFile& operator=(const LineFile&) = delete;
+
+  void append(std::string line) {
+    line += '\n';
+    for (std::string_view rest = line; !rest.empty();) {
+      const ssize_t written = ::write(fd_, rest.data(), rest.size());
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) throw InfrastructureError(fmt::format("{}: write failed: {}", path_, std::strerror(errno)));
+      rest.remove_prefix(static_cast<std::size_t>(written));
+    }
+  }
+
+ private:
+  std::string path_;
+  int fd_ = -1;
+};
+
+std::string made(const std::string& directory) {
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  if (error) throw UsageError(fmt::format("{}: cannot be made: {}", directory, error.message()));
+  return directory;
+}
+
+}  // namespace
+
+struct ResultsFile::Files {
+  LineFile jsonl, csv;
+};
+
+ResultsFile::ResultsFile(const std::string& directory) {
+  const std::string path = made(directory);
+  files_ = std::unique_ptr<Files>(new Files{LineFile(path + "/results.jsonl"), LineFile(path + "/results.csv")});
+  std::string header;
+  for (const Source& source : sources()) header += (header.empty() ? "" : ",") + source.name;
+  files_->csv.append(header);
+}
+
+ResultsFile::~ResultsFile() = default;
+ResultsFile::ResultsFile(ResultsFile&&) noexcept = default;
+ResultsFile& ResultsFile::operator=(ResultsFile&&) noexcept = default;
+
+void ResultsFile::add(const CaseResult& result, const RunInfo& run) {
+  const Json row = result_json(result, run);
+  files_->jsonl.append(row.dump());
+  files_->csv.append(csv_row(row));
+}
+
+std::vector<ResultColumn> result_columns() {
+  std::vector<ResultColumn> all;
+  for (const Source& source : sources()) all.push_back({source.name, source.meaning});
+  return all;
+}
+
+}  // namespace ringside

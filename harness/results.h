@@ -1,0 +1,49 @@
+// Results that other tools read: results.jsonl and results.csv.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "harness/run_case.h"
+
+namespace ringside {
+
+/// What every row of a run has in common.
+struct RunInfo {
+  std::string commit;
+  std::string fingerprint;
+  std::string communicator;
+  std::string device;
+  int world = 0;                  ///< processes under MPI; 0: each case has its own threads
+  bool flushes_denormals = false; ///< in the device's kernels; the oracle never does
+};
+
+/// Version of the rows' schema; it grows when a field changes its meaning or goes.
+inline constexpr int kResultsSchema = 1;
+
+/// Writes DIR/results.jsonl and DIR/results.csv, in place of those of an earlier run. A row has left this process when
+/// add() returns, so that a killed run loses none.
+class ResultsFile {
+ public:
+  /// Makes the directory. Throws UsageError if it cannot be written.
+  explicit ResultsFile(const std::string& directory);
+  ~ResultsFile();
+  ResultsFile(ResultsFile&&) noexcept;
+  ResultsFile& operator=(ResultsFile&&) noexcept;
+
+  /// Throws InfrastructureError naming the file if a row cannot be written; earlier rows stay.
+  void add(const CaseResult& result, const RunInfo& run);
+
+ private:
+  struct Files;
+  std::unique_ptr<Files> files_;
+};
+
+/// Columns of results.csv with one line of meaning each, in order.
+struct ResultColumn {
+  std::string_view name, meaning;
+};
+std::vector<ResultColumn> result_columns();
+
+}  // namespace ringside

@@ -1,0 +1,143 @@
+#include "harness/run_case.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <mutex>
+
+#include "harness/bytes.h"
+#include "harness/collect.h"
+#include "harness/stopwatch.h"
+
+namespace ringside {
+namespace {
+
+/// Runs the variant on the ranks that this process hosts.
+std::vector<RankRun> run_ranks_here(const Case& c, const Variant& variant, std::string_view device, int repeat,
+                                    Fleet& fleet) {
+  std::vector<RankRun> runs;
+  std::mutex mutex;
+  fleet.run(c.ranks(), [&](Communicator& world) {
+    RankRun run = run_rank(c, variant, device, world, repeat);
+    const std::lock_guard lock(mutex);
+    runs.push_back(std::move(run));
+  });
+  std::ranges::sort(runs, {}, &RankRun::rank);
+  return runs;
+}
+
+/// Gives every process every rank's measures; returns the iteration times, maximum over ranks.
+void share_measures(const std::vector<RankRun>& mine, int repeat, Fleet& fleet, CaseResult& result) {
+  std::vector<std::byte> bytes;
+  for (const RankRun& run : mine) {
+    append_bytes(bytes, run.measure);
+    append_bytes<double>(bytes, run.forward_s);
+    append_bytes<double>(bytes, run.forward_backward_s);
+  }
+  const auto iterations = static_cast<std::size_t>(repeat);
+  std::vector<double> forward(iterations), both(iterations);
+  for (const auto& from : fleet.processes().all_gather(bytes, "measures of each rank")) {
+    for (std::span<const std::byte> rest = from; !rest.empty();) {
+      result.ranks.push_back(take_bytes<RankMeasure>(rest, 1)[0]);
+      const auto rank_forward = take_bytes<double>(rest, iterations);
+      const auto rank_both = take_bytes<double>(rest, iterations);
+      for (std::size_t i = 0; i < iterations; ++i) {
+        forward[i] = std::max(forward[i], rank_forward[i]);
+        both[i] = std::max(both[i], rank_both[i]);
+      }
+    }
+  }
+  result.forward = Timing::of(std::move(forward));
+  result.forward_backward = Timing::of(std::move(both));
+}
+
+void check_traffic(const Case& c, const Variant& variant, CaseResult& result) {
+  const Problem problem = c.local_problem();
+  for (int rank = 0; rank < c.ranks(); ++rank) {
+    const auto at = static_cast<std::size_t>(rank);
+    const PassTraffic expected = variant.traffic(problem, c.dtype, c.sp, rank % c.sp);
+    result.expected_traffic.push_back(expected);
+    const auto check = [&](std::string_view pass, const Traffic& sent, const Traffic& formula) {
+      if (sent == formula) return;
+      result.failures.push_back(fmt::format(
+          "traffic: rank {} sent {} bytes in {} messages and {} collectives in {}; the formula says {}, {}, {}", rank,
+          sent.bytes, sent.messages, sent.collectives, pass, formula.bytes, formula.messages, formula.collectives));
+    };
+    check("forward", result.ranks[at].forward, expected.forward);
+    check("backward", result.ranks[at].backward, expected.backward);
+  }
+}
+
+void check_repeats(CaseResult& result) {
+  for (std::size_t rank = 0; rank < result.ranks.size(); ++rank) {
+    if (result.ranks[rank].repeats_equal) continue;
+    result.failures.push_back(fmt::format("not repeatable: rank {} gave other bits when run again", rank));
+  }
+}
+
+/// A verdict that could not have been red is none: every tensor zero by definition, or Gaussian data that give
+/// exact zeros where the reference is far from it.
+std::string why_mistrusted(const CaseResult& result) {
+  const auto& tensors = result.tensors.of;
+  if (std::ranges::all_of(tensors, [](const TensorVerdict& v) { return zero_by_definition(v.stats); })) {
+    return "mistrusted: every element of every tensor is zero within its bound, so nothing was checked";
+  }
+  if (result.c.fill != Fill::gaussian) return "";
+  for (const Out out : kOuts) {
+    const TensorStats& s = result.tensors[out].stats;
+    if (10 * s.zeros > 3 * s.telling) {
+      return fmt::format("mistrusted: {} of {} elements of {} are exactly zero", s.zeros, s.telling, to_string(out));
+    }
+  }
+  return "";
+}
+
+}  // namespace
+
+Timing Timing::of(std::vector<double> seconds) {
+  if (seconds.empty()) return {};
+  std::ranges::sort(seconds);
+  const std::size_t n = seconds.size();
+  return {(seconds[(n - 1) / 2] + seconds[n / 2]) / 2, seconds.front(), seconds.back()};
+}
+
+CaseResult run_case(const Case& c, const Variant& variant, std::string_view device, int repeat,
+                    const Standard& standard, Fleet& fleet, HostOutputs* keep) {
+  CaseResult result = {.c = c, .repeat = repeat, .oversubscribed = fleet.oversubscribed(c.ranks())};
+  const std::vector<RankRun> runs = run_ranks_here(c, variant, device, repeat, fleet);
+  share_measures(runs, repeat, fleet, result);
+  for (const RankMeasure& rank : result.ranks) {
+    result.phases.inputs_s = std::max(result.phases.inputs_s, rank.inputs_s);
+    result.phases.variant_s = std::max(result.phases.variant_s, rank.verified_s + rank.timed_s);
+  }
+
+  Stopwatch watch;
+  HostOutputs outputs = collect(c, variant.layout, runs, fleet);
+  Measured measured = measure_all(c, variant.layout, standard, outputs, true, fleet);
+  for (const Out out : kOuts) {
+    result.tensors[out] = judge(measured.stats[out], std::move(measured.ranks[out]), standard.stats[out]);
+  }
+  if (keep) *keep = std::move(outputs);
+  check_traffic(c, variant, result);
+  check_repeats(result);
+  result.status = all_failures(result).empty() ? Status::pass : Status::fail;
+  if (const std::string why = why_mistrusted(result); !why.empty()) {
+    result.failures.push_back(why);
+    if (result.status == Status::pass) result.status = Status::mistrusted;
+  }
+  result.phases.compare_s = watch.lap();
+  return result;
+}
+
+std::vector<std::string> all_failures(const CaseResult& result) {
+  std::vector<std::string> all;
+  for (const Out out : kOuts) {
+    for (const std::string& failure : result.tensors[out].failures) {
+      all.push_back(fmt::format("{}: {}", to_string(out), failure));
+    }
+  }
+  all.insert(all.end(), result.failures.begin(), result.failures.end());
+  return all;
+}
+
+}  // namespace ringside

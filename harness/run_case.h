@@ -1,0 +1,51 @@
+// One case from inputs to verdict.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "harness/standard.h"
+#include "harness/subject.h"
+#include "harness/verdict.h"
+
+namespace ringside {
+
+/// Wall time of the timed iterations, each the maximum over ranks.
+struct Timing {
+  double median_s = 0, min_s = 0, max_s = 0;
+  /// Of iteration times; all 0 if there are none.
+  static Timing of(std::vector<double> seconds);
+};
+
+/// Where a case's wall time went in this process. The standard's share is entered with the case that needed it first.
+struct Phases {
+  double standard_s = 0;  ///< oracle and honest run
+  double variant_s = 0;   ///< verified and timed passes, slowest rank
+  double inputs_s = 0;    ///< making inputs
+  double compare_s = 0;   ///< collecting outputs, measuring, judging
+};
+
+/// Everything known of one case after its run. The same in all processes, but for wall times.
+struct CaseResult {
+  Case c;
+  Status status = Status::skip;
+  std::string reason;                        ///< why it was skipped
+  PerOut<TensorVerdict> tensors;
+  std::vector<RankMeasure> ranks;            ///< one a rank of the world
+  std::vector<PassTraffic> expected_traffic; ///< likewise
+  Timing forward, forward_backward;
+  int repeat = 0;
+  bool oversubscribed = false;               ///< more ranks than cores on this node: times mean little
+  std::vector<std::string> failures;         ///< of the case as a whole, beside those of its tensors
+  Phases phases;
+};
+
+/// Runs and judges a case that the variant supports. Collective over the fleet's processes. `keep`, if not null, gets
+/// the outputs of this process's shard. Throws what a rank throws.
+CaseResult run_case(const Case& c, const Variant& variant, std::string_view device, int repeat,
+                    const Standard& standard, Fleet& fleet, HostOutputs* keep = nullptr);
+
+/// All failures of a case, tensors' first: "dq: …".
+std::vector<std::string> all_failures(const CaseResult& result);
+
+}  // namespace ringside

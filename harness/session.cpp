@@ -1,0 +1,110 @@
+#include "harness/session.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <regex>
+
+#include "distributed/mpi_communicator.h"
+#include "harness/bytes.h"
+#include "harness/case_file.h"
+#include "harness/fingerprint.h"
+#include "reference/error.h"
+
+namespace ringside {
+namespace {
+
+using Comm = SessionOptions::Comm;
+
+std::chrono::milliseconds timeout_of(const SessionOptions& options) {
+  return std::chrono::milliseconds(static_cast<std::int64_t>(options.timeout_s * 1000));
+}
+
+int in_mpi_session(const SessionOptions& options, const std::function<int(Fleet&)>& body) {
+  const MpiSession session;
+  Fleet fleet = Fleet::of_mpi(timeout_of(options));
+  try {
+    return body(fleet);
+  } catch (const UsageError&) {
+    throw;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "ringside: process {}: {}\n", fleet.processes().rank(), error.what());
+    session.abort(5);
+  }
+}
+
+}  // namespace
+
+int in_session(const SessionOptions& options, const std::function<int(Fleet&)>& body) {
+  const bool launched = MpiSession::launched_by_mpi();
+  if (options.comm == Comm::threads && launched) {
+    throw UsageError("--comm threads: started by mpirun, so every process would repeat the same work; leave mpirun out");
+  }
+  if (options.comm == Comm::mpi || (options.comm == Comm::automatic && launched)) {
+    if (options.ranks) throw UsageError("--ranks: under MPI the world is mpirun's");
+    return in_mpi_session(options, body);
+  }
+  Fleet fleet = Fleet::of_threads(options.ranks, timeout_of(options));
+  return body(fleet);
+}
+
+void on_root(Fleet& fleet, const std::function<void()>& body) {
+  enum class Outcome : char { done, usage, failure };
+  Outcome outcome = Outcome::done;
+  std::string what;
+  if (fleet.is_root()) {
+    try {
+      body();
+    } catch (const UsageError& error) {
+      outcome = Outcome::usage;
+      what = error.what();
+    } catch (const std::exception& error) {
+      outcome = Outcome::failure;
+      what = error.what();
+    }
+  }
+  std::vector<std::byte> mine;
+  append_bytes(mine, outcome);
+  append_bytes(mine, std::span<const char>(what));
+  const auto all = fleet.processes().all_gather(mine, "outcome of the root's part");
+  std::span<const std::byte> root = all[0];
+  outcome = take_bytes<Outcome>(root, 1)[0];
+  const auto text = take_bytes<char>(root, root.size());
+  what.assign(text.begin(), text.end());
+  if (outcome == Outcome::usage) throw UsageError(what);
+  if (outcome == Outcome::failure) throw InfrastructureError(what);
+}
+
+std::vector<Case> select_cases(const std::string& file, const std::string& filter) {
+  std::vector<Case> cases = read_cases(file, [](std::string_view name) -> std::optional<Operator> {
+    const Variant* variant = find_variant(name);
+    return variant ? std::optional(variant->op) : std::nullopt;
+  });
+  try {
+    const std::regex regex(filter);
+    std::erase_if(cases, [&](const Case& c) { return !std::regex_search(c.name(), regex); });
+  } catch (const std::regex_error& error) {
+    throw UsageError(fmt::format("--filter '{}': {}", filter, error.what()));
+  }
+  if (cases.empty()) throw UsageError(fmt::format("{}: no case ran: none matches --filter '{}'", file, filter));
+  return cases;
+}
+
+RunInfo run_info(const std::string& device_name, const Fleet& fleet) {
+  const auto all = devices();
+  const auto entry = std::ranges::find(all, device_name, &DeviceEntry::name);
+  if (entry == all.end()) {
+    std::string known;
+    for (const DeviceEntry& device : all) known += fmt::format("{}{}", known.empty() ? "" : ", ", device.name);
+    throw UsageError(fmt::format("--device {}: no such device; there is {}", device_name, known));
+  }
+  if (entry->unavailable) throw UsageError(fmt::format("--device {}: {}", device_name, *entry->unavailable));
+  return {.commit = std::string(git_commit()),
+          .fingerprint = machine_fingerprint().id,
+          .communicator = std::string(fleet.communicator()),
+          .device = device_name,
+          .world = fleet.world().value_or(0),
+          .flushes_denormals = entry->make(false)->flushes_denormals()};
+}
+
+}  // namespace ringside

@@ -1,0 +1,28 @@
+// What sweep and explain have in common: where ranks live, which cases are meant, how errors end a run.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "harness/fleet.h"
+#include "harness/options.h"
+#include "harness/results.h"
+
+namespace ringside {
+
+/// Runs body on the fleet that the options ask for and returns its status. Under MPI an error that all processes meet
+/// alike (UsageError) is thrown in all; any other error of one of them is printed there and ends them all with status
+/// 5 (MPI_Abort).
+int in_session(const SessionOptions& options, const std::function<int(Fleet&)>& body);
+
+/// Runs body in the root process; what it throws is thrown in all. Collective.
+void on_root(Fleet& fleet, const std::function<void()>& body);
+
+/// The cases of a file whose names match. Throws UsageError: no such file, a fault in it, a bad regex, no match.
+std::vector<Case> select_cases(const std::string& file, const std::string& filter);
+
+/// Throws UsageError, with the devices there are, unless `device` is one that can be used here.
+RunInfo run_info(const std::string& device, const Fleet& fleet);
+
+}  // namespace ringside

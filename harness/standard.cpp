@@ -1,0 +1,209 @@
+#include "harness/standard.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "distributed/thread_communicator.h"
+#include "harness/bytes.h"
+#include "harness/inputs.h"
+#include "harness/parallel.h"
+#include "harness/stopwatch.h"
+#include "reference/lightning_oracle.h"
+#include "reference/softmax_oracle.h"
+
+namespace ringside {
+namespace {
+
+/// Operands of a shard: [1, heads, seq, dim], already rounded to the case's dtype.
+struct Values {
+  std::vector<float> q, k, v, dout;
+
+  Operands operands(const Problem& p) const {
+    return {{q.data(), p.q_shape()}, {k.data(), p.k_shape()}, {v.data(), p.v_shape()}, {dout.data(), p.o_shape()}};
+  }
+};
+
+Values make_values(const Case& c, const Shard& shard, const Problem& problem, int threads) {
+  const Positions all = {{0, 1, c.seq}};
+  const auto make = [&](TensorId id, const Shape& shape, Index per_group) {
+    std::vector<float> values(static_cast<std::size_t>(shape.size()));
+    parallel_for(shape.heads, threads, [&](Index head) {
+      const Index b = shard.batch_of(c, head, per_group), h = shard.head_of(c, head, per_group);
+      std::ranges::copy(generate(c, id, std::span(&b, 1), {h, h + 1}, all),
+                        values.begin() + head * shape.head_size());
+    });
+    return values;
+  };
+  const Index group = problem.group();
+  return {make(TensorId::q, problem.q_shape(), group), make(TensorId::k, problem.k_shape(), 1),
+          make(TensorId::v, problem.v_shape(), 1), make(TensorId::dout, problem.o_shape(), group)};
+}
+
+/// Runs the single-rank variant on one (batch, kv head) group; `problem` is that group's, `group` its index.
+void run_honest_group(const Case& c, const Problem& problem, Index group, const Values& values, Communicator& comm,
+                      HostOutputs& result) {
+  const Variant& variant = *find_variant(single_rank_variant(c.op));
+  const auto device = make_cpu_device();
+  const auto part = [&](auto& all, const Shape& shape) {
+    const auto size = static_cast<std::size_t>(shape.size());
+    return std::span(all).subspan(static_cast<std::size_t>(group) * size, size);
+  };
+  const auto upload = [&](const std::vector<float>& from, const Shape& shape) {
+    Tensor x = device->allocate(shape, c.dtype);
+    device->upload(to_storage(part(from, shape), c.dtype), x);
+    return x;
+  };
+  const Context context = {comm, *device, problem};
+  const Inputs in = {upload(values.q, problem.q_shape()), upload(values.k, problem.k_shape()),
+                     upload(values.v, problem.v_shape())};
+  const Tensor dout = upload(values.dout, problem.o_shape());
+  const Forward forward = variant.forward(context, in);
+  const Gradients grad = variant.backward(context, in, forward, dout);
+  const PerOut<Tensor> outs = {{forward.o, grad.dq, grad.dk, grad.dv}};
+  for (const Out out : kOuts) {
+    const Tensor exact = device->allocate(outs[out].shape(), DType::fp32);
+    device->copy(outs[out], exact);
+    device->download(exact, std::as_writable_bytes(part(result[out], exact.shape())));
+  }
+}
+
+HostOutputs run_honest(const Case& c, const Problem& whole, const Values& values, Fleet& fleet) {
+  HostOutputs result;
+  for (const Out out : kOuts) result[out].resize(static_cast<std::size_t>(shape_of(whole, out).size()));
+  const ThreadGroupOptions lone = {.timeout = fleet.timeout()};
+  parallel_for(whole.kv_heads, fleet.threads_per_process(), [&](Index group) {
+    Problem one = whole;
+    one.kv_heads = 1;
+    one.heads = whole.group();
+    if (!whole.slopes.empty()) {
+      const auto begin = whole.slopes.begin() + group * one.heads;
+      one.slopes.assign(begin, begin + one.heads);
+    }
+    run_ranks(1, lone, [&](Communicator& comm) { run_honest_group(c, one, group, values, comm, result); });
+  });
+  return result;
+}
+
+/// Integers small enough that no sum rounds: an honest result is the truth, rounded once to storage.
+void demand_exactness(const Case& c, Truth& truth) {
+  for (Expected* e : {&truth.o, &truth.dq, &truth.dk, &truth.dv}) {
+    for (double& x : e->value) {
+      const auto exact = static_cast<float>(x);
+      x = static_cast<double>(c.dtype == DType::fp32 ? exact : to_float(to_bf16(exact)));
+    }
+    std::ranges::fill(e->error, 0.0);
+    std::ranges::fill(e->storage, 0.0);
+    e->floor = 0;
+  }
+}
+
+/// The rows that a NaN or inf token may spoil although they do not see it: earlier ones on the rank that holds it.
+std::function<bool(Index)> spoiled_rows(const Case& c, Out out, Index batch, Index kv_head,
+                                        std::span<const int> holder) {
+  const auto token = poisoned_token(c);
+  if (!token || !c.causal || per_kv_head(out) || batch != token->batch || kv_head != 0) return {};
+  return [position = token->position, holder](Index t) {
+    return t < position && holder[static_cast<std::size_t>(t)] == holder[static_cast<std::size_t>(position)];
+  };
+}
+
+/// Merges heads in global order, whoever measured them: stats[i] and ranks[i·sp, (i+1)·sp) are of this process's i-th
+/// head.
+void merge_over_processes(const Case& c, Index per_group, std::span<const TensorStats> stats,
+                          std::span<const RankStats> ranks, Fleet& fleet, TensorStats& total,
+                          std::vector<RankStats>& total_ranks) {
+  std::vector<std::byte> mine;
+  append_bytes(mine, stats);
+  append_bytes(mine, ranks);
+  total_ranks.assign(static_cast<std::size_t>(c.ranks()), {});
+  const auto all = fleet.processes().all_gather(mine, "figures of each head");
+  for (std::size_t process = 0; process < all.size(); ++process) {
+    const Shard shard = Shard::of(c, static_cast<int>(process), static_cast<int>(all.size()));
+    const auto heads = static_cast<std::size_t>(shard.groups() * per_group);
+    const auto sp = static_cast<std::size_t>(c.sp);
+    std::span<const std::byte> from = all[process];
+    const auto head_stats = take_bytes<TensorStats>(from, heads);
+    const auto head_ranks = take_bytes<RankStats>(from, heads * sp);
+    for (std::size_t i = 0; i < heads; ++i) {
+      merge(total, head_stats[i]);
+      const Index batch = shard.batch_of(c, static_cast<Index>(i), per_group);
+      const auto first = static_cast<std::size_t>(batch % c.dp) * sp;
+      for (std::size_t r = 0; r < sp; ++r) merge(total_ranks[first + r], head_ranks[i * sp + r]);
+    }
+  }
+}
+
+}  // namespace
+
+std::string_view single_rank_variant(Operator op) { return op == Operator::softmax ? "ring" : "lightning"; }
+
+Standard make_standard(const Case& of, Fleet& fleet) {
+  Case c = of;
+  c.dp = c.sp = 1;
+  Standard s;
+  s.shard = Shard::of(c, fleet.processes().rank(), fleet.processes().size());
+  s.problem = s.shard.problem(c);
+  const int threads = fleet.threads_per_process();
+  Stopwatch watch;
+  const Values values = make_values(c, s.shard, s.problem, threads);
+  s.inputs_s = watch.lap();
+  const Operands operands = values.operands(s.problem);
+  s.truth = c.op == Operator::softmax ? softmax_oracle(s.problem, operands, threads)
+                                      : lightning_oracle(s.problem, operands, threads);
+  if (exact_is_exact(c)) demand_exactness(c, s.truth);
+  s.oracle_s = watch.lap();
+  s.honest = run_honest(c, s.problem, values, fleet);
+  s.honest_s = watch.lap();
+  s.stats = measure_all(c, Layout::contiguous, s, s.honest, false, fleet).stats;
+  s.measure_s = watch.lap();
+  return s;
+}
+
+Measured measure_all(const Case& c, Layout layout, const Standard& s, const HostOutputs& outputs, bool with_legacy,
+                     Fleet& fleet) {
+  const std::vector<int> holder = holders(c, layout);
+  const Rounding rounding = {unit_roundoff(DType::fp32), unit_roundoff(c.dtype)};
+  const auto sp = static_cast<std::size_t>(c.sp);
+  Measured total;
+  for (const Out out : kOuts) {
+    const Expected& expected = expected_of(s.truth, out);
+    const Index per_group = per_kv_head(out) ? 1 : s.problem.group();
+    const auto heads = static_cast<std::size_t>(s.shard.groups() * per_group);
+    const auto size = static_cast<std::size_t>(expected.shape.head_size());
+    std::vector<TensorStats> stats(heads);
+    std::vector<RankStats> ranks(heads * sp);
+    parallel_for(static_cast<Index>(heads), fleet.threads_per_process(), [&](Index i) {
+      const Index batch = s.shard.batch_of(c, i, per_group), head = s.shard.head_of(c, i, per_group);
+      const auto part = [&](const auto& all) { return std::span(all).subspan(static_cast<std::size_t>(i) * size, size); };
+      const bool legacy = with_legacy && batch % c.dp == 0;
+      const HeadView view = {.problem = s.problem,
+                             .out = out,
+                             .batch = batch,
+                             .head = head,
+                             .values = part(outputs[out]),
+                             .expected = part(expected.value),
+                             .error = part(expected.error),
+                             .storage = part(expected.storage),
+                             .floor = expected.floor,
+                             .rounding = rounding,
+                             .holder = holder,
+                             .first_rank = static_cast<int>(batch % c.dp) * c.sp,
+                             .yardstick = legacy ? part(s.honest[out]) : std::span<const float>{},
+                             .may_be_either = spoiled_rows(c, out, batch, head / per_group, holder)};
+      const auto at = static_cast<std::size_t>(i);
+      stats[at] = measure(view, std::span(ranks).subspan(at * sp, sp));
+    });
+    merge_over_processes(c, per_group, stats, ranks, fleet, total.stats[out], total.ranks[out]);
+  }
+  return total;
+}
+
+std::string standard_key(const Case& c) {
+  Case key = c;
+  key.variant = "";
+  key.dp = key.sp = 1;
+  return key.name();
+}
+
+}  // namespace ringside

@@ -1,0 +1,46 @@
+// What the outputs of a problem are held against: computed once, shared by all its variants and splits.
+#pragma once
+
+#include <string>
+
+#include "harness/compare.h"
+#include "harness/fleet.h"
+#include "harness/shard.h"
+#include "reference/truth.h"
+
+namespace ringside {
+
+/// A problem's truth for this process's shard, and an honest run of it.
+struct Standard {
+  Shard shard;
+  Problem problem;            ///< shard.problem(case)
+  Truth truth;                ///< fp64 oracle
+  HostOutputs honest;         ///< one rank's run in the same dtype and math, on the CPU
+  PerOut<TensorStats> stats;  ///< of the honest run, over all processes' shards
+  double inputs_s = 0, oracle_s = 0, honest_s = 0, measure_s = 0;  ///< wall time
+};
+
+inline const Expected& expected_of(const Truth& truth, Out out) {
+  const PerOut<const Expected*> all = {{&truth.o, &truth.dq, &truth.dk, &truth.dv}};
+  return *all[out];
+}
+
+/// The variant that computes an operator on one rank: the honest run, and the legacy figure's yardstick.
+std::string_view single_rank_variant(Operator op);
+
+/// Computes a case's standard; variant, dp and sp do not matter. Collective over the fleet's processes.
+Standard make_standard(const Case& c, Fleet& fleet);
+
+/// The figures of `outputs` (in the shapes of standard.problem) against the truth, merged over all processes, and
+/// those of each rank. `layout` tells which rank holds which token; `with_legacy`: against the honest run.
+struct Measured {
+  PerOut<TensorStats> stats;
+  PerOut<std::vector<RankStats>> ranks;
+};
+Measured measure_all(const Case& c, Layout layout, const Standard& standard, const HostOutputs& outputs,
+                     bool with_legacy, Fleet& fleet);
+
+/// Equal for two cases exactly if one Standard serves both.
+std::string standard_key(const Case& c);
+
+}  // namespace ringside

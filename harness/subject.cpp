@@ -1,0 +1,131 @@
+#include "harness/subject.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "harness/grid.h"
+#include "harness/inputs.h"
+
+namespace ringside {
+namespace {
+
+double seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/// A rank's inputs in host memory, in storage dtype.
+struct HostInputs {
+  std::vector<std::byte> q, k, v, dout;
+};
+
+HostInputs make_inputs(const Case& c, const Place& place, const Positions& tokens) {
+  const std::vector<Index> batches = place.batches(c);
+  const auto make = [&](TensorId id, Index heads) {
+    return to_storage(generate(c, id, batches, {0, heads}, tokens), c.dtype);
+  };
+  return {make(TensorId::q, c.heads), make(TensorId::k, c.kv_heads), make(TensorId::v, c.kv_heads),
+          make(TensorId::dout, c.heads)};
+}
+
+/// The inputs and one pass over them on one device.
+class Bench {
+ public:
+  Bench(const Variant& variant, const Context& context, const HostInputs& host, Index tokens, DType dtype)
+      : variant_(variant), context_(context) {
+    const auto upload = [&](Shape shape, const std::vector<std::byte>& values) {
+      shape.tokens = tokens;
+      Tensor x = context.device.allocate(shape, dtype);
+      context.device.upload(values, x);
+      return x;
+    };
+    const Problem& problem = context.problem;
+    in_ = {upload(problem.q_shape(), host.q), upload(problem.k_shape(), host.k), upload(problem.v_shape(), host.v)};
+    dout_ = upload(problem.o_shape(), host.dout);
+  }
+
+  void forward() {
+    forward_ = variant_.forward(context_, in_);
+    context_.device.synchronize();
+  }
+  void backward() {
+    grad_ = variant_.backward(context_, in_, forward_, dout_);
+    context_.device.synchronize();
+  }
+  void drop_results() { forward_ = {}, grad_ = {}; }
+
+  PerOut<std::vector<std::byte>> download() const {
+    PerOut<std::vector<std::byte>> host;
+    const PerOut<Tensor> device = {{forward_.o, grad_.dq, grad_.dk, grad_.dv}};
+    for (const Out out : kOuts) {
+      host[out].resize(device[out].size_bytes());
+      context_.device.download(device[out], host[out]);
+    }
+    return host;
+  }
+
+ private:
+  const Variant& variant_;
+  const Context& context_;
+  Inputs in_;
+  Tensor dout_;
+  Forward forward_;
+  Gradients grad_;
+};
+
+std::unique_ptr<Device> make_device(std::string_view name, bool poison) {
+  const auto all = devices();
+  return std::ranges::find(all, name, &DeviceEntry::name)->make(poison);
+}
+
+}  // namespace
+
+RankRun run_rank(const Case& c, const Variant& variant, std::string_view device_name, Communicator& world,
+                 int repeat) {
+  const Place place = Place::of(c, world.rank());
+  const Positions tokens = place.tokens(c, variant.layout);
+  const Problem problem = c.local_problem();
+  const auto group = world.split(place.dp_rank, place.sp_rank);
+  RankRun run = {.rank = world.rank()};
+
+  const double start = seconds();
+  const HostInputs host = make_inputs(c, place, tokens);
+  run.measure.inputs_s = seconds() - start;
+  {
+    const double verified = seconds();
+    const auto device = make_device(device_name, true);
+    const Context context = {*group, *device, problem};
+    Bench bench(variant, context, host, count(tokens), c.dtype);
+    const Traffic before = group->traffic();
+    device->reset_peak();
+    bench.forward();
+    const Traffic between = group->traffic();
+    bench.backward();
+    run.measure.forward = between - before;
+    run.measure.backward = group->traffic() - between;
+    run.measure.peak_bytes = static_cast<std::int64_t>(device->memory().peak);
+    run.outputs = bench.download();
+    run.measure.verified_s = seconds() - verified;
+  }
+  if (repeat == 0) return run;
+
+  const double timed = seconds();
+  const auto device = make_device(device_name, false);
+  const Context context = {*group, *device, problem};
+  Bench bench(variant, context, host, count(tokens), c.dtype);
+  for (int i = 0; i < repeat; ++i) {
+    bench.drop_results();
+    world.barrier();
+    const double t0 = seconds();
+    bench.forward();
+    const double t1 = seconds();
+    bench.backward();
+    const double t2 = seconds();
+    run.forward_s.push_back(t1 - t0);
+    run.forward_backward_s.push_back(t2 - t0);
+  }
+  run.measure.repeats_equal = bench.download().of == run.outputs.of;
+  run.measure.timed_s = seconds() - timed;
+  return run;
+}
+
+}  // namespace ringside

@@ -1,0 +1,37 @@
+// One rank's run of the variant under test.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "distributed/variant.h"
+#include "harness/case.h"
+#include "harness/outputs.h"
+
+namespace ringside {
+
+/// What a rank measured. Plain data, so that it can travel between processes.
+struct RankMeasure {
+  Traffic forward, backward;      ///< sent in one pass
+  std::int64_t peak_bytes = 0;    ///< largest device memory in use during forward and backward, inputs included
+  std::int64_t repeats_equal = 1; ///< 1 if the last timed iteration gave the bits of the verified one
+  double inputs_s = 0;            ///< wall time of making inputs, of the verified pass, of the timed passes
+  double verified_s = 0;
+  double timed_s = 0;
+};
+
+/// One rank's outputs, in storage dtype, and measures. Times are those of each timed iteration, in seconds.
+struct RankRun {
+  int rank = 0;
+  PerOut<std::vector<std::byte>> outputs;
+  RankMeasure measure;
+  std::vector<double> forward_s;
+  std::vector<double> forward_backward_s;
+};
+
+/// Makes one rank's inputs, runs forward and backward once on poisoned memory (the outputs that are judged), then
+/// `repeat` timed times, each after a barrier over all ranks of `world`, the case's dp·sp ranks.
+/// Throws what the variant, the device or the communicator throw.
+RankRun run_rank(const Case& c, const Variant& variant, std::string_view device, Communicator& world, int repeat);
+
+}  // namespace ringside

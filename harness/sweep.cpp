@@ -1,0 +1,116 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <regex>
+
+#include "distributed/mpi_communicator.h"
+#include "harness/case_file.h"
+#include "harness/commands.h"
+#include "harness/dump.h"
+#include "harness/fingerprint.h"
+#include "harness/plan.h"
+#include "harness/progress.h"
+#include "harness/results.h"
+#include "harness/session.h"
+#include "harness/stopwatch.h"
+#include "harness/table.h"
+
+namespace ringside {
+namespace {
+
+/// The root's files; elsewhere empty. An unwritable directory ends the run in all processes, before anything runs.
+std::optional<ResultsFile> open_results(const std::optional<std::string>& directory, Fleet& fleet) {
+  std::optional<ResultsFile> file;
+  on_root(fleet, [&] {
+    if (directory) file.emplace(*directory);
+  });
+  return file;
+}
+
+void refuse_what_does_not_fit(const Plan& plan, const SweepOptions& options, int cores) {
+  const auto memory = static_cast<double>(machine_memory_bytes());
+  for (const PlannedCase& planned : plan.cases) {
+    if (planned.skip) continue;
+    const double bytes = estimate(planned.c, options.repeat, cores).bytes;
+    if (bytes <= 0.9 * memory) continue;
+    throw UsageError(fmt::format("{}: case {} needs about {}; this machine has {}", options.cases, planned.c.name(),
+                                 human_bytes(bytes), human_bytes(memory)));
+  }
+}
+
+void print_plan(const Plan& plan, const SweepOptions& options, const Fleet& fleet) {
+  fmt::print(stderr, "{}: {} cases, {} to run against {} references, on {} ({}); at most {} of memory, about {}\n",
+             options.cases, plan.cases.size(), plan.to_run, plan.standards, fleet.communicator(),
+             fleet.world() ? fmt::format("{} ranks", *fleet.world()) : "as many as each case asks for",
+             human_bytes(plan.needs.bytes), human_seconds(plan.needs.seconds));
+}
+
+int exit_status(const std::vector<CaseResult>& results) {
+  const auto wrong = [](const CaseResult& r) { return r.status == Status::fail || r.status == Status::mistrusted; };
+  return std::ranges::any_of(results, wrong) ? 1 : 0;
+}
+
+/// Runs the plan, case by case; each row is written before the next case starts.
+std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, const RunInfo& run, Fleet& fleet) {
+  std::optional<ResultsFile> file = open_results(options.out, fleet);
+  Progress progress(fleet.is_root(), plan.to_run);
+  std::vector<CaseResult> results;
+  std::optional<Standard> standard;
+  std::string standard_of;
+  for (const PlannedCase& planned : plan.cases) {
+    Stopwatch watch;
+    double standard_s = 0;
+    CaseResult result = {.c = planned.c};
+    if (planned.skip) {
+      result.reason = *planned.skip;
+    } else {
+      if (std::string key = standard_key(planned.c); key != standard_of) {
+        progress.begin("reference");
+        standard.reset();
+        standard = make_standard(planned.c, fleet);
+        standard_of = std::move(key);
+        standard_s = watch.lap();
+      }
+      progress.begin(planned.c.name());
+      HostOutputs outputs;
+      result = run_case(planned.c, *planned.variant, options.device, options.perf ? options.repeat : 0, *standard,
+                        fleet, options.dump ? &outputs : nullptr);
+      result.phases.standard_s = standard_s;
+      if (options.dump) dump_case(*options.dump, planned.c, outputs, fleet);
+      if (fleet.is_root()) progress.done(result, standard_s + watch.lap());
+    }
+    on_root(fleet, [&] {
+      if (file) file->add(result, run);
+    });
+    results.push_back(std::move(result));
+    if (options.fail_fast && exit_status(results) != 0) break;
+  }
+  return results;
+}
+
+}  // namespace
+
+int sweep(const SweepOptions& options) {
+  return in_session(options, [&](Fleet& fleet) {
+    const int cores = usable_cores();
+    const Plan plan = make_plan(select_cases(options.cases, options.filter), options.device, fleet.world(),
+                                options.perf ? options.repeat : 0, cores);
+    refuse_what_does_not_fit(plan, options, cores);
+    if (fleet.is_root()) print_plan(plan, options, fleet);
+    Stopwatch watch;
+    const std::vector<CaseResult> results = run_plan(plan, options, run_info(options.device, fleet), fleet);
+    const double wall_s = watch.lap();
+    if (fleet.is_root()) {
+      fmt::print("{}\n{}\n", accuracy_table(results), performance_table(results));
+      for (const CaseResult& result : results) fmt::print("{}", failure_report(result, options.cases));
+      fmt::print("{}", summary(results, wall_s));
+      if (options.out) fmt::print("results: {0}/results.jsonl, {0}/results.csv\n", *options.out);
+    }
+    if (plan.to_run == 0) throw UsageError("no case ran");
+    return exit_status(results);
+  });
+}
+
+}  // namespace ringside

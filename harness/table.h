@@ -1,0 +1,27 @@
+// What a person reads after a sweep.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "harness/run_case.h"
+
+namespace ringside {
+
+/// Accuracy: for each case a heading and a line a tensor. `ranks`: whether to name ranks (worlds of one have none).
+std::string accuracy_table(const std::vector<CaseResult>& results);
+
+/// Times, throughput, traffic and memory: a line a case.
+std::string performance_table(const std::vector<CaseResult>& results);
+
+/// Counts, reasons for skips, the tightest bound, and where the time went.
+std::string summary(const std::vector<CaseResult>& results, double wall_s);
+
+/// What went wrong in one case, and the command that repeats it. Empty for a case that passed.
+std::string failure_report(const CaseResult& result, const std::string& case_file);
+
+/// "12.3 MB", "1.50 s" and the like, for people.
+std::string human_bytes(double bytes);
+std::string human_seconds(double seconds);
+
+}  // namespace ringside

@@ -1,0 +1,65 @@
+// A device that passes everything on to another: the base for planting faults. Tests only.
+#pragma once
+
+#include <vector>
+
+#include "kernels/device.h"
+
+namespace ringside {
+
+/// Forwards every operation to `real`; a fault overrides one or two.
+class DeviceDecorator : public Device {
+ public:
+  explicit DeviceDecorator(Device& real, int rank = 0) : real_(real), rank_(rank) {}
+
+  std::string_view name() const override { return real_.name(); }
+  std::optional<std::string> unsupported(DType dtype, Math math) const override {
+    return real_.unsupported(dtype, math);
+  }
+  bool flushes_denormals() const override { return real_.flushes_denormals(); }
+  Tensor allocate(const Shape& shape, DType dtype) override { return real_.allocate(shape, dtype); }
+  void upload(std::span<const std::byte> host, const Tensor& to) override { real_.upload(host, to); }
+  void download(const Tensor& from, std::span<std::byte> host) override { real_.download(from, host); }
+  void fill(const Tensor& x, float value) override { real_.fill(x, value); }
+  void copy(const Tensor& from, const Tensor& to) override { real_.copy(from, to); }
+  void add(const Tensor& from, const Tensor& to) override { real_.add(from, to); }
+  void synchronize() override { real_.synchronize(); }
+  MemoryUse memory() const override { return real_.memory(); }
+  void reset_peak() override { real_.reset_peak(); }
+  void softmax_forward(const SoftmaxBlock& block, const Tensor& o, const Tensor& lse) override {
+    real_.softmax_forward(block, o, lse);
+  }
+  void softmax_merge(const Tensor& block_o, const Tensor& block_lse, const Tensor& o, const Tensor& lse) override {
+    real_.softmax_merge(block_o, block_lse, o, lse);
+  }
+  void softmax_delta(const Tensor& o, const Tensor& dout, const Tensor& delta) override {
+    real_.softmax_delta(o, dout, delta);
+  }
+  void softmax_backward(const SoftmaxBlock& block, const Tensor& dout, const Tensor& lse, const Tensor& delta,
+                        const Tensor& dq, const Tensor& dk, const Tensor& dv) override {
+    real_.softmax_backward(block, dout, lse, delta, dq, dk, dv);
+  }
+  void lightning_forward(const LightningChunk& chunk, const Tensor& state, const Tensor& o) override {
+    real_.lightning_forward(chunk, state, o);
+  }
+  void lightning_backward(const LightningChunk& chunk, const Tensor& dout, const Tensor& state, const Tensor& dstate,
+                          const Tensor& dq, const Tensor& dk, const Tensor& dv) override {
+    real_.lightning_backward(chunk, dout, state, dstate, dq, dk, dv);
+  }
+  void matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose tb, const Tensor& c,
+              bool accumulate) override {
+    real_.matmul(a, ta, b, tb, c, accumulate);
+  }
+  void decay_scores(const Tensor& scores, std::span<const float> slopes) override {
+    real_.decay_scores(scores, slopes);
+  }
+  void decay_rows(const Tensor& x, std::span<const float> slopes, Decay decay, const Tensor& y) override {
+    real_.decay_rows(x, slopes, decay, y);
+  }
+
+ protected:
+  Device& real_;
+  int rank_;  ///< in the sequence group
+};
+
+}  // namespace ringside

@@ -1,0 +1,98 @@
+// Every variant against the oracle, on threads: the same checks that a sweep makes, over splits, dtypes, masks and odd
+// shapes.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "harness/run_case.h"
+
+namespace ringside {
+namespace {
+
+struct Setting {
+  const Variant* variant;
+  DType dtype;
+  bool causal;
+};
+
+std::vector<Setting> settings() {
+  std::vector<Setting> all;
+  for (const Variant& variant : variants()) {
+    for (const DType dtype : {DType::fp32, DType::bf16}) {
+      for (const bool causal : {true, false}) {
+        if (variant.op == Operator::softmax || causal) all.push_back({&variant, dtype, causal});
+      }
+    }
+  }
+  return all;
+}
+
+class EveryVariant : public testing::TestWithParam<Setting> {
+ protected:
+  /// Judges `c` for every split and expects green, or the variant's own reason to skip.
+  void expect_pass(Case c, const std::vector<std::pair<int, int>>& splits) {
+    const auto& [variant, dtype, causal] = GetParam();
+    c.variant = variant->name;
+    c.op = variant->op;
+    c.dtype = dtype;
+    c.causal = causal;
+    const Standard standard = make_standard(c, fleet_);
+    for (const auto& [dp, sp] : splits) {
+      c.dp = dp;
+      c.sp = sp;
+      if (variant->unsupported(c.local_problem(), sp)) continue;
+      const CaseResult result = run_case(c, *variant, "cpu", 1, standard, fleet_);
+      ++ran_;
+      EXPECT_EQ(result.status, Status::pass) << c.name() << "\n  " << fmt::format("{}", fmt::join(all_failures(result), "\n  "));
+      digests_.push_back(result.tensors[Out::dk].stats.digest);
+    }
+  }
+
+  Fleet fleet_ = Fleet::of_threads(std::nullopt, std::chrono::seconds(60));
+  int ran_ = 0;
+  std::vector<std::uint64_t> digests_;
+};
+
+const std::vector<std::pair<int, int>> kSplits = {{1, 1}, {1, 2}, {1, 3}, {1, 4}, {1, 8}, {2, 1}, {2, 3}};
+
+TEST_P(EveryVariant, AgreesWithTheOracleOnEverySplit) {
+  expect_pass({.batch = 2, .seq = 203, .heads = 6, .kv_heads = 3, .head_dim = 20, .value_dim = 12}, kSplits);
+  EXPECT_GE(ran_, 2);
+}
+
+TEST_P(EveryVariant, TinyShapes) {
+  for (const Index seq : {1, 2, 7}) {
+    expect_pass({.seq = seq, .heads = 1, .head_dim = 1, .value_dim = 3}, {{1, 1}, {1, 2}, {1, 3}, {1, 8}});
+    expect_pass({.seq = seq, .heads = 2, .kv_heads = 1, .head_dim = 5, .value_dim = 1}, {{1, 1}, {1, 4}});
+  }
+}
+
+TEST_P(EveryVariant, HostileValues) {
+  for (const Fill fill : {Fill::large_logit, Fill::exact, Fill::one_hot, Fill::denormal, Fill::inf, Fill::nan}) {
+    expect_pass({.batch = 2, .seq = 130, .heads = 2, .head_dim = 16, .value_dim = 24, .fill = fill},
+                {{1, 1}, {1, 3}, {2, 2}});
+  }
+}
+
+TEST_P(EveryVariant, DecayOfZeroAndLargeDecay) {
+  if (GetParam().variant->op != Operator::lightning) GTEST_SKIP() << "softmax has no decay";
+  for (const float slope : {0.0F, 1e-3F, 5.0F, 90.0F}) {
+    expect_pass({.seq = 150, .heads = 3, .head_dim = 8, .value_dim = 9, .decay = {slope}}, {{1, 1}, {1, 4}});
+  }
+  // slope 0 and small integers: bit for bit the truth
+  expect_pass({.seq = 150, .heads = 3, .head_dim = 8, .value_dim = 9, .decay = {0.0F}, .fill = Fill::exact},
+              {{1, 1}, {1, 3}, {1, 4}});
+}
+
+INSTANTIATE_TEST_SUITE_P(All, EveryVariant, testing::ValuesIn(settings()), [](const auto& param) {
+  const Setting& s = param.param;
+  return fmt::format("{}_{}_{}", s.variant->name, to_string(s.dtype), s.causal ? "causal" : "full");
+});
+
+TEST(Registry, HoldsTheVariantsOfThisBuild) {
+  std::vector<std::string_view> names;
+  for (const Variant& variant : variants()) names.push_back(variant.name);
+  EXPECT_EQ(names, (std::vector<std::string_view>{"lasp_naive", "lightning", "ring"}));
+}
+
+}  // namespace
+}  // namespace ringside
