@@ -49,7 +49,7 @@ class [[nodiscard]] Pending {
   Pending() = default;
   explicit Pending(std::unique_ptr<State> state) : state_(std::move(state)) {}
   Pending(Pending&&) = default;
-  Pending& operator=(Pending&&) = default;
+  Pending& operator=(Pending&& other) noexcept;  ///< what it held is waited for, as in the destructor
   ~Pending();
 
   /// Throws InfrastructureError naming operation, peers, bytes when the deadline passes. The second call returns
@@ -77,8 +77,8 @@ class Communicator {
   /// Returns when every rank of the group has called it. Not counted.
   virtual void barrier() = 0;
 
-  /// The ranks that gave the same color, ordered by key, as a group of its own with the same deadline and with
-  /// traffic counted from 0. The parent must outlive it.
+  /// The ranks that gave the same color (>= 0), ordered by key, then rank, as a group of its own with the same
+  /// deadline and with traffic counted from 0. The parent must outlive it.
   virtual std::unique_ptr<Communicator> split(int color, int key) = 0;
 
   /// What this rank has sent through this communicator so far.

@@ -1,0 +1,103 @@
+#include "distributed/mpi_communicator.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <stdexcept>
+#include <utility>
+
+#include "distributed/mpi_calls.h"
+#include "reference/error.h"
+
+namespace ringside {
+namespace {
+
+std::span<std::byte> bytes_of(const Tensor& tensor) { return {tensor.data(), tensor.size_bytes()}; }
+
+/// The messages of one exchange().
+class Operation final : public Pending::State {
+ public:
+  Operation(const std::shared_ptr<mpi::Channel>& channel, std::vector<Message> sends,
+            std::vector<Message> receives, std::string what)
+      : what_(std::move(what)),
+        messages_(std::make_shared<std::array<std::vector<Message>, 2>>(
+            std::array{std::move(receives), std::move(sends)})),
+        requests_(channel, messages_) {
+    for (const Message& m : messages_->front()) requests_.receive(m.peer, bytes_of(m.tensor));
+    for (const Message& m : messages_->back()) requests_.send(m.peer, bytes_of(m.tensor));
+  }
+
+  void wait() override { requests_.wait(what_); }
+
+ private:
+  std::string what_;
+  std::shared_ptr<std::array<std::vector<Message>, 2>> messages_;  // received, sent
+  mpi::Requests requests_;
+};
+
+class MpiCommunicator final : public Communicator {
+ public:
+  explicit MpiCommunicator(std::shared_ptr<mpi::Channel> channel) : channel_(std::move(channel)) {}
+
+  int rank() const override { return channel_->rank; }
+  int size() const override { return channel_->size; }
+
+  void barrier() override { mpi::barrier(channel_, "barrier"); }
+
+  std::unique_ptr<Communicator> split(int color, int key) override {
+    if (color < 0) throw std::invalid_argument(fmt::format("split: color {} < 0", color));
+    mpi::barrier(channel_, "split");  // MPI's own call knows no deadline
+    MPI_Comm part = MPI_COMM_NULL;
+    RINGSIDE_MPI(MPI_Comm_split(channel_->comm, color, key, &part));
+    return std::make_unique<MpiCommunicator>(std::make_shared<mpi::Channel>(part, channel_->timeout));
+  }
+
+ private:
+  Pending start(std::vector<Message> sends, std::vector<Message> receives, std::string what) override {
+    return Pending(
+        std::make_unique<Operation>(channel_, std::move(sends), std::move(receives), std::move(what)));
+  }
+
+  std::shared_ptr<mpi::Channel> channel_;
+};
+
+}  // namespace
+
+MpiSession::MpiSession() {
+  int provided = MPI_THREAD_SINGLE;
+  RINGSIDE_MPI(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided));
+  if (provided < MPI_THREAD_FUNNELED) {
+    MPI_Finalize();
+    throw InfrastructureError(
+        fmt::format("MPI_Init_thread: thread level {} is given, {} (MPI_THREAD_FUNNELED) needed", provided,
+                    MPI_THREAD_FUNNELED));
+  }
+}
+
+MpiSession::~MpiSession() {
+  if (std::uncaught_exceptions() > 0) abort(5);
+  MPI_Finalize();
+}
+
+bool MpiSession::launched_by_mpi() {
+  // Open MPI; PMI-1 and PMI-2 (MPICH, Intel MPI, srun); PMIx (Open MPI 5, srun); Hydra; MVAPICH2.
+  constexpr std::array names{"OMPI_COMM_WORLD_SIZE", "PMI_SIZE",           "PMI_RANK", "PMIX_RANK",
+                             "MPI_LOCALNRANKS",      "MV2_COMM_WORLD_SIZE"};
+  return std::ranges::any_of(names, [](const char* name) { return std::getenv(name) != nullptr; });
+}
+
+void MpiSession::abort(int status) {
+  std::fflush(nullptr);
+  MPI_Abort(MPI_COMM_WORLD, status);
+  std::_Exit(status);
+}
+
+std::unique_ptr<Communicator> mpi_world(std::chrono::milliseconds timeout) {
+  return std::make_unique<MpiCommunicator>(mpi::world(timeout));
+}
+
+}  // namespace ringside

@@ -1,0 +1,35 @@
+// Ranks as MPI processes. Host memory only.
+#pragma once
+
+#include <chrono>
+#include <memory>
+
+#include "distributed/communicator.h"
+
+namespace ringside {
+
+/// MPI from construction to destruction, once a process, in the thread that talks (MPI_THREAD_FUNNELED). Left
+/// by an exception it aborts all ranks with status 5: finalising would wait for peers that wait for this
+/// rank.
+class MpiSession {
+ public:
+  /// Throws InfrastructureError if MPI cannot be had.
+  MpiSession();
+  ~MpiSession();
+  MpiSession(const MpiSession&) = delete;
+  MpiSession& operator=(const MpiSession&) = delete;
+
+  /// True under mpirun, mpiexec or srun: told from the environment, without touching MPI.
+  static bool launched_by_mpi();
+  /// Flushes standard streams and ends all processes of the run. For deadlines and fatal errors.
+  [[noreturn]] static void abort(int status);
+};
+
+/// All processes of the run, on a channel of its own; needs an MpiSession that outlives it. Tensors must lie
+/// in host memory and stay as they are in size: a message that arrives with another size throws
+/// std::invalid_argument in the receiver. Waits that pass `timeout` throw InfrastructureError with a list of
+/// what is missing, after which the communicator is lost: later waits throw at once, and the tensors of
+/// unfinished messages are never freed, since MPI may yet touch them.
+std::unique_ptr<Communicator> mpi_world(std::chrono::milliseconds timeout);
+
+}  // namespace ringside

@@ -1,0 +1,128 @@
+#include "distributed/mpi_communicator.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <numeric>
+#include <stdexcept>
+
+#include "distributed/communicator_suite.h"
+#include "distributed/process_group.h"
+#include "distributed/test_device.h"
+#include "reference/error.h"
+
+namespace ringside {
+namespace {
+
+using test::filled;
+using test::TestDevice;
+using testing::HasSubstr;
+using namespace std::chrono_literals;
+
+constexpr auto kPatience = 60s;
+
+class MpiSuite : public testing::TestWithParam<test::SuiteCase> {};
+
+TEST_P(MpiSuite, Holds) {
+  const auto comm = mpi_world(kPatience);
+  TestDevice device;
+  GetParam().run(*comm, device);
+  comm->barrier();
+}
+
+INSTANTIATE_TEST_SUITE_P(Mpi, MpiSuite,
+                         testing::ValuesIn(test::communicator_suite().begin(),
+                                           test::communicator_suite().end()),
+                         [](const auto& of) { return of.param.name; });
+
+TEST(MpiCommunicator, KnowsItsLauncher) { EXPECT_TRUE(MpiSession::launched_by_mpi()); }
+
+TEST(MpiCommunicator, DeadlineNamesWhatIsMissing) {
+  const auto all = mpi_world(kPatience);
+  const auto hurried = mpi_world(1s);
+  TestDevice device;
+  test::expect_deadline(*hurried, device);
+  if (all->rank() == 0) {
+    EXPECT_THROW(hurried->barrier(), InfrastructureError);
+  }
+  all->barrier();
+}
+
+TEST(MpiCommunicator, MessagesOfAnotherSizeAreRefused) {
+  const auto comm = mpi_world(kPatience);
+  TestDevice device;
+  if (comm->rank() == 0) {
+    for (int message = 0; message < 2; ++message)
+      comm->exchange({{1, filled(device, 16, 0)}}, {}, "out").wait();
+  } else if (comm->rank() == 1) {
+    for (const auto& [count, text] : {std::pair{8, "receive of 32 bytes from rank 0, but more came"},
+                                      std::pair{32, "receive of 128 bytes from rank 0, but 64 came"}}) {
+      Pending pending = comm->exchange({}, {{0, filled(device, count, 0)}}, "in");
+      try {
+        pending.wait();
+        ADD_FAILURE() << "accepted: " << text;
+      } catch (const std::invalid_argument& error) {
+        EXPECT_THAT(error.what(), AllOf(HasSubstr("'in'"), HasSubstr(text)));
+      }
+    }
+  }
+  comm->barrier();
+}
+
+// Beyond 64 MiB a message is a datatype of blocks.
+TEST(MpiCommunicator, LargeMessagesArriveWhole) {
+  const auto comm = mpi_world(kPatience);
+  TestDevice device;
+  if (comm->rank() < 2) {
+    const int peer = 1 - comm->rank();
+    const Shape shape{1, 1, (Index{1} << 25) + 3, 1};
+    const Tensor sent = device.allocate(shape, DType::bf16);
+    const Tensor received = device.allocate(shape, DType::bf16);
+    const auto element = [](std::size_t i, int rank) {
+      return static_cast<std::uint16_t>(i * 40503u + static_cast<std::size_t>(rank));
+    };
+    const auto out = sent.view<BFloat16>().all();
+    for (std::size_t i = 0; i < out.size(); ++i) out[i].bits = element(i, comm->rank());
+    comm->exchange({{peer, sent}}, {{peer, received}}, "large").wait();
+    const auto in = received.view<BFloat16>().all();
+    std::size_t wrong = 0;
+    for (std::size_t i = 0; i < in.size(); ++i) wrong += in[i].bits != element(i, peer);
+    EXPECT_EQ(wrong, 0u);
+    EXPECT_EQ(comm->traffic(), (Traffic{2 * shape.size(), 1, 0}));
+  }
+  comm->barrier();
+}
+
+/// Prints failures only, with the rank.
+class Quiet final : public testing::EmptyTestEventListener {
+ public:
+  explicit Quiet(int rank) : rank_(rank) {}
+
+  void OnTestPartResult(const testing::TestPartResult& result) override {
+    if (!result.failed()) return;
+    std::fprintf(stderr, "rank %d: %s:%d: %s\n", rank_, result.file_name() ? result.file_name() : "?",
+                 result.line_number(), result.summary());
+  }
+
+ private:
+  int rank_;
+};
+
+}  // namespace
+}  // namespace ringside
+
+int main(int argc, char** argv) {
+  const ringside::MpiSession session;
+  testing::InitGoogleTest(&argc, argv);
+  auto group = ringside::ProcessGroup::mpi(std::chrono::minutes(2));
+  if (group.rank() != 0) {
+    auto& listeners = testing::UnitTest::GetInstance()->listeners();
+    delete listeners.Release(listeners.default_result_printer());
+    listeners.Append(new ringside::Quiet(group.rank()));  // owned by GoogleTest
+  }
+  const auto status = static_cast<std::byte>(RUN_ALL_TESTS());
+  std::byte worst{0};
+  for (const auto& of_rank : group.all_gather({&status, 1}, "exit status")) worst |= of_rank.front();
+  return static_cast<int>(worst);
+}

@@ -1,0 +1,85 @@
+// A device that only stores: for tests of what moves tensors about.
+#pragma once
+
+#include <cstring>
+#include <stdexcept>
+#include <vector>
+
+#include "kernels/device.h"
+
+namespace ringside::test {
+
+/// Host memory; allocate, upload, download, fill and same-type copy work, everything else throws
+/// std::logic_error.
+class TestDevice : public Device {
+ public:
+  std::string_view name() const override { return "test"; }
+  std::optional<std::string> unsupported(DType, Math) const override {
+    return "this device computes nothing";
+  }
+  bool flushes_denormals() const override { return false; }
+
+  Tensor allocate(const Shape& shape, DType dtype) override {
+    const auto bytes = static_cast<std::size_t>(shape.size()) * size_of(dtype);
+    return {*this, std::shared_ptr<std::byte>(new std::byte[bytes], std::default_delete<std::byte[]>()),
+            shape, dtype};
+  }
+  void upload(std::span<const std::byte> host, const Tensor& to) override {
+    if (host.size() != to.size_bytes()) throw std::logic_error("upload: sizes differ");
+    std::memcpy(to.data(), host.data(), host.size());
+  }
+  void download(const Tensor& from, std::span<std::byte> host) override {
+    if (host.size() != from.size_bytes()) throw std::logic_error("download: sizes differ");
+    std::memcpy(host.data(), from.data(), host.size());
+  }
+  void fill(const Tensor& x, float value) override {
+    if (x.dtype() == DType::fp32) {
+      for (float& element : x.view<float>().all()) element = value;
+    } else {
+      for (BFloat16& element : x.view<BFloat16>().all()) element = to_bf16(value);
+    }
+  }
+  void copy(const Tensor& from, const Tensor& to) override {
+    if (from.shape() != to.shape() || from.dtype() != to.dtype())
+      throw std::logic_error("copy: tensors differ");
+    std::memcpy(to.data(), from.data(), from.size_bytes());
+  }
+  void synchronize() override {}
+  MemoryUse memory() const override { none(); }
+  void reset_peak() override { none(); }
+
+  void softmax_forward(const SoftmaxBlock&, const Tensor&, const Tensor&) override { none(); }
+  void softmax_merge(const Tensor&, const Tensor&, const Tensor&, const Tensor&) override { none(); }
+  void softmax_delta(const Tensor&, const Tensor&, const Tensor&) override { none(); }
+  void softmax_backward(const SoftmaxBlock&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
+                        const Tensor&, const Tensor&) override {
+    none();
+  }
+  void lightning_forward(const LightningChunk&, const Tensor&, const Tensor&) override { none(); }
+  void lightning_backward(const LightningChunk&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
+                          const Tensor&, const Tensor&) override {
+    none();
+  }
+  void matmul(const Tensor&, Transpose, const Tensor&, Transpose, const Tensor&, bool) override { none(); }
+  void decay_scores(const Tensor&, std::span<const float>) override { none(); }
+  void decay_rows(const Tensor&, std::span<const float>, Decay, const Tensor&) override { none(); }
+
+ private:
+  [[noreturn]] static void none() { throw std::logic_error("the test device computes nothing"); }
+};
+
+/// `count` fp32 elements, all `value`.
+inline Tensor filled(Device& device, Index count, float value) {
+  const Tensor tensor = device.allocate({1, 1, 1, count}, DType::fp32);
+  device.fill(tensor, value);
+  return tensor;
+}
+
+/// The elements of an fp32 tensor.
+inline std::vector<float> values(const Tensor& tensor) {
+  std::vector<float> host(static_cast<std::size_t>(tensor.shape().size()));
+  tensor.device().download(tensor, std::as_writable_bytes(std::span(host)));
+  return host;
+}
+
+}  // namespace ringside::test
