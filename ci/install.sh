@@ -29,7 +29,7 @@ missing() {
 known() {
   local package
   for package; do
-    apt-cache policy "$package" 2>/dev/null | grep -q 'Candidate: [^(]' || return 1
+    [[ $(apt-cache policy "$package" 2>/dev/null) == *"Candidate: "[!\(]* ]] || return 1
   done
 }
 
