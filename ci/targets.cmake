@@ -41,7 +41,8 @@ function(ringside_test name)
   foreach(ranks IN LISTS ARG_MPI_RANKS)
     add_test(NAME ${name}.mpi${ranks}
              COMMAND ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} ${ranks} $<TARGET_FILE:${name}>)
-    set_tests_properties(${name}.mpi${ranks} PROPERTIES ENVIRONMENT "${RINGSIDE_MPI_ENVIRONMENT}")
+    set_tests_properties(${name}.mpi${ranks} PROPERTIES LABELS mpi PROCESSORS ${ranks}
+                                                        ENVIRONMENT "${RINGSIDE_MPI_ENVIRONMENT}")
     list(APPEND tests ${name}.mpi${ranks})
   endforeach()
   set_tests_properties(${tests} PROPERTIES TIMEOUT ${ARG_TIMEOUT} FAIL_REGULAR_EXPRESSION "Running 0 tests")

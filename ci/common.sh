@@ -1,0 +1,56 @@
+# Sourced by the scripts beside it; they run under `set -euo pipefail` in the repository's root.
+# Sets INSTALL (1, or 0 after --no-install) and ARGS (what else the caller was given).
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+
+# parse_arguments "$@": --no-install and --help are for the script, the rest goes to ARGS.
+parse_arguments() {
+  INSTALL=1 ARGS=()
+  local argument
+  for argument; do
+    case $argument in
+      --no-install) INSTALL=0 ;;
+      -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;;
+      *) ARGS+=("$argument") ;;
+    esac
+  done
+}
+
+# no_more_arguments: for scripts that take none but those.
+no_more_arguments() {
+  if ((${#ARGS[@]})); then
+    echo "$0: unknown argument ${ARGS[0]}; see $0 --help" >&2
+    exit 2
+  fi
+}
+
+# stage NAME COMMAND…: runs the command and says in one line how it went and how long it took.
+stage() {
+  local name=$1 begin=$EPOCHREALTIME status=0
+  shift
+  "$@" || status=$?
+  local ms=$(((${EPOCHREALTIME/[.,]/} - ${begin/[.,]/}) / 1000))
+  local outcome=done
+  ((status == 0)) || outcome="FAILED with status $status"
+  printf '[ci] %s: %s, %d.%d s\n' "$name" "$outcome" $((ms / 1000)) $((ms % 1000 / 100)) >&2
+  return "$status"
+}
+
+# install_packages: what the build needs, unless --no-install.
+install_packages() {
+  ((INSTALL == 0)) || stage install bash ci/install.sh
+}
+
+# build_preset PRESET: configures build/PRESET and builds it with as many jobs as there are processors.
+build_preset() {
+  local preset=$1 cache=build/$1/CMakeCache.txt home
+  if [[ -f $cache ]]; then
+    home=$(sed -n 's/^CMAKE_HOME_DIRECTORY:INTERNAL=//p' "$cache")
+    if [[ $home != "$root" ]]; then
+      echo "[ci] build/$preset was configured for $home, not for $root: configured anew" >&2
+      rm -rf "build/$preset/CMakeFiles" "$cache"
+    fi
+  fi
+  stage "configure $preset" cmake --preset "$preset" --log-level=WARNING
+  stage "build $preset" cmake --build --preset "$preset" --parallel "$(nproc)"
+}

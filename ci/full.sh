@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# ci/full.sh [--no-install]: all tests under the address and undefined-behaviour sanitizers, those without MPI (which
+# is not clean there) under the thread sanitizer, and the program run as it is installed.
+set -euo pipefail
+source "$(dirname "$0")/common.sh"
+parse_arguments "$@"
+no_more_arguments
+install_packages
+
+build_preset asan
+export LSAN_OPTIONS="suppressions=$root/ci/lsan.supp:print_suppressions=0" UBSAN_OPTIONS=print_stacktrace=1
+stage "test asan" ctest --preset asan --no-tests=error --parallel "$(nproc)"
+
+build_preset tsan
+# Kernels with many random address bits leave gcc's thread sanitizer no room: without randomisation where allowed.
+fixed=()
+if setarch -R true 2>/dev/null; then fixed=(setarch -R); fi
+stage "test tsan" "${fixed[@]}" ctest --preset tsan -LE mpi --no-tests=error --parallel "$(nproc)"
+
+build_preset release
+prefix=$(mktemp -d)
+trap 'rm -rf "$prefix"' EXIT
+stage "install into $prefix" cmake --install build/release --prefix "$prefix"
+stage "run installed --version" "$prefix/bin/ringside" --version
+stage "run installed list" "$prefix/bin/ringside" launch -n 2 -- list

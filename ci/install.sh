@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# ci/install.sh: installs what the build and the tests need and is missing, with apt (Debian 12, Ubuntu 22.04 and
+# 24.04). Does nothing, quickly, when all is there. Without the right to install it prints the apt line and ends
+# with status 2.
+set -euo pipefail
+[[ ${1:-} != @(-h|--help) ]] || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0; }
+
+required=(
+  g++ cmake ninja-build git                              # compiler and build
+  libopenmpi-dev openmpi-bin libhwloc-dev                # ranks and machine
+  libeigen3-dev libcli11-dev libfmt-dev nlohmann-json3-dev libcsv-dev librandom123-dev
+  libgtest-dev libgmock-dev libbenchmark-dev             # tests and benchmarks
+  python3 python3-numpy                                  # the checks
+)
+optional=(libxsmm-dev)  # x86 only, not in every release; without it Eigen makes the CPU's tile products
+
+if ! command -v dpkg-query >/dev/null; then
+  echo "install.sh: no apt here. Install what these Debian packages hold, then use --no-install:" >&2
+  echo "  ${required[*]} ${optional[*]}" >&2
+  exit 2
+fi
+
+# missing PACKAGE…: those that are not installed.
+missing() {
+  comm -23 <(printf '%s\n' "$@" | sort -u) \
+    <(dpkg-query -W -f='${db:Status-Status} ${Package}\n' "$@" 2>/dev/null | sed -n 's/^installed //p' | sort -u)
+}
+# known PACKAGE…: succeeds if apt can install every one of them.
+known() {
+  local package
+  for package; do
+    [[ $(apt-cache policy "$package" 2>/dev/null) == *"Candidate: "[!\(]* ]] || return 1
+  done
+}
+
+mapfile -t wanted < <(missing "${required[@]}")
+mapfile -t extra < <(missing "${optional[@]}")
+((${#wanted[@]} + ${#extra[@]})) || exit 0
+
+as_root=()
+if ((EUID != 0)); then
+  if ((${#wanted[@]} == 0)); then exit 0; fi
+  if ! command -v sudo >/dev/null; then
+    echo "install.sh: not root and no sudo. As root:" >&2
+    echo "  apt-get install --no-install-recommends ${wanted[*]}" >&2
+    exit 2
+  fi
+  as_root=(sudo)
+fi
+apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@"; }
+
+if ! known "${wanted[@]}"; then apt update; fi
+for package in "${extra[@]}"; do
+  if known "$package"; then wanted+=("$package"); fi
+done
+((${#wanted[@]})) || exit 0
+echo "[ci] installing ${wanted[*]}" >&2
+install=(install --no-install-recommends -y "${wanted[@]}")
+# A package list that has aged names files that are gone: once more with a new one.
+apt "${install[@]}" >/dev/null || { apt update && apt "${install[@]}" >/dev/null; }

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# ci/test.sh [--no-install]: installs what is missing, builds the release, checks the format (where clang-format is
+# installed) and runs all tests, the include rules among them. The last lines are ctest's summary.
+set -euo pipefail
+source "$(dirname "$0")/common.sh"
+parse_arguments "$@"
+no_more_arguments
+install_packages
+build_preset release
+status=0
+stage format bash ci/format.sh --check || status=1
+ctest --preset release --no-tests=error --parallel "$(nproc)" || status=1
+exit "$status"

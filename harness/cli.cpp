@@ -1,0 +1,187 @@
+#include "harness/cli.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <iterator>
+#include <map>
+#include <regex>
+#include <sstream>
+#include <system_error>
+
+#include "harness/fingerprint.h"
+#include "reference/error.h"
+
+namespace ringside {
+namespace {
+
+constexpr const char* footer = R"(Examples:
+  ringside launch -n 4 -- sweep cases/lasp_readme.csv --out results
+      LASP's table on 4 MPI ranks, with a report in results/
+  ringside sweep cases/smoke.csv --filter 'ring.*bf16' --no-perf
+      the verdicts of some cases, ranks as threads of one process
+
+Exit status:
+  0  all cases ran and passed, or were skipped with a stated reason, and at least one ran
+  1  a wrong result
+  2  wrong usage or bad input
+  3  a confirmed slowdown
+  4  inconclusive timing
+  5  infrastructure: a deadline passed, a rank was killed, a disk is full, mpirun is missing)";
+
+/// CLI11 check of an ECMAScript regular expression: empty if right, else what is wrong.
+std::string check_regex(const std::string& text) {
+  try {
+    const std::regex compiled(text);
+    return {};
+  } catch (const std::regex_error& error) {
+    return fmt::format("'{}' is not a regular expression: {}", text, error.what());
+  }
+}
+
+/// CLI11 check of a duration: empty if right, else what is wrong. 1e9 s, 32 years, still fits a clock's
+/// nanoseconds.
+std::string check_seconds(const std::string& text) {
+  double seconds = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, seconds);
+  const bool right = error == std::errc{} && stop == end && seconds > 0 && seconds <= 1e9;
+  return right ? std::string{} : fmt::format("{} is not a number of seconds above 0, at most 1e9", text);
+}
+
+const std::map<std::string, SweepOptions::Comm> comms{{"auto", SweepOptions::Comm::automatic},
+                                                      {"threads", SweepOptions::Comm::threads},
+                                                      {"mpi", SweepOptions::Comm::mpi}};
+
+/// `check` without its words in the help text.
+CLI::Validator quiet(CLI::Validator check) { return check.description(""); }
+
+// What sweep and explain have in common: which cases.
+template <class Options>
+void add_case_options(CLI::App& app, Options& options) {
+  app.add_option("CASES", options.cases, "CSV file of cases, a case a line")
+      ->type_name("FILE")
+      ->required()
+      ->check(quiet(CLI::ExistingFile));
+  app.option_defaults()->take_last();  // scripts give options that a user may override
+  app.add_option("--filter", options.filter,
+                 "Only cases in whose name this ECMAScript regular expression is found; default: all")
+      ->type_name("REGEX")
+      ->check(CLI::Validator(check_regex, ""));
+  app.add_option("--ranks", options.ranks, "Only cases of this many ranks; default: all")
+      ->type_name("N")
+      ->check(quiet(CLI::Range(1, 1 << 20)));
+  app.add_option_function<std::string>(
+         "--comm", [&options](const std::string& name) { options.comm = comms.at(name); },
+         "What a rank is: a thread of this process, an MPI process, or auto: mpi under mpirun, else threads; "
+         "default: auto")
+      ->type_name("auto|threads|mpi")
+      ->check(quiet(CLI::IsMember(comms)));
+}
+
+void add_sweep_options(CLI::App& app, SweepOptions& options) {
+  add_case_options(app, options);
+  app.add_option("--out", options.out, "Directory for the results, made if missing; default: none are kept")
+      ->type_name("DIR");
+  app.add_option("--dump", options.dump,
+                 "Directory for the tensors of every case as .npy, made if missing; default: none are kept")
+      ->type_name("DIR");
+  app.add_option("--repeat", options.repeat, "Timed runs of each case")
+      ->type_name("N")
+      ->check(quiet(CLI::Range(1, 1'000'000)))
+      ->capture_default_str();
+  app.add_option("--device", options.device, "Device of every rank, one that `ringside list` shows")
+      ->type_name("NAME")
+      ->capture_default_str();
+  app.add_flag_callback(
+      "--no-perf", [&] { options.perf = false; }, "Verdicts only, no times; default: both");
+  app.add_flag("--fail-fast", options.fail_fast, "Stop after the first wrong result; default: run all cases");
+  app.add_option("--timeout", options.timeout_s, "Seconds that an operation may wait for another rank")
+      ->type_name("SECONDS")
+      ->check(CLI::Validator(check_seconds, ""))
+      ->capture_default_str();
+}
+
+void add_launch_options(CLI::App& app, LaunchCommand& launch, std::string& mpirun_args) {
+  app.footer("Then what every rank runs, as without launch: [--] sweep|explain|list …");
+  app.add_option("-n,--ranks", launch.ranks, "MPI ranks")
+      ->type_name("N")
+      ->required()
+      ->check(quiet(CLI::Range(1, 1 << 20)));
+  app.add_option("--mpirun", launch.options.mpirun,
+                 "The mpirun to use, looked up on PATH if it holds no slash")
+      ->type_name("PATH")
+      ->capture_default_str();
+  app.add_option("--mpirun-args", mpirun_args, "More arguments for mpirun, in one word, split at white space")
+      ->type_name("ARGS");
+}
+
+std::vector<std::string> split_at_space(const std::string& text) {
+  std::istringstream in(text);
+  return {std::istream_iterator<std::string>(in), {}};
+}
+
+/// Where the command line of launch's ranks starts in launch's own: at "--" or at a sub-command.
+std::size_t launched_from(std::span<const std::string> args) {
+  const auto starts = [](const std::string& word) {
+    return word == "--" || word == "sweep" || word == "explain" || word == "list" || word == "launch";
+  };
+  return static_cast<std::size_t>(std::find_if(args.begin() + 1, args.end(), starts) - args.begin());
+}
+
+}  // namespace
+
+Command parse_command_line(std::span<const std::string> args) {
+  SweepOptions sweep;
+  ExplainOptions explain;
+  LaunchCommand launch;
+  std::string mpirun_args;
+
+  CLI::App app("Ringside: correctness and regression harness for sequence-parallel attention", "ringside");
+  app.set_version_flag("--version", version_text, "Print version, commit, compiler and libraries and exit");
+  CLI::App* list_app =
+      app.add_subcommand("list", "Show the variants, devices and communicators of this build");
+  CLI::App* sweep_app = app.add_subcommand("sweep", "Run cases, judge them, time them");
+  CLI::App* explain_app =
+      app.add_subcommand("explain", "Say what cases are, who holds what and what is sent");
+  CLI::App* launch_app = app.add_subcommand("launch", "Run one of the others on MPI ranks, under mpirun");
+  add_sweep_options(*sweep_app, sweep);
+  add_case_options(*explain_app, explain);
+  add_launch_options(*launch_app, launch, mpirun_args);
+  app.require_subcommand(0, 1);
+  app.footer(footer);
+
+  const bool launching = !args.empty() && args.front() == launch_app->get_name();
+  const auto own = args.first(launching ? launched_from(args) : args.size());
+  try {
+    app.parse(std::vector<std::string>(own.rbegin(), own.rend()));  // CLI11 takes the words last first
+  } catch (const CLI::Success& wanted) {
+    std::ostringstream out;
+    app.exit(wanted, out, out);
+    std::string text = out.str();
+    return Text{text.substr(0, text.find_last_not_of('\n') + 1)};
+  } catch (const CLI::ParseError& error) {
+    const auto used = app.get_subcommands();
+    throw UsageError(fmt::format("{}. See ringside {}--help", error.what(),
+                                 used.empty() ? "" : used.front()->get_name() + " "));
+  }
+  if (list_app->parsed()) return ListCommand{};
+  if (sweep_app->parsed()) return sweep;
+  if (explain_app->parsed()) return explain;
+  if (!launching)
+    throw UsageError("A sub-command is missing: list, sweep, explain or launch. See ringside --help");
+
+  launch.options.mpirun_args = split_at_space(mpirun_args);
+  auto rest = args.subspan(own.size());
+  if (!rest.empty() && rest.front() == "--") rest = rest.subspan(1);
+  if (rest.empty()) throw UsageError("launch: what shall the ranks run? See ringside launch --help");
+  const Command inner = parse_command_line(rest);  // wrong usage is told here, once, not by every rank
+  if (std::holds_alternative<Text>(inner)) return inner;
+  if (std::holds_alternative<LaunchCommand>(inner)) throw UsageError("launch: launch cannot launch itself");
+  launch.program_args.assign(rest.begin(), rest.end());
+  return launch;
+}
+
+}  // namespace ringside

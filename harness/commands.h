@@ -1,0 +1,17 @@
+// The sub-commands. Each returns the exit status (0…4 as in `ringside --help`); it throws UsageError and
+// InfrastructureError for 2 and 5. Under mpirun every rank calls them, list() excepted.
+#pragma once
+
+#include "harness/options.h"
+
+namespace ringside {
+
+/// Prints the variants, devices and communicators of this build, each with the reason if it cannot be used
+/// here.
+int list();
+/// Runs every case that is asked for and judges it.
+int sweep(const SweepOptions& options);
+/// Says what a case is, who holds what and what is sent, without running it.
+int explain(const ExplainOptions& options);
+
+}  // namespace ringside

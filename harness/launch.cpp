@@ -1,0 +1,194 @@
+#include "harness/launch.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <spawn.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <stdexcept>
+#include <string_view>
+#include <system_error>
+
+#include "reference/error.h"
+
+namespace ringside {
+namespace {
+
+// NAME=VALUE; the tests of ci/targets.cmake run with the same.
+constexpr std::array mpi_environment{RINGSIDE_MPI_ENVIRONMENT};
+
+/// argv of exec: pointers into `words`, closed by a null.
+std::vector<char*> exec_arguments(std::vector<std::string>& words) {
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  return argv;
+}
+
+[[noreturn]] void throw_errno(std::string_view what) {
+  throw InfrastructureError(fmt::format("{}: {}", what, std::strerror(errno)));
+}
+
+/// What `mpirun --version` prints. Throws InfrastructureError, which says how to install it, if it cannot be
+/// run.
+std::string mpirun_version(const std::string& mpirun) {
+  std::array<int, 2> ends{};
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) throw_errno("pipe");
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+  posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+  std::vector<std::string> words{mpirun, "--version"};
+  pid_t child = 0;
+  const int error =
+      posix_spawnp(&child, mpirun.c_str(), &actions, nullptr, exec_arguments(words).data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  close(ends[1]);
+  std::string text;
+  std::array<char, 512> buffer{};
+  ssize_t got = 0;
+  while (error == 0 && (got = read(ends[0], buffer.data(), buffer.size())) != 0) {
+    if (got > 0) {
+      text.append(buffer.data(), static_cast<std::size_t>(got));
+    } else if (errno != EINTR) {
+      break;
+    }
+  }
+  close(ends[0]);
+  if (error != 0) {
+    throw InfrastructureError(
+        fmt::format("cannot run {}: {}; install an MPI (apt-get install openmpi-bin) or name "
+                    "one with --mpirun PATH",
+                    mpirun, std::strerror(error)));
+  }
+  while (waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  return text;
+}
+
+/// Blocks the signals that launch() waits for; the old mask is back when it goes.
+class WatchedSignals {
+ public:
+  WatchedSignals() {
+    sigemptyset(&watched_);
+    for (const int signal : {SIGCHLD, SIGINT, SIGTERM, SIGHUP}) sigaddset(&watched_, signal);
+    sigprocmask(SIG_BLOCK, &watched_, &before_);
+  }
+  ~WatchedSignals() { restore(); }
+  WatchedSignals(const WatchedSignals&) = delete;
+  WatchedSignals& operator=(const WatchedSignals&) = delete;
+
+  void restore() const { sigprocmask(SIG_SETMASK, &before_, nullptr); }
+  int wait() const {
+    int signal = 0;
+    sigwait(&watched_, &signal);
+    return signal;
+  }
+
+ private:
+  sigset_t watched_, before_;
+};
+
+[[noreturn]] void become_mpirun(std::vector<std::string>& command, const WatchedSignals& signals,
+                                pid_t parent) {
+  setpgid(0, 0);
+  prctl(PR_SET_PDEATHSIG, SIGTERM);  // at SIGTERM mpirun ends its ranks
+  if (getppid() != parent) _exit(127);
+  signals.restore();
+  for (const std::string_view entry : mpi_environment) {
+    const auto equals = entry.find('=');
+    setenv(std::string(entry.substr(0, equals)).c_str(), std::string(entry.substr(equals + 1)).c_str(), 0);
+  }
+  const int nothing = open("/dev/null", O_RDONLY);
+  dup2(nothing, STDIN_FILENO);
+  execvp(command[0].c_str(), exec_arguments(command).data());
+  _exit(127);
+}
+
+std::string signal_name(int signal) {
+  const char* name = sigabbrev_np(signal);
+  return name != nullptr ? fmt::format("SIG{}", name) : fmt::format("signal {}", signal);
+}
+
+/// The ranks' status, or why there is none; `command` is named where only mpirun can tell.
+int judge(int status, const std::vector<std::string>& command) {
+  if (WIFSIGNALED(status)) {
+    throw InfrastructureError(fmt::format("mpirun was killed ({})", signal_name(WTERMSIG(status))));
+  }
+  const int code = WEXITSTATUS(status);
+  if (code == 0) return 0;
+  for (int own = 1; own <= 4; ++own) {
+    if (code == rank_status(own)) return own;
+  }
+  std::string reason;
+  if (code == 5) {
+    reason = "a rank reported an infrastructure failure";
+  } else if (code > 128 && code <= 128 + SIGRTMAX) {
+    reason = fmt::format("a rank was killed ({})", signal_name(code - 128));
+  } else {
+    reason = "a failure of its own, which it explains without -q:";
+    for (const std::string& word : command) reason += ' ' + word;
+  }
+  throw InfrastructureError(fmt::format("mpirun ended with status {}: {}", code, reason));
+}
+
+}  // namespace
+
+int launch(int ranks, std::span<const std::string> program_args, const LaunchOptions& options) {
+  if (ranks < 1) throw std::invalid_argument(fmt::format("launch: {} ranks", ranks));
+  std::vector<std::string> command{options.mpirun};
+  command.insert(command.end(), options.mpirun_args.begin(), options.mpirun_args.end());
+  command.insert(command.end(), {"-n", std::to_string(ranks)});
+  command.push_back(options.program.empty() ? std::filesystem::read_symlink("/proc/self/exe").string()
+                                            : options.program);
+  command.emplace_back(launched_flag);
+  command.insert(command.end(), program_args.begin(), program_args.end());
+  std::vector<std::string> quiet = command;
+  // Open MPI prints 11 lines for each status but 0; -q silences them, and its reasons for failing too.
+  if (mpirun_version(options.mpirun).find("Open MPI") != std::string::npos)
+    quiet.insert(quiet.begin() + 1, "-q");
+
+  std::signal(SIGCHLD, SIG_DFL);  // ignored, it would take the status away
+  const WatchedSignals signals;
+  const pid_t parent = getpid();
+  const pid_t child = fork();
+  if (child < 0) throw_errno("fork");
+  if (child == 0) become_mpirun(quiet, signals, parent);
+  int status = 0;
+  int interrupted_by = 0;
+  pid_t ended = 0;
+  while ((ended = waitpid(child, &status, WNOHANG)) == 0) {
+    const int signal = signals.wait();
+    if (signal != SIGCHLD) {
+      interrupted_by = signal;
+      kill(child, signal);
+    }
+  }
+  if (ended < 0) throw_errno("waitpid");
+  if (interrupted_by != 0) {
+    throw InfrastructureError(fmt::format("interrupted ({})", signal_name(interrupted_by)));
+  }
+  return judge(status, command);
+}
+
+std::optional<int> environment_rank() {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}) {
+    const char* text = std::getenv(name);
+    int rank = 0;
+    if (text != nullptr && std::from_chars(text, text + std::strlen(text), rank).ec == std::errc{})
+      return rank;
+  }
+  return std::nullopt;
+}
+
+}  // namespace ringside

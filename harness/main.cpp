@@ -1,0 +1,64 @@
+// The program: command line to sub-command, errors to exit statuses.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <exception>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "harness/cli.h"
+#include "harness/commands.h"
+#include "reference/error.h"
+
+namespace ringside {
+namespace {
+
+struct Run {
+  bool first_rank;
+
+  int operator()(const Text& text) const {
+    if (first_rank) fmt::print("{}\n", text.text);
+    return 0;
+  }
+  int operator()(const ListCommand&) const { return first_rank ? list() : 0; }
+  int operator()(const SweepOptions& options) const { return sweep(options); }
+  int operator()(const ExplainOptions& options) const { return explain(options); }
+  int operator()(const LaunchCommand& command) const {
+    return launch(command.ranks, command.program_args, command.options);
+  }
+};
+
+int run(std::span<const std::string> args) {
+  const std::optional<int> rank = environment_rank();
+  const std::string who = rank ? fmt::format("ringside: rank {}", *rank) : "ringside";
+  try {
+    return std::visit(Run{.first_rank = rank.value_or(0) == 0}, parse_command_line(args));
+  } catch (const UsageError& error) {
+    // All ranks read the same; rank 0 says it. mpirun ends all ranks when the first one leaves: that must be
+    // rank 0.
+    if (rank.value_or(0) == 0) {
+      fmt::print(stderr, "ringside: {}\n", error.what());
+    } else {
+      sleep(1);
+    }
+    return 2;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "{}: {}\n", who, error.what());
+    return 5;
+  }
+}
+
+}  // namespace
+}  // namespace ringside
+
+int main(int argc, char** argv) {
+  std::vector<std::string> args(argv + 1, argv + argc);
+  const bool launched = !args.empty() && args.front() == ringside::launched_flag;
+  if (launched) args.erase(args.begin());
+  const int status = ringside::run(args);
+  return launched ? ringside::rank_status(status) : status;
+}
