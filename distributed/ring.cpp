@@ -14,7 +14,8 @@ namespace {
 /// A k and a v (or their gradients) on their way round the ring, P ranks to the right in P hops.
 class KvRing {
  public:
-  KvRing(Communicator& comm, Tensor k, Tensor v) : k(std::move(k)), v(std::move(v)), comm_(comm) {}
+  KvRing(Communicator& comm, Tensor own_k, Tensor own_v)
+      : k(std::move(own_k)), v(std::move(own_v)), comm_(comm) {}
 
   Tensor k, v;  ///< what is here now
 

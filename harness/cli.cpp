@@ -58,9 +58,8 @@ const std::map<std::string, SweepOptions::Comm> comms{{"auto", SweepOptions::Com
 /// `check` without its words in the help text.
 CLI::Validator quiet(CLI::Validator check) { return check.description(""); }
 
-// What sweep and explain have in common: which cases.
-template <class Options>
-void add_case_options(CLI::App& app, Options& options) {
+// What sweep and explain have in common: which cases, and where their ranks live.
+void add_session_options(CLI::App& app, SessionOptions& options) {
   app.add_option("CASES", options.cases, "CSV file of cases, a case a line")
       ->type_name("FILE")
       ->required()
@@ -70,7 +69,7 @@ void add_case_options(CLI::App& app, Options& options) {
                  "Only cases in whose name this ECMAScript regular expression is found; default: all")
       ->type_name("REGEX")
       ->check(CLI::Validator(check_regex, ""));
-  app.add_option("--ranks", options.ranks, "Only cases of this many ranks; default: all")
+  app.add_option("--ranks", options.ranks, "Ranks there are, as threads; a case that needs more is skipped; default: as many as each case asks for")
       ->type_name("N")
       ->check(quiet(CLI::Range(1, 1 << 20)));
   app.add_option_function<std::string>(
@@ -79,10 +78,17 @@ void add_case_options(CLI::App& app, Options& options) {
          "default: auto")
       ->type_name("auto|threads|mpi")
       ->check(quiet(CLI::IsMember(comms)));
+  app.add_option("--device", options.device, "Device of every rank, one that `ringside list` shows")
+      ->type_name("NAME")
+      ->capture_default_str();
+  app.add_option("--timeout", options.timeout_s, "Seconds that an operation may wait for another rank")
+      ->type_name("SECONDS")
+      ->check(CLI::Validator(check_seconds, ""))
+      ->capture_default_str();
 }
 
 void add_sweep_options(CLI::App& app, SweepOptions& options) {
-  add_case_options(app, options);
+  add_session_options(app, options);
   app.add_option("--out", options.out, "Directory for the results, made if missing; default: none are kept")
       ->type_name("DIR");
   app.add_option("--dump", options.dump,
@@ -92,16 +98,9 @@ void add_sweep_options(CLI::App& app, SweepOptions& options) {
       ->type_name("N")
       ->check(quiet(CLI::Range(1, 1'000'000)))
       ->capture_default_str();
-  app.add_option("--device", options.device, "Device of every rank, one that `ringside list` shows")
-      ->type_name("NAME")
-      ->capture_default_str();
   app.add_flag_callback(
       "--no-perf", [&] { options.perf = false; }, "Verdicts only, no times; default: both");
   app.add_flag("--fail-fast", options.fail_fast, "Stop after the first wrong result; default: run all cases");
-  app.add_option("--timeout", options.timeout_s, "Seconds that an operation may wait for another rank")
-      ->type_name("SECONDS")
-      ->check(CLI::Validator(check_seconds, ""))
-      ->capture_default_str();
 }
 
 void add_launch_options(CLI::App& app, LaunchCommand& launch, std::string& mpirun_args) {
@@ -145,10 +144,10 @@ Command parse_command_line(std::span<const std::string> args) {
       app.add_subcommand("list", "Show the variants, devices and communicators of this build");
   CLI::App* sweep_app = app.add_subcommand("sweep", "Run cases, judge them, time them");
   CLI::App* explain_app =
-      app.add_subcommand("explain", "Say what cases are, who holds what and what is sent");
+      app.add_subcommand("explain", "For the worst element of each tensor, say what its bound is made of");
   CLI::App* launch_app = app.add_subcommand("launch", "Run one of the others on MPI ranks, under mpirun");
   add_sweep_options(*sweep_app, sweep);
-  add_case_options(*explain_app, explain);
+  add_session_options(*explain_app, explain);
   add_launch_options(*launch_app, launch, mpirun_args);
   app.require_subcommand(0, 1);
   app.footer(footer);

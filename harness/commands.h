@@ -11,7 +11,7 @@ namespace ringside {
 int list();
 /// Runs every case that is asked for and judges it.
 int sweep(const SweepOptions& options);
-/// Says what a case is, who holds what and what is sent, without running it.
+/// Runs cases without timing and says, for the worst element of each tensor, what its bound is made of.
 int explain(const ExplainOptions& options);
 
 }  // namespace ringside

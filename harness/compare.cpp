@@ -62,7 +62,7 @@ bool measure_element(const HeadView& head, Index token, Index dim, std::size_t a
 
 int row_bucket(const Problem& problem, Out out, Index token) {
   const Index terms = !problem.causal ? problem.seq : per_kv_head(out) ? problem.seq - token : token + 1;
-  return std::bit_width(static_cast<std::uint64_t>(terms)) - 1;
+  return static_cast<int>(std::bit_width(static_cast<std::uint64_t>(terms))) - 1;
 }
 
 TensorStats measure(const HeadView& head, std::span<RankStats> by_rank) {

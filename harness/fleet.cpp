@@ -8,14 +8,14 @@
 
 namespace ringside {
 
-Fleet::Fleet(std::unique_ptr<Communicator> mpi, std::unique_ptr<ProcessGroup> processes, std::optional<int> world,
+Fleet::Fleet(std::unique_ptr<Communicator> mpi, ProcessGroup processes, std::optional<int> world,
              std::chrono::milliseconds timeout)
     : mpi_(std::move(mpi)),
       processes_(std::move(processes)),
       world_(world),
       timeout_(timeout),
       cores_(usable_cores()),
-      neighbours_(processes_->processes_on_this_node()) {}
+      neighbours_(processes_.processes_on_this_node()) {}
 
 Fleet Fleet::of_threads(std::optional<int> world, std::chrono::milliseconds timeout) {
   return {nullptr, ProcessGroup::single(), world, timeout};

@@ -24,11 +24,11 @@ class Fleet {
   std::string_view communicator() const { return mpi_ ? "mpi" : "threads"; }
   /// The most ranks a case may have; empty when each case gets what it asks for.
   std::optional<int> world() const { return world_; }
-  ProcessGroup& processes() { return *processes_; }
+  ProcessGroup& processes() { return processes_; }
   /// The process that hosts a rank.
   int process_of(int rank) const { return mpi_ ? rank : 0; }
   /// True in the process that prints and writes.
-  bool is_root() const { return processes_->rank() == 0; }
+  bool is_root() const { return processes_.rank() == 0; }
   /// Cores that each process may fill when all compute at once.
   int threads_per_process() const;
   /// True if `ranks` ranks are more than the cores of this node: their times mean little.
@@ -40,11 +40,11 @@ class Fleet {
   void run(int ranks, const std::function<void(Communicator&)>& body);
 
  private:
-  Fleet(std::unique_ptr<Communicator> mpi, std::unique_ptr<ProcessGroup> processes, std::optional<int> world,
+  Fleet(std::unique_ptr<Communicator> mpi, ProcessGroup processes, std::optional<int> world,
         std::chrono::milliseconds timeout);
 
   std::unique_ptr<Communicator> mpi_;
-  std::unique_ptr<ProcessGroup> processes_;
+  ProcessGroup processes_;
   std::optional<int> world_;
   std::chrono::milliseconds timeout_;
   int cores_ = 1;       ///< usable by this process

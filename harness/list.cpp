@@ -4,6 +4,7 @@
 #include "distributed/variant.h"
 #include "harness/case_file.h"
 #include "harness/commands.h"
+#include "harness/fingerprint.h"
 #include "harness/results.h"
 
 namespace ringside {
@@ -20,7 +21,7 @@ int list() {
   }
   fmt::print("\ncommunicators\n");
   fmt::print("  {:<20} ranks are threads of one process\n", "threads");
-  fmt::print("  {:<20} ranks are processes, under mpirun or srun; {}\n", "mpi", mpi_library());
+  fmt::print("  {:<20} ranks are processes, under mpirun or srun; {}\n", "mpi", mpi_library_version());
   fmt::print("\ncolumns of a case file\n");
   for (const CaseColumn& column : case_columns()) {
     fmt::print("  {:<20} {}{}\n", column.name, column.help,

@@ -29,15 +29,15 @@ struct Phases {
 struct CaseResult {
   Case c;
   Status status = Status::skip;
-  std::string reason;                        ///< why it was skipped
-  PerOut<TensorVerdict> tensors;
-  std::vector<RankMeasure> ranks;            ///< one a rank of the world
-  std::vector<PassTraffic> expected_traffic; ///< likewise
-  Timing forward, forward_backward;
+  std::string reason{};                        ///< why it was skipped
+  PerOut<TensorVerdict> tensors{};
+  std::vector<RankMeasure> ranks{};            ///< one a rank of the world
+  std::vector<PassTraffic> expected_traffic{}; ///< likewise
+  Timing forward{}, forward_backward{};
   int repeat = 0;
   bool oversubscribed = false;               ///< more ranks than cores on this node: times mean little
-  std::vector<std::string> failures;         ///< of the case as a whole, beside those of its tensors
-  Phases phases;
+  std::vector<std::string> failures{};         ///< of the case as a whole, beside those of its tensors
+  Phases phases{};
 };
 
 /// Runs and judges a case that the variant supports. Collective over the fleet's processes. `keep`, if not null, gets

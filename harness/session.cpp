@@ -21,7 +21,7 @@ std::chrono::milliseconds timeout_of(const SessionOptions& options) {
 }
 
 int in_mpi_session(const SessionOptions& options, const std::function<int(Fleet&)>& body) {
-  const MpiSession session;
+  const MpiSession mpi;
   Fleet fleet = Fleet::of_mpi(timeout_of(options));
   try {
     return body(fleet);
@@ -29,7 +29,7 @@ int in_mpi_session(const SessionOptions& options, const std::function<int(Fleet&
     throw;
   } catch (const std::exception& error) {
     fmt::print(stderr, "ringside: process {}: {}\n", fleet.processes().rank(), error.what());
-    session.abort(5);
+    MpiSession::abort(5);
   }
 }
 
@@ -99,12 +99,13 @@ RunInfo run_info(const std::string& device_name, const Fleet& fleet) {
     throw UsageError(fmt::format("--device {}: no such device; there is {}", device_name, known));
   }
   if (entry->unavailable) throw UsageError(fmt::format("--device {}: {}", device_name, *entry->unavailable));
-  return {.commit = std::string(git_commit()),
-          .fingerprint = machine_fingerprint().id,
+  const bool flushes = entry->make(false)->flushes_denormals();
+  return {.commit = build_commit(),
+          .fingerprint = machine_fingerprint({{"mpi", mpi_library_version()}, {"ftz", flushes ? "yes" : "no"}}).id,
           .communicator = std::string(fleet.communicator()),
           .device = device_name,
           .world = fleet.world().value_or(0),
-          .flushes_denormals = entry->make(false)->flushes_denormals()};
+          .flushes_denormals = flushes};
 }
 
 }  // namespace ringside

@@ -6,6 +6,7 @@
 
 #include "distributed/thread_communicator.h"
 #include "harness/bytes.h"
+#include "harness/grid.h"
 #include "harness/inputs.h"
 #include "harness/parallel.h"
 #include "harness/stopwatch.h"

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "distributed/variant.h"
 #include "harness/compare.h"
 #include "harness/fleet.h"
 #include "harness/shard.h"

@@ -23,10 +23,10 @@ struct RankMeasure {
 /// One rank's outputs, in storage dtype, and measures. Times are those of each timed iteration, in seconds.
 struct RankRun {
   int rank = 0;
-  PerOut<std::vector<std::byte>> outputs;
-  RankMeasure measure;
-  std::vector<double> forward_s;
-  std::vector<double> forward_backward_s;
+  PerOut<std::vector<std::byte>> outputs{};
+  RankMeasure measure{};
+  std::vector<double> forward_s{};
+  std::vector<double> forward_backward_s{};
 };
 
 /// Makes one rank's inputs, runs forward and backward once on poisoned memory (the outputs that are judged), then

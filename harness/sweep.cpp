@@ -16,6 +16,7 @@
 #include "harness/session.h"
 #include "harness/stopwatch.h"
 #include "harness/table.h"
+#include "reference/error.h"
 
 namespace ringside {
 namespace {

@@ -20,15 +20,15 @@ inline constexpr std::int64_t kEnvelopeElements = 1024;
 
 /// One tensor's figures and what is wrong with it, if anything.
 struct TensorVerdict {
-  TensorStats stats;
-  std::vector<RankStats> ranks;       ///< one a rank of the world, dp-major
+  TensorStats stats{};
+  std::vector<RankStats> ranks{};       ///< one a rank of the world, dp-major
   double relative_error = 0;          ///< ‖x - ref‖ / ‖ref‖ over all ranks (Frobenius)
   double mean_abs = 0;
   double legacy = 0;                  ///< mean |x - y| on rank 0, differences and mean in bf16, as LASP prints it
   double row_share = 0;               ///< worst row: share of its limit
-  RowShare worst_row;
+  RowShare worst_row{};
   double bias = 0, bias_limit = 0;    ///< |least-squares slope of x on ref - 1|
-  std::vector<std::string> failures;  ///< one line each; empty: passed
+  std::vector<std::string> failures{};  ///< one line each; empty: passed
 };
 
 /// Judges one tensor. `honest`: the same measurements of an honest single-rank run.
