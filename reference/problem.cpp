@@ -14,7 +14,9 @@ std::optional<Operator> parse_operator(std::string_view text) {
   return std::nullopt;
 }
 
-float default_scale(Index head_dim) { return static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_dim))); }
+float default_scale(Index head_dim) {
+  return static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_dim)));
+}
 
 std::vector<float> alibi_slopes(Index heads) {
   const auto slope = [](Index i, Index of) {

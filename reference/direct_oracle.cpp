@@ -1,0 +1,163 @@
+#include "reference/direct_oracle.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <span>
+#include <vector>
+
+#include "reference/error_model.h"
+#include "reference/oracle_common.h"
+
+namespace ringside {
+namespace {
+
+using Floats = std::span<const float>;
+
+double dot(Floats a, Floats b) {
+  double sum = 0;
+  for (std::size_t c = 0; c < a.size(); ++c) sum += double{a[c]} * double{b[c]};
+  return sum;
+}
+
+double abs_dot(Floats a, Floats b) {
+  double sum = 0;
+  for (std::size_t c = 0; c < a.size(); ++c) sum += std::abs(double{a[c]} * double{b[c]});
+  return sum;
+}
+
+std::span<double> row(std::vector<double>& x, const Shape& shape, Index b, Index h, Index t) {
+  return View<double>{x.data(), shape}.row(b, h, t);
+}
+
+/// to += factor·x, element by element.
+void add(std::span<double> to, double factor, Floats x) {
+  for (std::size_t c = 0; c < x.size(); ++c) to[c] += factor * double{x[c]};
+}
+
+void add_abs(std::span<double> to, double factor, Floats x) {
+  for (std::size_t c = 0; c < x.size(); ++c) to[c] += std::abs(factor * double{x[c]});
+}
+
+/// storage += |value|: the rounding of a result to its storage type.
+void add_own_storage(Expected& x) {
+  for (std::size_t c = 0; c < x.value.size(); ++c) x.storage[c] += std::abs(x.value[c]);
+}
+
+void add_own_storage(Truth& truth) {
+  for (Expected* x : {&truth.o, &truth.dq, &truth.dk, &truth.dv}) add_own_storage(*x);
+}
+
+/// The error of a weight times the weight; nothing if the weight is 0 beside an infinite error.
+double weighted(double weight, double error) { return weight == 0 ? 0 : weight * error; }
+
+/// One query row of softmax attention.
+void softmax_row(const Problem& problem, const Operands& x, Index b, Index h, Index i, Truth& truth) {
+  const Index kv = h / problem.group(), visible = problem.causal ? i + 1 : problem.seq;
+  const double scale = problem.scale;
+  const auto q = x.q.row(b, h, i), dout = x.dout.row(b, h, i);
+
+  const auto size = static_cast<std::size_t>(visible);
+  std::vector<double> p(size), logit_error(size);
+  double max = -std::numeric_limits<double>::infinity();
+  for (std::size_t j = 0; j < size; ++j) {
+    const auto k = x.k.row(b, kv, static_cast<Index>(j));
+    p[j] = scale * dot(q, k);
+    logit_error[j] = std::abs(scale) * growth(problem.head_dim, kLogit) * abs_dot(q, k);
+    if (!(p[j] <= max)) max = p[j];  // NaN stays
+  }
+  double sum = 0, mean_error = 0;
+  for (double& weight : p) sum += weight = std::exp(weight - max);
+  for (std::size_t j = 0; j < size; ++j) mean_error += weighted(p[j] /= sum, logit_error[j]);
+  const double row_error = weight_error(visible, max + std::log(sum), mean_error);
+
+  const auto o = row(truth.o.value, truth.o.shape, b, h, i),
+             o_error = row(truth.o.error, truth.o.shape, b, h, i);
+  for (std::size_t j = 0; j < size; ++j) {
+    const auto v = x.v.row(b, kv, static_cast<Index>(j));
+    add(o, p[j], v);
+    if (p[j] != 0) add_abs(o_error, p[j] * (logit_error[j] + row_error + growth(visible)), v);
+  }
+  double delta = 0, delta_storage = 0, delta_error = 0;
+  for (std::size_t c = 0; c < dout.size(); ++c) {
+    delta += double{dout[c]} * o[c];
+    delta_storage += std::abs(double{dout[c]} * o[c]);
+    delta_error += std::abs(double{dout[c]}) * o_error[c];
+  }
+  delta_error += growth(problem.value_dim, kStore) * delta_storage;
+
+  const auto dq = row(truth.dq.value, truth.dq.shape, b, h, i);
+  const auto dq_error = row(truth.dq.error, truth.dq.shape, b, h, i);
+  const auto dq_storage = row(truth.dq.storage, truth.dq.shape, b, h, i);
+  for (std::size_t s = 0; s < size; ++s) {
+    const auto j = static_cast<Index>(s);
+    const auto k = x.k.row(b, kv, j), v = x.v.row(b, kv, j);
+    const Index queries = (problem.causal ? problem.seq - j : problem.seq) * problem.group();
+    const double ds = p[s] * (dot(dout, v) - delta), weight = logit_error[s] + row_error;
+    const double ds_error =
+        weighted(p[s], growth(problem.value_dim, kStore) * abs_dot(dout, v) + delta_error) +
+        weighted(std::abs(ds), weight + kScore);
+    const double stored = std::abs(scale) * weighted(p[s], delta_storage);
+    add(dq, scale * ds, k);
+    add_abs(dq_error, scale * (ds_error + growth(visible) * std::abs(ds)), k);
+    add_abs(dq_storage, stored, k);
+    add(row(truth.dk.value, truth.dk.shape, b, kv, j), scale * ds, q);
+    add_abs(row(truth.dk.error, truth.dk.shape, b, kv, j),
+            scale * (ds_error + growth(queries) * std::abs(ds)), q);
+    add_abs(row(truth.dk.storage, truth.dk.shape, b, kv, j), stored, q);
+    add(row(truth.dv.value, truth.dv.shape, b, kv, j), p[s], dout);
+    add_abs(row(truth.dv.error, truth.dv.shape, b, kv, j), weighted(p[s], weight + growth(queries)), dout);
+  }
+}
+
+/// One query row of lightning attention.
+void lightning_row(const Problem& problem, const Operands& x, Index b, Index h, Index i, Truth& truth) {
+  const Index kv = h / problem.group();
+  const double slope = problem.slopes[static_cast<std::size_t>(h)];
+  const double of_head = growth(problem.head_dim, kStore) + decay_error(slope, problem.seq);
+  const double of_value = growth(problem.value_dim, kStore) + decay_error(slope, problem.seq);
+  const auto q = x.q.row(b, h, i), dout = x.dout.row(b, h, i);
+  for (Index j = 0; j <= i; ++j) {
+    const auto k = x.k.row(b, kv, j), v = x.v.row(b, kv, j);
+    const double decay = std::exp(-slope * static_cast<double>(i - j));
+    const double score = decay * dot(q, k), abs_score = decay * abs_dot(q, k);
+    const double dscore = decay * dot(dout, v), abs_dscore = decay * abs_dot(dout, v);
+    const double over_keys = growth(i + 1), over_queries = growth((problem.seq - j) * problem.group());
+    add(row(truth.o.value, truth.o.shape, b, h, i), score, v);
+    add_abs(row(truth.o.error, truth.o.shape, b, h, i), abs_score * (of_head + over_keys), v);
+    add(row(truth.dq.value, truth.dq.shape, b, h, i), dscore, k);
+    add_abs(row(truth.dq.error, truth.dq.shape, b, h, i), abs_dscore * (of_value + over_keys), k);
+    add(row(truth.dk.value, truth.dk.shape, b, kv, j), dscore, q);
+    add_abs(row(truth.dk.error, truth.dk.shape, b, kv, j), abs_dscore * (of_value + over_queries), q);
+    add(row(truth.dv.value, truth.dv.shape, b, kv, j), score, dout);
+    add_abs(row(truth.dv.error, truth.dv.shape, b, kv, j), abs_score * (of_head + over_queries), dout);
+  }
+}
+
+using RowFunction = void (*)(const Problem&, const Operands&, Index b, Index h, Index i, Truth&);
+
+Truth direct(const Problem& problem, const Operands& operands, int threads, RowFunction row_function) {
+  check_problem(problem, problem.op, operands);
+  Truth truth = make_truth(problem, operands);
+  for_each_group(problem, threads, [&](Index b, Index kv) {
+    for (Index h = kv * problem.group(); h < (kv + 1) * problem.group(); ++h) {
+      for (Index i = 0; i < problem.seq; ++i) row_function(problem, operands, b, h, i, truth);
+    }
+  });
+  add_own_storage(truth);
+  return truth;
+}
+
+}  // namespace
+
+Truth direct_softmax(const Problem& problem, const Operands& operands, int threads) {
+  check_problem(problem, Operator::softmax, operands);
+  return direct(problem, operands, threads, softmax_row);
+}
+
+Truth direct_lightning(const Problem& problem, const Operands& operands, int threads) {
+  check_problem(problem, Operator::lightning, operands);
+  return direct(problem, operands, threads, lightning_row);
+}
+
+}  // namespace ringside

@@ -1,0 +1,94 @@
+// How far rounding takes an honest implementation from the exact result, to first order in its unit roundoff.
+//
+// Everything here is in units of u, the unit roundoff of the subject's accumulator. Rounding errors are taken
+// as independent random variables of mean zero. Then a product of n factors (1 + δ), |δ| <= u, is 1 + θ with
+// |θ| <= λ·√n·u + O(u²) with probability >= 1 - 2·exp(-λ²/2) (Higham and Mary 2019, "A new approach to
+// probabilistic rounding error analysis", SIAM J. Sci. Comput. 41(5), theorem 2.4); λ = 9 gives 1 - 5e-18. In
+// a sum of n rounded terms, in whatever order, each term passes through at most n roundings, so |error| <=
+// λ·√n·u·Σ|terms|. With certainty |error| <= n·u·Σ|terms|, which is less for n < λ². Equal terms added one by
+// one are not independent (their errors can add up to n/3·u·Σ|terms|, which passes the bound beyond n = 729);
+// kernels add in blocks, where the depth, block + n/block, is far below n, and that reserve also pays for
+// what they do once a block: rescaling to a new maximum, merging a ring step, decaying a state (up to some
+// 50,000 tokens of blocks of 64).
+//
+// Softmax, s = scale·q·k, P = exp(s - lse). An absolute error of a logit is a relative error of its
+// probability:
+//   ε_ij = growth(d)·|scale|·Σ|q||k|                          logit
+//   r_i  = Σ_j P_ij ε_ij + kLse·(|lse_i| + log m) + growth(m)  lse of m visible keys, exp
+//   w_ij = ε_ij + r_i                                          relative error of P_ij
+//   o_i:  Σ_j P_ij (w_ij + growth(m)) |v_j|
+//   Δ_i:  growth(e)·Σ|do||o| + Σ|do|·error_o        and, o being rounded to storage first, D_i = Σ|do||o| of
+//   u_store dP_ij: growth(e)·A_ij, A = |do||v|ᵀ dS_ij: |dS_ij|·(w_ij + kScore) + P_ij (growth(e)·A_ij +
+//   errΔ_i) dq_i: |scale|·Σ_j (errdS_ij + growth(m)·|dS_ij|) |k_j|      dk_j likewise over its queries, with
+//   |q_i| dv_j: Σ_i P_ij (w_ij + growth(queries of j)) |do_i|
+// Forward and backward use the same rounded lse, and P/l of a forward pass with a running maximum is the same
+// P with the same errors. A merge of partial results multiplies by exp(lse_a - lse): for each of its keys
+// lse_a lies between s_ij and lse, so that |lse_a| <= |s_ij| + |lse|, and its roundings are counted with
+// those two; a running maximum lies between s_ij and max_j s_ij, whose size is at most |lse_i| + log m.
+//
+// Lightning: a sum of d (or e) products inside a sum of n terms, each times decay powers, in either order:
+//   error = Σ|terms|·(growth(d or e) + growth(n) + decay).
+//
+// Flush to zero, denormals as zero: each intermediate below the smallest normal number may become 0. The
+// floor is that number times the number of intermediates that reach one element times the largest factors
+// they meet on the way.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <initializer_list>
+
+#include "reference/dtype.h"
+#include "reference/view.h"
+
+namespace ringside {
+
+// Deterministic roundings, counted besides those of the sums.
+/// Of a logit, relative to Σ|q||k|: the scale; log2(e) and the product with it, for exp2; the subtraction of
+/// a maximum; and the same four (stored, two for log2(e), subtracted) of a partial lse no larger than it.
+inline constexpr int kLogit = 8;
+/// Of an lse, relative to |lse| + log(visible): stored, two for log2(e), subtracted; eight merges one after
+/// the other.
+inline constexpr int kLse = 12;
+/// Of a weight, relative to it: exp to 2 ulps (4u) of the weight itself and of two rescales, normalisation,
+/// and the multiplications with these.
+inline constexpr int kWeight = 24;
+/// Of a score gradient, relative to it: the subtraction of Δ, the product with P, the scale, the store as an
+/// operand.
+inline constexpr int kScore = 4;
+/// Of an inner product that is stored as an operand: one.
+inline constexpr int kStore = 1;
+/// Of a decayed term, relative to it: three powers (in a block, across blocks, out of a block), each with an
+/// exp to 2 ulps and a multiplication.
+inline constexpr int kDecay = 15;
+
+/// Growth of the rounding error of a sum of `len` terms, each with `roundings` more, relative to Σ|terms|.
+inline double growth(Index len, int roundings = 0) {
+  const auto n = static_cast<double>(len);
+  return std::min(n, 9 * std::sqrt(n)) + roundings;
+}
+
+/// r_i above: relative error of a softmax weight, but for that of its own logit. logit_error: Σ_j P_ij ε_ij.
+/// A row that sees nothing has no weights: 0.
+inline double weight_error(Index visible, double lse, double logit_error) {
+  if (visible == 0) return 0;
+  return logit_error + kLse * (std::abs(lse) + std::log(static_cast<double>(visible))) +
+         growth(visible, kWeight);
+}
+
+/// Relative error of a product of decay powers λ^k in all, k < seq, each computed as exp(-slope·k), its
+/// argument rounded three times (product, log2(e), product with it). Beyond slope·k = 88 the power is below
+/// the smallest normal number.
+inline double decay_error(double slope, Index seq) {
+  return 3 * std::min(slope * static_cast<double>(seq - 1), 88.0) + kDecay;
+}
+
+/// Underflow floor: `intermediates` that may vanish, times the largest remaining factors (taken as at least
+/// 1).
+inline double underflow_floor(double intermediates, std::initializer_list<double> factors) {
+  double floor = kSmallestNormal * intermediates;
+  for (const double factor : factors) floor *= std::max(1.0, factor);
+  return floor;
+}
+
+}  // namespace ringside

@@ -1,0 +1,131 @@
+#include "reference/oracle_common.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <exception>
+#include <mutex>
+#include <stdexcept>
+#include <thread>
+
+#include "reference/denormals.h"
+#include "reference/error_model.h"
+
+namespace ringside {
+namespace {
+
+void check_shape(const char* name, const Shape& got, const Shape& expected) {
+  if (got == expected) return;
+  throw std::invalid_argument(fmt::format("oracle: {} is [{}, {}, {}, {}], the problem has [{}, {}, {}, {}]",
+                                          name, got.batch, got.heads, got.tokens, got.dim, expected.batch,
+                                          expected.heads, expected.tokens, expected.dim));
+}
+
+/// Largest finite |x|.
+double largest(View<const float> x) {
+  float max = 0;
+  for (const float value : x.all()) {
+    if (std::isfinite(value)) max = std::max(max, std::abs(value));
+  }
+  return max;
+}
+
+Expected zeros(const Shape& shape, double floor) {
+  const auto size = static_cast<std::size_t>(shape.size());
+  return {.shape = shape,
+          .value = std::vector<double>(size),
+          .error = std::vector<double>(size),
+          .storage = std::vector<double>(size),
+          .floor = floor};
+}
+
+}  // namespace
+
+void check_problem(const Problem& problem, Operator op, const Operands& operands) {
+  if (problem.op != op) {
+    throw std::invalid_argument(
+        fmt::format("oracle: this is a {} problem, not {}", to_string(problem.op), to_string(op)));
+  }
+  if (problem.kv_heads < 1 || problem.heads % problem.kv_heads != 0) {
+    throw std::invalid_argument(
+        fmt::format("oracle: {} heads cannot share {} kv heads", problem.heads, problem.kv_heads));
+  }
+  if (op == Operator::lightning) {
+    if (std::ssize(problem.slopes) != problem.heads) {
+      throw std::invalid_argument(
+          fmt::format("oracle: {} slopes for {} heads", problem.slopes.size(), problem.heads));
+    }
+    for (const float slope : problem.slopes) {
+      if (!(slope >= 0 && std::isfinite(slope)))
+        throw std::invalid_argument(fmt::format("oracle: slope {}", slope));
+    }
+  }
+  check_shape("q", operands.q.shape, problem.q_shape());
+  check_shape("k", operands.k.shape, problem.k_shape());
+  check_shape("v", operands.v.shape, problem.v_shape());
+  check_shape("do", operands.dout.shape, problem.o_shape());
+}
+
+bool all_finite(const Operands& operands) {
+  const auto finite = [](View<const float> x) {
+    return std::ranges::all_of(x.all(), [](float value) { return std::isfinite(value); });
+  };
+  return finite(operands.q) && finite(operands.k) && finite(operands.v) && finite(operands.dout);
+}
+
+Truth make_truth(const Problem& problem, const Operands& operands) {
+  const double q = largest(operands.q), k = largest(operands.k), v = largest(operands.v);
+  const double dout = largest(operands.dout), scale = std::abs(problem.scale);
+  const auto n = static_cast<double>(problem.seq), rows = n * static_cast<double>(problem.group());
+  const auto d = static_cast<double>(problem.head_dim), e = static_cast<double>(problem.value_dim);
+
+  if (problem.op == Operator::lightning) {
+    // A term has one decay, at most max(d, e) inner products and as many states; four of each, for the block
+    // form.
+    const double each = 4 * std::max(d, e);
+    return {.o = zeros(problem.o_shape(), underflow_floor(n * each, {q, k, v})),
+            .dq = zeros(problem.q_shape(), underflow_floor(n * each, {dout, v, k})),
+            .dk = zeros(problem.k_shape(), underflow_floor(rows * each, {dout, v, q})),
+            .dv = zeros(problem.v_shape(), underflow_floor(rows * each, {dout, q, k}))};
+  }
+  // A term has a weight, which d products and 2d operands of its logit change by their size times
+  // scale·max(|q|, |k|), and, in dq and dk, a factor |dP - Δ| <= 2e·max|do|·max|v| of as many products and
+  // operands.
+  const double weight = 1 + 3 * d, score = 6 * e;
+  return {
+      .o = zeros(problem.o_shape(), underflow_floor(n * weight, {scale, q, k, v})),
+      .dq = zeros(problem.q_shape(), underflow_floor(n * weight * score, {scale, scale, q, k, k, v, dout})),
+      .dk =
+          zeros(problem.k_shape(), underflow_floor(rows * weight * score, {scale, scale, q, q, k, v, dout})),
+      .dv = zeros(problem.v_shape(), underflow_floor(rows * weight, {scale, q, k, dout}))};
+}
+
+void for_each_group(const Problem& problem, int threads, const std::function<void(Index, Index)>& work) {
+  if (threads < 1) throw std::invalid_argument(fmt::format("oracle: {} threads", threads));
+  const Index groups = problem.batch * problem.kv_heads;
+  std::atomic<Index> next = 0;
+  std::mutex mutex;
+  std::exception_ptr failure;
+  const auto loop = [&] {
+    const DenormalMode guard(DenormalMode::keep);
+    try {
+      for (Index group = next++; group < groups; group = next++) {
+        work(group / problem.kv_heads, group % problem.kv_heads);
+      }
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      if (!failure) failure = std::current_exception();
+      next = groups;
+    }
+  };
+  {
+    std::vector<std::jthread> helpers;
+    for (Index i = 1; i < std::min<Index>(threads, groups); ++i) helpers.emplace_back(loop);
+    loop();
+  }
+  if (failure) std::rethrow_exception(failure);
+}
+
+}  // namespace ringside

@@ -1,0 +1,25 @@
+// What the oracles share that is not arithmetic: checks, allocation, threads.
+#pragma once
+
+#include <functional>
+
+#include "reference/problem.h"
+#include "reference/truth.h"
+
+namespace ringside {
+
+/// Throws std::invalid_argument unless the operator is `op`, the sizes are consistent and the operands have
+/// the problem's shapes.
+void check_problem(const Problem& problem, Operator op, const Operands& operands);
+
+/// True if no operand holds a NaN or an infinity.
+bool all_finite(const Operands& operands);
+
+/// Zero tensors of the problem's shapes, with the underflow floors of its operator (error_model.h).
+Truth make_truth(const Problem& problem, const Operands& operands);
+
+/// Calls work(batch entry, kv head) once for each pair, from `threads` threads (the caller is one of them)
+/// that keep denormals. Rethrows the first exception. Throws std::invalid_argument if threads < 1.
+void for_each_group(const Problem& problem, int threads, const std::function<void(Index, Index)>& work);
+
+}  // namespace ringside

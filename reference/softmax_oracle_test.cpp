@@ -1,0 +1,153 @@
+#include "reference/softmax_oracle.h"
+
+#include <gmock/gmock.h>
+
+#include <stdexcept>
+
+#include "reference/direct_oracle.h"
+#include "reference/test_data.h"
+
+namespace ringside {
+namespace {
+
+using test::Data;
+using test::Fill;
+using test::make_data;
+using test::softmax_problem;
+
+/// Written out once more, from the definition alone, for the finite differences.
+std::vector<double> forward(const Problem& p, const std::vector<double>& q, const std::vector<double>& k,
+                            const std::vector<double>& v) {
+  const View<const double> qs{q.data(), p.q_shape()}, ks{k.data(), p.k_shape()}, vs{v.data(), p.v_shape()};
+  std::vector<double> o;
+  for (Index b = 0; b < p.batch; ++b) {
+    for (Index h = 0; h < p.heads; ++h) {
+      for (Index i = 0; i < p.seq; ++i) {
+        std::vector<double> row(static_cast<std::size_t>(p.value_dim));
+        double norm = 0;
+        for (Index j = 0; j < p.seq; ++j) {
+          if (p.causal && j > i) continue;
+          double logit = 0;
+          for (std::size_t c = 0; c < static_cast<std::size_t>(p.head_dim); ++c) {
+            logit += qs.row(b, h, i)[c] * ks.row(b, h / p.group(), j)[c];
+          }
+          const double weight = std::exp(static_cast<double>(p.scale) * logit);
+          norm += weight;
+          for (std::size_t c = 0; c < row.size(); ++c) row[c] += weight * vs.row(b, h / p.group(), j)[c];
+        }
+        for (const double sum : row) o.push_back(sum / norm);
+      }
+    }
+  }
+  return o;
+}
+
+Truth oracle(const Data& data, int threads = 1) {
+  return softmax_oracle(data.problem, data.operands(), threads);
+}
+
+TEST(SoftmaxOracle, GradientsAreDerivatives) {
+  for (const bool causal : {true, false}) {
+    const Data data = make_data(softmax_problem({2, 4, 2, 5, 3, 2}, causal));
+    test::expect_finite_differences(data, oracle(data), forward);
+  }
+}
+
+TEST(SoftmaxOracle, AgreesWithDirectLoops) {
+  for (const bool causal : {true, false}) {
+    for (const Fill kind : {Fill::gaussian, Fill::large, Fill::constant, Fill::one_hot, Fill::denormal}) {
+      // Sequences below, at and beyond one and two blocks of rows; odd dimensions.
+      for (const Index seq : {1, 2, 7, 64, 65, 128, 131, 257}) {
+        SCOPED_TRACE(testing::Message()
+                     << "causal " << causal << " fill " << static_cast<int>(kind) << " seq " << seq);
+        const Data data = make_data(softmax_problem({1, 2, 1, seq, 5, 3}, causal), kind);
+        test::expect_agree(oracle(data), direct_softmax(data.problem, data.operands(), 1));
+      }
+    }
+  }
+}
+
+TEST(SoftmaxOracle, OneTokenCopiesItsValue) {
+  const Data data = make_data(softmax_problem({2, 2, 2, 1, 4, 3}));
+  const Truth truth = oracle(data);
+  for (std::size_t i = 0; i < data.v.size(); ++i) {
+    EXPECT_EQ(truth.o.value[i], static_cast<double>(data.v[i]));
+    EXPECT_EQ(truth.dv.value[i], static_cast<double>(data.dout[i]));
+  }
+  // dP - Δ = do·v - do·o vanishes but for rounding.
+  for (std::size_t i = 0; i < truth.dq.value.size(); ++i) {
+    EXPECT_LE(std::abs(truth.dq.value[i]), 0x1p-53 * truth.dq.error[i]);
+    EXPECT_LE(std::abs(truth.dk.value[i]), 0x1p-53 * truth.dk.error[i]);
+  }
+}
+
+TEST(SoftmaxOracle, ConstantValuesPassThrough) {
+  Data data = make_data(softmax_problem({1, 2, 2, 70, 8, 4}));
+  for (std::size_t i = 0; i < data.v.size(); ++i) data.v[i] = static_cast<float>(i % 4) - 1.5F;
+  const Truth truth = oracle(data);
+  for (std::size_t i = 0; i < data.v.size(); ++i) {
+    ASSERT_NEAR(truth.o.value[i], static_cast<double>(data.v[i]), 1e-13);
+    ASSERT_LE(std::abs(truth.dq.value[2 * i]), 0x1p-53 * truth.dq.error[2 * i]);
+  }
+}
+
+TEST(SoftmaxOracle, UniformLogitsAverage) {
+  Data data = make_data(softmax_problem({1, 1, 1, 100, 4, 1}));
+  std::ranges::fill(data.q, 0.0F);
+  const Truth truth = oracle(data);
+  double sum = 0;
+  for (std::size_t i = 0; i < 100; ++i) {
+    sum += static_cast<double>(data.v[i]);
+    ASSERT_NEAR(truth.o.value[i], sum / static_cast<double>(i + 1), 1e-14);
+  }
+}
+
+TEST(SoftmaxOracle, OneHotLogitsSelectTheirKey) {
+  // Token t has q = k = 40·e_t and scale 1: of all keys it sees only its own counts, beside e^-1600.
+  Data data = make_data(softmax_problem({1, 1, 1, 70, 70, 2}, false));
+  data.problem.scale = 1;
+  std::ranges::fill(data.q, 0.0F);
+  for (std::size_t t = 0; t < 70; ++t) data.q[t * 70 + t] = 40;
+  data.k = data.q;
+  const Truth truth = oracle(data);
+  for (std::size_t i = 0; i < data.v.size(); ++i) {
+    ASSERT_EQ(truth.o.value[i], static_cast<double>(data.v[i]));
+    ASSERT_EQ(truth.dv.value[i], static_cast<double>(data.dout[i]));
+  }
+}
+
+TEST(SoftmaxOracle, GroupedHeadsShareKeysAndSumGradients) {
+  for (const Index kv_heads : {1, 2, 3, 6}) {
+    test::expect_groups_are_sums(make_data(softmax_problem({2, 6, kv_heads, 67, 5, 3})), softmax_oracle);
+  }
+}
+
+TEST(SoftmaxOracle, DoesNotDependOnThreads) {
+  const Data data = make_data(softmax_problem({3, 4, 2, 130, 7, 5}));
+  const Truth one = oracle(data, 1);
+  for (const int threads : {2, 3, 16}) test::expect_identical(one, oracle(data, threads));
+}
+
+TEST(SoftmaxOracle, EmptyProblemsHaveEmptyTruths) {
+  for (const test::Sizes& sizes : {test::Sizes{0, 2, 1, 5, 3, 3}, test::Sizes{1, 2, 1, 0, 3, 3}}) {
+    EXPECT_TRUE(oracle(make_data(softmax_problem(sizes))).o.value.empty());
+  }
+}
+
+TEST(SoftmaxOracle, RefusesWhatDoesNotFit) {
+  const Data data = make_data(softmax_problem({1, 2, 1, 4, 3, 3}));
+  Operands wrong = data.operands();
+  wrong.k.shape.tokens = 5;
+  EXPECT_THAT([&] { (void)softmax_oracle(data.problem, wrong, 1); },
+              testing::ThrowsMessage<std::invalid_argument>(testing::HasSubstr("k is [1, 1, 5, 3]")));
+  EXPECT_THROW((void)oracle(data, 0), std::invalid_argument);
+  const Data other = make_data(test::lightning_problem({1, 2, 1, 4, 3, 3}));
+  EXPECT_THROW((void)oracle(other), std::invalid_argument);
+  Problem uneven = data.problem;
+  uneven.heads = 3;
+  uneven.kv_heads = 2;
+  EXPECT_THROW((void)softmax_oracle(uneven, data.operands(), 1), std::invalid_argument);
+}
+
+}  // namespace
+}  // namespace ringside

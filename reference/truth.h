@@ -1,0 +1,32 @@
+// What is right: the tensors that an honest implementation must give, and how far it may be from them.
+#pragma once
+
+#include <vector>
+
+#include "reference/view.h"
+
+namespace ringside {
+
+/// What an honest implementation must give for one tensor, element by element (row-major, as in view.h). With
+/// u_acc, u_store the unit roundoffs of its accumulator and of its storage type, it stays within
+///   u_acc·error + u_store·storage + floor
+/// of value. First order in u_acc: meaningful while u_acc·error is well below the size of the terms that were
+/// summed (error_model.h has the derivation). error and storage are not negative.
+struct Expected {
+  Shape shape;
+  std::vector<double> value, error, storage;
+  double floor = 0;
+};
+
+/// The truth about one problem. Gradients are those of Σ do ∘ o.
+struct Truth {
+  Expected o, dq, dk, dv;
+};
+
+/// The operands, exactly as the subject gets them (already rounded to its storage type), as fp32. Shapes as
+/// in Problem.
+struct Operands {
+  View<const float> q, k, v, dout;
+};
+
+}  // namespace ringside
