@@ -1,0 +1,52 @@
+// The CPU device: one thread, its own memory accounting. Operations by file: memory.cpp, softmax.cpp,
+// lightning.cpp, unfused.cpp.
+#pragma once
+
+#include <atomic>
+
+#include "kernels/device.h"
+
+namespace ringside {
+
+class CpuDevice final : public Device {
+ public:
+  explicit CpuDevice(CpuOptions options) : options_(options) {}
+
+  std::string_view name() const override { return "cpu"; }
+  std::optional<std::string> unsupported(DType dtype, Math math) const override;
+  bool flushes_denormals() const override { return true; }
+
+  Tensor allocate(const Shape& shape, DType dtype) override;
+  void upload(std::span<const std::byte> host, const Tensor& to) override;
+  void download(const Tensor& from, std::span<std::byte> host) override;
+  void fill(const Tensor& x, float value) override;
+  void copy(const Tensor& from, const Tensor& to) override;
+  void synchronize() override {}
+  MemoryUse memory() const override { return {live_, peak_}; }
+  void reset_peak() override { peak_ = live_.load(); }
+
+  void softmax_forward(const SoftmaxBlock& block, const Tensor& o, const Tensor& lse) override;
+  void softmax_merge(const Tensor& block_o, const Tensor& block_lse, const Tensor& o, const Tensor& lse) override;
+  void softmax_delta(const Tensor& o, const Tensor& dout, const Tensor& delta) override;
+  void softmax_backward(const SoftmaxBlock& block, const Tensor& dout, const Tensor& lse, const Tensor& delta,
+                        const Tensor& dq, const Tensor& dk, const Tensor& dv) override;
+
+  void lightning_forward(const LightningChunk& chunk, const Tensor& state, const Tensor& o) override;
+  void lightning_backward(const LightningChunk& chunk, const Tensor& dout, const Tensor& state, const Tensor& dstate,
+                          const Tensor& dq, const Tensor& dk, const Tensor& dv) override;
+
+  void matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose tb, const Tensor& c,
+              bool accumulate) override;
+  void decay_scores(const Tensor& scores, std::span<const float> slopes) override;
+  void decay_rows(const Tensor& x, std::span<const float> slopes, Decay decay, const Tensor& y) override;
+
+ private:
+  void release(std::byte* memory, std::size_t bytes);
+
+  CpuOptions options_;
+  // Atomic, as the last handle of a tensor that was sent may go in the receiver's thread.
+  std::atomic<std::size_t> live_ = 0;
+  std::atomic<std::size_t> peak_ = 0;
+};
+
+}  // namespace ringside

@@ -1,0 +1,93 @@
+// The CPU device's memory: allocation with accounting, poison and guards; transfers.
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <stdexcept>
+
+#include "kernels/cpu/buffer.h"
+#include "kernels/cpu/checks.h"
+#include "kernels/cpu/cpu_device.h"
+#include "kernels/cpu/memory_rows.h"
+
+namespace ringside {
+namespace {
+
+constexpr std::size_t kGuard = kAlignment;  // bytes on each side, so that the tensor stays aligned
+constexpr std::byte kGuardByte{0xa5};
+constexpr std::byte kPoisonByte{0xff};  // all ones: a quiet NaN in fp32 and in bf16
+
+bool intact(const std::byte* guard) {
+  return std::all_of(guard, guard + kGuard, [](std::byte b) { return b == kGuardByte; });
+}
+
+void require_bytes(const char* operation, std::size_t host, const Tensor& x) {
+  if (host == x.size_bytes()) return;
+  throw std::invalid_argument(std::string(operation) + ": " + std::to_string(host) + " bytes in host memory, " +
+                              std::to_string(x.size_bytes()) + " in the tensor");
+}
+
+}  // namespace
+
+Tensor CpuDevice::allocate(const Shape& shape, DType dtype) {
+  if (shape.batch < 0 || shape.heads < 0 || shape.tokens < 0 || shape.dim < 0) {
+    throw std::invalid_argument("allocate: a negative extent in [" + std::to_string(shape.batch) + ", " +
+                                std::to_string(shape.heads) + ", " + std::to_string(shape.tokens) + ", " +
+                                std::to_string(shape.dim) + "]");
+  }
+  const std::size_t bytes = static_cast<std::size_t>(shape.size()) * size_of(dtype);
+  std::byte* memory = nullptr;
+  if (options_.poison) {
+    memory = aligned_bytes(bytes + 2 * kGuard) + kGuard;
+    std::fill_n(memory - kGuard, kGuard, kGuardByte);
+    std::fill_n(memory, bytes, kPoisonByte);
+    std::fill_n(memory + bytes, kGuard, kGuardByte);
+  } else {
+    memory = aligned_bytes(bytes);
+  }
+  const std::size_t live = live_ += bytes;
+  std::size_t peak = peak_;
+  while (peak < live && !peak_.compare_exchange_weak(peak, live)) {
+  }
+  return {*this, std::shared_ptr<std::byte>(memory, [this, bytes](std::byte* p) { release(p, bytes); }), shape, dtype};
+}
+
+void CpuDevice::release(std::byte* memory, std::size_t bytes) {
+  live_ -= bytes;
+  if (!options_.poison) {
+    std::free(memory);
+    return;
+  }
+  const bool before = intact(memory - kGuard);
+  if (!before || !intact(memory + bytes)) {
+    std::fprintf(stderr, "ringside: something wrote %s a tensor of %zu bytes\n", before ? "behind" : "before", bytes);
+    std::abort();
+  }
+  std::free(memory - kGuard);
+}
+
+void CpuDevice::upload(std::span<const std::byte> host, const Tensor& to) {
+  require_bytes("upload", host.size(), to);
+  std::ranges::copy(host, to.data());
+}
+
+void CpuDevice::download(const Tensor& from, std::span<std::byte> host) {
+  require_bytes("download", host.size(), from);
+  std::copy_n(from.data(), from.size_bytes(), host.data());
+}
+
+void CpuDevice::fill(const Tensor& x, float value) {
+  with_storage(x.data(), x.dtype(), [&]<typename T>(T* data) {
+    T stored;
+    convert(&value, &stored, 1);
+    std::fill_n(data, x.shape().size(), stored);
+  });
+}
+
+void CpuDevice::copy(const Tensor& from, const Tensor& to) {
+  require_shape("copy", "to", to, from.shape());
+  with_storage(from.data(), from.dtype(), [&](const auto* in) {
+    with_storage(to.data(), to.dtype(), [&](auto* out) { convert(in, out, from.shape().size()); });
+  });
+}
+
+}  // namespace ringside

@@ -1,0 +1,148 @@
+// Softmax attention on the CPU: the bodies' tiles over all batches and heads, merge, delta.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "kernels/cpu/checks.h"
+#include "kernels/cpu/cpu_device.h"
+#include "kernels/cpu/tiles.h"
+#include "kernels/softmax_body.h"
+#include "reference/denormals.h"
+
+namespace ringside {
+namespace {
+
+constexpr float kMasked = -std::numeric_limits<float>::infinity();
+
+/// Number of values of one row-wise quantity [b, h, n, 1] before (b, h).
+float* row_values(const Tensor& x, Index b, Index h) { return x.view<float>().head(b, h); }
+
+void require_block(std::string_view operation, const SoftmaxBlock& block) {
+  require_attention(operation, block.q, block.k, block.v);
+  require_positions(operation, "q_positions", block.q_positions, block.q);
+  require_positions(operation, "k_positions", block.k_positions, block.k);
+}
+
+Shape with_dim(Shape shape, Index dim) {
+  shape.dim = dim;
+  return shape;
+}
+
+}  // namespace
+
+void CpuDevice::softmax_forward(const SoftmaxBlock& block, const Tensor& o, const Tensor& lse) {
+  require_block("softmax_forward", block);
+  const Shape& qs = block.q.shape();
+  const Shape& ks = block.k.shape();
+  const Index value_dim = block.v.shape().dim;
+  require_tensor("softmax_forward", "o", o, with_dim(qs, value_dim), DType::fp32);
+  require_tensor("softmax_forward", "lse", lse, with_dim(qs, 1), DType::fp32);
+
+  const DenormalMode guard(DenormalMode::flush);
+  const auto q_tiles = token_tiles(block.q_positions, CpuTiles::kTile);
+  const auto k_tiles = token_tiles(block.k_positions, CpuTiles::kTile);
+  const SoftmaxRule rule{block.causal, block.scale};
+  const Index group = qs.heads / ks.heads;
+  CpuTiles tiles(qs.dim, value_dim);
+  CpuTiles::Packed k(ks.tokens, ks.dim, block.k.dtype(), Pack::both);
+  CpuTiles::Packed v(ks.tokens, value_dim, block.v.dtype(), Pack::rows);
+  for (Index b = 0; b < qs.batch; ++b) {
+    for (Index h = 0; h < qs.heads; ++h) {
+      if (h % group == 0) {
+        k.pack(head_memory(block.k, b, h / group), k_tiles);
+        v.pack(head_memory(block.v, b, h / group), k_tiles);
+      }
+      for (const TokenTile& tile : q_tiles) {
+        softmax_forward_tile(tiles, rule, tile, k_tiles, head_memory(block.q, b, h), k, v, head_memory(o, b, h),
+                             row_values(lse, b, h));
+      }
+    }
+  }
+}
+
+void CpuDevice::softmax_backward(const SoftmaxBlock& block, const Tensor& dout, const Tensor& lse,
+                                 const Tensor& delta, const Tensor& dq, const Tensor& dk, const Tensor& dv) {
+  require_block("softmax_backward", block);
+  const Shape& qs = block.q.shape();
+  const Shape& ks = block.k.shape();
+  const Index value_dim = block.v.shape().dim;
+  require_tensor("softmax_backward", "dout", dout, with_dim(qs, value_dim), block.q.dtype());
+  require_tensor("softmax_backward", "lse", lse, with_dim(qs, 1), DType::fp32);
+  require_tensor("softmax_backward", "delta", delta, with_dim(qs, 1), DType::fp32);
+  require_tensor("softmax_backward", "dq", dq, qs, DType::fp32);
+  require_tensor("softmax_backward", "dk", dk, ks, DType::fp32);
+  require_tensor("softmax_backward", "dv", dv, block.v.shape(), DType::fp32);
+
+  const DenormalMode guard(DenormalMode::flush);
+  const auto q_tiles = token_tiles(block.q_positions, CpuTiles::kTile);
+  const auto k_tiles = token_tiles(block.k_positions, CpuTiles::kTile);
+  const SoftmaxRule rule{block.causal, block.scale};
+  const Index group = qs.heads / ks.heads;
+  CpuTiles tiles(qs.dim, value_dim);
+  CpuTiles::Packed q(qs.tokens, qs.dim, block.q.dtype(), Pack::both);
+  CpuTiles::Packed k(ks.tokens, ks.dim, block.k.dtype(), Pack::rows);
+  CpuTiles::Packed v(ks.tokens, value_dim, block.v.dtype(), Pack::rows);
+  CpuTiles::Packed d_o(qs.tokens, value_dim, dout.dtype(), Pack::both);
+  std::vector<float> shift(static_cast<std::size_t>(qs.tokens));
+  for (Index b = 0; b < qs.batch; ++b) {
+    for (Index h = 0; h < qs.heads; ++h) {
+      if (h % group == 0) {
+        k.pack(head_memory(block.k, b, h / group), k_tiles);
+        v.pack(head_memory(block.v, b, h / group), k_tiles);
+      }
+      q.pack(head_memory(block.q, b, h), q_tiles);
+      d_o.pack(head_memory(dout, b, h), q_tiles);
+      std::transform(row_values(lse, b, h), row_values(lse, b, h) + qs.tokens, shift.begin(),
+                     [](float x) { return x == kMasked ? -kMasked : x; });
+      for (const TokenTile& tile : k_tiles) {
+        softmax_backward_tile(tiles, rule, tile, q_tiles, q, k, v, d_o, shift.data(), row_values(delta, b, h),
+                              head_memory(dq, b, h), head_memory(dk, b, h / group), head_memory(dv, b, h / group));
+      }
+    }
+  }
+}
+
+void CpuDevice::softmax_merge(const Tensor& block_o, const Tensor& block_lse, const Tensor& o, const Tensor& lse) {
+  const Shape& s = o.shape();
+  require_tensor("softmax_merge", "o", o, s, DType::fp32);
+  require_tensor("softmax_merge", "block_o", block_o, s, DType::fp32);
+  require_tensor("softmax_merge", "lse", lse, with_dim(s, 1), DType::fp32);
+  require_tensor("softmax_merge", "block_lse", block_lse, with_dim(s, 1), DType::fp32);
+
+  const DenormalMode guard(DenormalMode::flush);
+  const float* lse_b = row_values(block_lse, 0, 0);
+  float* lse_a = row_values(lse, 0, 0);
+  for (Index row = 0; row < s.rows(); ++row) {
+    const float* __restrict b = block_o.view<float>().data + row * s.dim;
+    float* __restrict a = o.view<float>().data + row * s.dim;
+    const float max = std::max(lse_a[row], lse_b[row]);
+    if (max == kMasked) {
+      std::fill_n(a, s.dim, 0.0f);
+      continue;
+    }
+    const float merged = max + std::log1p(std::exp(std::min(lse_a[row], lse_b[row]) - max));
+    const float weight_a = std::exp(lse_a[row] - merged);
+    const float weight_b = std::exp(lse_b[row] - merged);
+    for (Index i = 0; i < s.dim; ++i) a[i] = a[i] * weight_a + b[i] * weight_b;
+    lse_a[row] = merged;
+  }
+}
+
+void CpuDevice::softmax_delta(const Tensor& o, const Tensor& dout, const Tensor& delta) {
+  const Shape& s = o.shape();
+  require_shape("softmax_delta", "dout", dout, s);
+  require_tensor("softmax_delta", "delta", delta, with_dim(s, 1), DType::fp32);
+
+  const DenormalMode guard(DenormalMode::flush);
+  with_storage(o.data(), o.dtype(), [&](const auto* a) {
+    with_storage(dout.data(), dout.dtype(), [&](const auto* b) {
+      for (Index row = 0; row < s.rows(); ++row) {
+        float sum = 0;
+        for (Index i = row * s.dim; i < (row + 1) * s.dim; ++i) sum += to_float(a[i]) * to_float(b[i]);
+        delta.view<float>().data[row] = sum;
+      }
+    });
+  });
+}
+
+}  // namespace ringside

@@ -1,0 +1,222 @@
+#include "kernels/cpu/tiles.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "kernels/exp.h"
+
+namespace ringside {
+namespace {
+
+using Vector [[gnu::vector_size(32)]] = float;
+
+/// f(x_0, f(x_1, …)) in a fixed order: two vectors of lanes, as the compiler may not reorder a single chain; then
+/// across the lanes; then what is left over. `f` takes vectors and floats.
+template <typename F>
+float reduce(const float* x, Index count, float identity, F f) {
+  constexpr Index kLanes = 8;
+  Vector even = Vector{} + identity, odd = even;
+  const Index full = count / (2 * kLanes) * (2 * kLanes);
+  for (Index j = 0; j < full; j += 2 * kLanes) {
+    Vector a, b;
+    std::memcpy(&a, x + j, sizeof a);
+    std::memcpy(&b, x + j + kLanes, sizeof b);
+    even = f(even, a);
+    odd = f(odd, b);
+  }
+  Vector all = f(even, odd);
+  all = f(all, __builtin_shufflevector(all, all, 4, 5, 6, 7, 0, 1, 2, 3));
+  all = f(all, __builtin_shufflevector(all, all, 2, 3, 0, 1, 6, 7, 4, 5));
+  all = f(all, __builtin_shufflevector(all, all, 1, 0, 3, 2, 5, 4, 7, 6));
+  float result = all[0];
+  for (Index j = full; j < count; ++j) result = f(result, x[j]);
+  return result;
+}
+
+}  // namespace
+
+// --- tiles and memory
+
+CpuTiles::Packed::Packed(Index tokens, Index dim, DType dtype, Pack pack)
+    : dim_(dim),
+      widened_(dtype == DType::fp32 ? 0 : tokens * dim),
+      transposed_(pack == Pack::both ? tokens * dim : 0) {}
+
+void CpuTiles::Packed::pack(const HeadMemory& head, std::span<const TokenTile> tiles) {
+  if (head.dtype == DType::fp32) {
+    rows_ = head.floats();
+  } else {
+    read_rows(head, 0, head.tokens, widened_.data());
+    rows_ = widened_.data();
+  }
+  if (transposed_.size() == 0) return;
+  for (const TokenTile& tile : tiles) {
+    const Index count = tile.positions.count;
+    transpose({rows_ + tile.first * dim_, count, dim_, dim_}, transposed_.data() + tile.first * dim_, count);
+  }
+}
+
+CpuTiles::Operand CpuTiles::load(const Packed& packed, const TokenTile& tile) const {
+  const Index count = tile.positions.count;
+  const Index offset = tile.first * packed.dim_;
+  Operand result;
+  result.rows = {packed.rows_ + offset, count, packed.dim_, packed.dim_};
+  if (packed.transposed_.size() > 0) {
+    result.transposed = {packed.transposed_.data() + offset, packed.dim_, count, count};
+  }
+  return result;
+}
+
+CpuTiles::Operand CpuTiles::load(const HeadMemory& head, Index first, Index count, Pack pack) {
+  Operand result;
+  if (head.dtype == DType::fp32) {
+    result.rows = {head.floats(first), count, head.dim, head.dim};
+  } else {
+    const Accumulator widened = accumulator(count, head.dim);
+    read_rows(head, first, count, widened.data);
+    result.rows = widened;
+  }
+  if (pack == Pack::both) result.transposed = transposed(result.rows);
+  return result;
+}
+
+CpuTiles::Accumulator CpuTiles::zeros(Index rows, Index cols) {
+  const Accumulator x = accumulator(rows, cols);
+  std::fill_n(x.data, rows * cols, 0.0f);
+  return x;
+}
+
+CpuTiles::Accumulator CpuTiles::load_state(const HeadMemory& state) {
+  const Accumulator x = accumulator(state.tokens, state.dim);
+  std::copy_n(state.floats(), state.tokens * state.dim, x.data);
+  return x;
+}
+
+CpuTiles::Accumulator CpuTiles::load_state_transposed(const HeadMemory& state) {
+  const Accumulator x = accumulator(state.dim, state.tokens);
+  transpose({state.floats(), state.tokens, state.dim, state.dim}, x.data, x.stride);
+  return x;
+}
+
+void CpuTiles::add(const Accumulator& x, const HeadMemory& head, Index first) {
+  float* __restrict out = head.floats(first);
+  for (Index i = 0; i < x.rows * x.cols; ++i) out[i] += x.data[i];
+}
+
+// --- accumulators and operands
+
+ConstMatrix CpuTiles::transposed(const ConstMatrix& x) {
+  const Accumulator result = accumulator(x.cols, x.rows);
+  transpose(x, result.data, result.stride);
+  return result;
+}
+
+CpuTiles::Operand CpuTiles::operand(const Accumulator& x, Pack pack) {
+  Operand result;
+  result.rows = x;
+  if (pack == Pack::both) result.transposed = transposed(x);
+  return result;
+}
+
+CpuTiles::Operand CpuTiles::row_scaled(const Operand& x, const float* factors) {
+  const Accumulator scaled = accumulator(x.rows.rows, x.rows.cols);
+  for (Index i = 0; i < scaled.rows; ++i) {
+    const float* __restrict in = x.rows.data + i * x.rows.stride;
+    float* __restrict out = scaled.data + i * scaled.stride;
+    for (Index j = 0; j < scaled.cols; ++j) out[j] = factors[i] * in[j];
+  }
+  return operand(scaled, Pack::rows);
+}
+
+// --- masks
+
+void CpuTiles::mask_keys(const Accumulator& s, const Run& queries, const Run& keys) {
+  for (Index i = 0; i < s.rows; ++i) {
+    const Index seen = count_up_to(keys, queries.position(i));
+    std::fill_n(s.data + i * s.stride + seen, s.cols - seen, -std::numeric_limits<float>::infinity());
+  }
+}
+
+void CpuTiles::mask_queries(const Accumulator& s, const Run& keys, const Run& queries) {
+  for (Index j = 0; j < s.rows; ++j) {
+    std::fill_n(s.data + j * s.stride, count_up_to(queries, keys.position(j) - 1), 0.0f);
+  }
+}
+
+void CpuTiles::decay_keys(const Accumulator& s, const DecayTable& decay) {
+  for (Index i = 0; i < s.rows; ++i) {
+    float* __restrict row = s.data + i * s.stride;
+    const float* __restrict factors = decay.rows(decay_to_end(i));  // from key j to query i
+    for (Index j = 0; j <= i; ++j) row[j] *= factors[j];
+    std::fill(row + i + 1, row + s.cols, 0.0f);
+  }
+}
+
+void CpuTiles::decay_queries(const Accumulator& s, const DecayTable& decay) {
+  const float* factors = decay.rows(decay_from_start());  // from key j, the row's first
+  for (Index j = 0; j < s.rows; ++j) {
+    float* __restrict row = s.data + j * s.stride;
+    std::fill_n(row, j, 0.0f);
+    for (Index i = j; i < s.cols; ++i) row[i] *= factors[i - j];
+  }
+}
+
+// --- rows and elements
+
+float* CpuTiles::rows(Index count, float value) {
+  float* x = workspace_.take(count);
+  std::fill_n(x, count, value);
+  return x;
+}
+
+void CpuTiles::row_max(const Accumulator& s, float* out) {
+  constexpr float lowest = -std::numeric_limits<float>::infinity();
+  for (Index i = 0; i < s.rows; ++i) {
+    out[i] = reduce(s.data + i * s.stride, s.cols, lowest, [](auto a, auto b) { return a > b ? a : b; });
+  }
+}
+
+void CpuTiles::row_sum(const Accumulator& s, float* out) {
+  for (Index i = 0; i < s.rows; ++i) {
+    out[i] = reduce(s.data + i * s.stride, s.cols, 0.0f, [](auto a, auto b) { return a + b; });
+  }
+}
+
+void CpuTiles::exp_rows(const Accumulator& s, const float* shift) {
+  for (Index i = 0; i < s.rows; ++i) {
+    float* row = s.data + i * s.stride;
+    const float c = shift[i];
+    for (Index j = 0; j < s.cols; ++j) row[j] = exp_fp32(row[j] - c);
+  }
+}
+
+void CpuTiles::exp_columns(const Accumulator& s, float scale, const float* shift) {
+  for (Index i = 0; i < s.rows; ++i) {
+    float* __restrict row = s.data + i * s.stride;
+    for (Index j = 0; j < s.cols; ++j) row[j] = exp_fp32(scale * row[j] - shift[j]);
+  }
+}
+
+void CpuTiles::scale(const Accumulator& s, float factor) {
+  for (Index i = 0; i < s.rows * s.cols; ++i) s.data[i] *= factor;
+}
+
+void CpuTiles::row_scale(const Accumulator& s, const float* factors) {
+  for (Index i = 0; i < s.rows; ++i) {
+    float* row = s.data + i * s.stride;
+    const float c = factors[i];
+    if (c == 1) continue;  // most rows of online softmax, once their maximum is found
+    for (Index j = 0; j < s.cols; ++j) row[j] *= c;
+  }
+}
+
+void CpuTiles::softmax_gradient(const Accumulator& dp, const Accumulator& p, const float* delta, float scale) {
+  for (Index i = 0; i < dp.rows; ++i) {
+    float* __restrict out = dp.data + i * dp.stride;
+    const float* __restrict probability = p.data + i * p.stride;
+    for (Index j = 0; j < dp.cols; ++j) out[j] = scale * probability[j] * (out[j] - delta[j]);
+  }
+}
+
+}  // namespace ringside

@@ -1,0 +1,139 @@
+// The CPU's tiles: the policy over which the kernel bodies run here.
+//
+// A kernel body (softmax_body.h, lightning_body.h) is a template over a policy with
+//   Operand       what products read: packed arrays here, shared memory on a GPU;
+//   Accumulator   what products write: an array that stays in cache here, registers on a GPU;
+// and these verbs. Everything taken after scope() is given back when the scope ends.
+//   accumulator, zeros, load, store, add       tiles and memory
+//   multiply_nn, multiply_nt, multiply_tn      products
+//   operand, row_scaled                        accumulator to operand; operand with scaled rows
+//   mask_keys, mask_queries, decay_keys, decay_queries
+//   row_max, row_sum, exp_rows, exp_columns, scale, row_scale, softmax_gradient
+//   rows, for_rows                             one number a row, kept by whoever holds the row
+//   synchronize                                operands written before it may be read after it
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "kernels/cpu/buffer.h"
+#include "kernels/cpu/memory_rows.h"
+#include "kernels/cpu/product.h"
+#include "kernels/decay_table.h"
+#include "kernels/mask.h"
+
+namespace ringside {
+
+/// Which products an operand will be part of. Products here read both factors by rows, so an operand that is
+/// b in multiply_nt or a in multiply_tn is kept transposed as well.
+enum class Pack { rows, both };
+
+class CpuTiles {
+ public:
+  struct Operand {
+    ConstMatrix rows;
+    ConstMatrix transposed;  ///< empty unless packed with Pack::both
+  };
+  using Accumulator = Matrix;
+
+  /// A head's matrix, packed once for all the sweeps that will read it.
+  class Packed {
+   public:
+    Packed(Index tokens, Index dim, DType dtype, Pack pack);
+    /// Replaces the contents; same shape and dtype as before.
+    void pack(const HeadMemory& head, std::span<const TokenTile> tiles);
+    Index dim() const { return dim_; }
+
+   private:
+    friend class CpuTiles;
+    Index dim_;
+    const float* rows_ = nullptr;  ///< the memory itself if that is fp32, else widened_
+    Buffer widened_, transposed_;  ///< transposed tile by tile, each [dim, tile]
+  };
+
+  /// Tokens of a tile of queries and of a tile of keys. 64 x 64 scores fit half of a 32 KiB L1.
+  static constexpr Index kTile = 64;
+  /// Tokens of a block of lightning attention: larger ones do more GFLOP/s in more time.
+  static constexpr Index kBlock = 64;
+
+  /// Scratch for bodies over these dims. No body holds more than four states, and eight tiles of any kind, at a
+  /// time; each may be rounded up to whole cache lines.
+  CpuTiles(Index head_dim, Index value_dim)
+      : workspace_(4 * head_dim * value_dim + 8 * kTile * (head_dim + value_dim + kTile) + 1024) {}
+
+  Workspace::Scope scope() { return Workspace::Scope(workspace_); }
+  void synchronize() {}
+
+  // --- tiles and memory
+  /// [rows, cols], uninitialised.
+  Accumulator accumulator(Index rows, Index cols) { return {workspace_.take(rows * cols), rows, cols, cols}; }
+  Accumulator zeros(Index rows, Index cols);
+  /// [count, dim] from rows first.. of memory.
+  Operand load(const HeadMemory& head, Index first, Index count, Pack pack);
+  Operand load(const Packed& packed, const TokenTile& tile) const;
+  /// Whole fp32 matrices, as they are or transposed, and back.
+  Accumulator load_state(const HeadMemory& state);
+  Accumulator load_state_transposed(const HeadMemory& state);
+  /// Rows first.. of memory <- x, each element rounded once.
+  void store(const Accumulator& x, const HeadMemory& head, Index first) {
+    write_rows(x.data, head, first, x.rows);
+  }
+  /// Rows first.. of fp32 memory += x.
+  void add(const Accumulator& x, const HeadMemory& head, Index first);
+
+  // --- products: c = a·b, a·bᵀ, aᵀ·b, or +=
+  void multiply_nn(const Accumulator& c, const Operand& a, const Operand& b, Into into) {
+    multiply(a.rows, b.rows, c, into);
+  }
+  void multiply_nt(const Accumulator& c, const Operand& a, const Operand& b, Into into) {
+    multiply(a.rows, b.transposed, c, into);
+  }
+  void multiply_tn(const Accumulator& c, const Operand& a, const Operand& b, Into into) {
+    multiply(a.transposed, b.rows, c, into);
+  }
+  /// Rows first.. of fp32 memory += aᵀ·b.
+  void add_multiply_tn(const HeadMemory& head, Index first, const Operand& a, const Operand& b) {
+    multiply(a.transposed, b.rows, {head.floats(first), a.transposed.rows, head.dim, head.dim}, Into::add);
+  }
+
+  // --- accumulators and operands
+  /// x as an operand, for as long as x is not written.
+  Operand operand(const Accumulator& x, Pack pack);
+  /// Row i of x times factors[i].
+  Operand row_scaled(const Operand& x, const float* factors);
+
+  // --- masks. s: [queries, keys] or, for the gradients, [keys, queries]
+  /// Keys after their query become -inf.
+  void mask_keys(const Accumulator& s, const Run& queries, const Run& keys);
+  /// Queries before their key become 0.
+  void mask_queries(const Accumulator& s, const Run& keys, const Run& queries);
+  /// [queries, keys] of one block: s_ij times λ^(i-j) for j <= i, 0 above.
+  void decay_keys(const Accumulator& s, const DecayTable& decay);
+  /// The same for [keys, queries].
+  void decay_queries(const Accumulator& s, const DecayTable& decay);
+
+  // --- rows and elements
+  /// `count` numbers, one a row, all `value`.
+  float* rows(Index count, float value);
+  template <typename F>
+  void for_rows(Index count, F&& f) {
+    for (Index i = 0; i < count; ++i) f(i);
+  }
+  void row_max(const Accumulator& s, float* out);
+  void row_sum(const Accumulator& s, float* out);
+  /// s_ij <- exp(s_ij - shift_i)
+  void exp_rows(const Accumulator& s, const float* shift);
+  /// s_ij <- exp(scale·s_ij - shift_j)
+  void exp_columns(const Accumulator& s, float scale, const float* shift);
+  void scale(const Accumulator& s, float factor);
+  void row_scale(const Accumulator& s, const float* factors);
+  /// dp_ij <- scale·p_ij (dp_ij - delta_j)
+  void softmax_gradient(const Accumulator& dp, const Accumulator& p, const float* delta, float scale);
+
+ private:
+  ConstMatrix transposed(const ConstMatrix& x);
+
+  Workspace workspace_;
+};
+
+}  // namespace ringside

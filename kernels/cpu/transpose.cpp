@@ -1,0 +1,49 @@
+// Transposition in registers, eight rows and columns at a time.
+#include <cstring>
+
+#include "kernels/cpu/memory_rows.h"
+
+namespace ringside {
+namespace {
+
+using Vector [[gnu::vector_size(32)]] = float;
+
+/// out: [8, 8] <- inᵀ, by pairs, then fours, then eights.
+void transpose_8x8(const float* in, Index in_stride, float* out, Index out_stride) {
+  Vector r[8], pair[8], four[8];
+  for (int i = 0; i < 8; ++i) std::memcpy(&r[i], in + i * in_stride, sizeof r[i]);
+  for (int i = 0; i < 8; i += 2) {
+    pair[i] = __builtin_shufflevector(r[i], r[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+    pair[i + 1] = __builtin_shufflevector(r[i], r[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    for (int j = 0; j < 2; ++j) {
+      const Vector a = pair[i + j], b = pair[i + j + 2];
+      four[i + 2 * j] = __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13);
+      four[i + 2 * j + 1] = __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+  }
+  for (int i = 0; i < 4; ++i) {
+    const Vector low = __builtin_shufflevector(four[i], four[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+    const Vector high = __builtin_shufflevector(four[i], four[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+    std::memcpy(out + i * out_stride, &low, sizeof low);
+    std::memcpy(out + (i + 4) * out_stride, &high, sizeof high);
+  }
+}
+
+}  // namespace
+
+void transpose(const ConstMatrix& in, float* out, Index out_stride) {
+  const Index full_rows = in.rows / 8 * 8;
+  const Index full_cols = in.cols / 8 * 8;
+  for (Index j = 0; j < full_cols; j += 8) {
+    for (Index i = 0; i < full_rows; i += 8) {
+      transpose_8x8(in.data + i * in.stride + j, in.stride, out + j * out_stride + i, out_stride);
+    }
+  }
+  for (Index i = 0; i < in.rows; ++i) {
+    for (Index j = i < full_rows ? full_cols : 0; j < in.cols; ++j) out[j * out_stride + i] = in.data[i * in.stride + j];
+  }
+}
+
+}  // namespace ringside

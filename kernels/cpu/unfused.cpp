@@ -1,0 +1,131 @@
+// The unfused pieces on the CPU: blocked matrix products and decays.
+#include <algorithm>
+
+#include "kernels/cpu/checks.h"
+#include "kernels/cpu/cpu_device.h"
+#include "kernels/cpu/memory_rows.h"
+#include "kernels/cpu/buffer.h"
+#include "kernels/decay_table.h"
+#include "reference/denormals.h"
+
+namespace ringside {
+namespace {
+
+// A panel of b (128 KiB) stays in L2 while the blocks of a (32 KiB) pass.
+constexpr Index kRows = 64;
+constexpr Index kDepth = 128;
+constexpr Index kCols = 256;
+
+/// One factor of a product, [rows, cols] after its transposition.
+struct Factor {
+  HeadMemory memory;
+  Transpose transposed;
+
+  Index rows() const { return transposed == Transpose::no ? memory.tokens : memory.dim; }
+  Index cols() const { return transposed == Transpose::no ? memory.dim : memory.tokens; }
+};
+
+/// Elements [row, row + rows) x [col, col + cols) of the factor, in fp32, densely in `out`. `scratch` holds as many.
+ConstMatrix pack(const Factor& x, Index row, Index rows, Index col, Index cols, float* out, float* scratch) {
+  const bool plain = x.transposed == Transpose::no;
+  const Index stored_row = plain ? row : col, stored_rows = plain ? rows : cols;
+  const Index stored_col = plain ? col : row, stored_cols = plain ? cols : rows;
+  float* const stored = plain ? out : scratch;
+  with_storage(x.memory.data, x.memory.dtype, [&](const auto* data) {
+    for (Index i = 0; i < stored_rows; ++i) {
+      convert(data + (stored_row + i) * x.memory.dim + stored_col, stored + i * stored_cols, stored_cols);
+    }
+  });
+  if (!plain) transpose({stored, stored_rows, stored_cols, stored_cols}, out, cols);
+  return {out, rows, cols, cols};
+}
+
+/// c: [m, n] fp32 (+)= a·b.
+void multiply_blocked(const Factor& a, const Factor& b, const HeadMemory& c, Into into, const Buffer& a_panel,
+                      const Buffer& b_panel, const Buffer& scratch) {
+  const Index m = a.rows(), n = b.cols(), depth = a.cols();
+  if (depth == 0 && into == Into::overwrite) std::fill_n(c.floats(), m * n, 0.0f);
+  for (Index k = 0; k < depth; k += kDepth) {
+    const Index dk = std::min(kDepth, depth - k);
+    const Into now = k == 0 ? into : Into::add;
+    for (Index j = 0; j < n; j += kCols) {
+      const Index dn = std::min(kCols, n - j);
+      const ConstMatrix right = pack(b, k, dk, j, dn, b_panel.data(), scratch.data());
+      for (Index i = 0; i < m; i += kRows) {
+        const Index dm = std::min(kRows, m - i);
+        const ConstMatrix left = pack(a, i, dm, k, dk, a_panel.data(), scratch.data());
+        multiply(left, right, {c.floats(i) + j, dm, dn, n}, now);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void CpuDevice::matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose tb, const Tensor& c,
+                       bool accumulate) {
+  const Shape &as = a.shape(), &bs = b.shape(), &cs = c.shape();
+  const auto transposed = [](const Shape& s, Transpose t) {
+    return t == Transpose::no ? s : Shape{s.batch, s.heads, s.dim, s.tokens};
+  };
+  const Shape left = transposed(as, ta), right = transposed(bs, tb);
+  require_pair("matmul",
+               a && b && as.batch == bs.batch && left.dim == right.tokens && bs.heads > 0 && as.heads % bs.heads == 0,
+               "a", a, "b", b);
+  require_tensor("matmul", "c", c, {as.batch, cs.heads, left.tokens, right.dim}, DType::fp32);
+  require_pair("matmul", cs.heads > 0 && as.heads % cs.heads == 0 && (cs.heads == as.heads || bs.heads == as.heads),
+               "c", c, "a", a);
+
+  const DenormalMode guard(DenormalMode::flush);
+  const Buffer a_panel(kRows * kDepth), b_panel(kDepth * kCols), scratch(kDepth * kCols);
+  const Index b_group = as.heads / bs.heads, c_group = as.heads / cs.heads;
+  for (Index batch = 0; batch < as.batch; ++batch) {
+    for (Index h = 0; h < as.heads; ++h) {
+      const Into into = accumulate || h % c_group != 0 ? Into::add : Into::overwrite;
+      multiply_blocked({head_memory(a, batch, h), ta}, {head_memory(b, batch, h / b_group), tb},
+                       head_memory(c, batch, h / c_group), into, a_panel, b_panel, scratch);
+    }
+  }
+}
+
+void CpuDevice::decay_scores(const Tensor& scores, std::span<const float> slopes) {
+  const Shape& s = scores.shape();
+  require_tensor("decay_scores", "scores", scores, {s.batch, s.heads, s.tokens, s.tokens}, DType::fp32);
+  require_slopes("decay_scores", slopes, s.heads);
+
+  const DenormalMode guard(DenormalMode::flush);
+  for (Index h = 0; h < s.heads; ++h) {
+    const DecayTable decay(slopes[static_cast<std::size_t>(h)], s.tokens);
+    for (Index b = 0; b < s.batch; ++b) {
+      for (Index i = 0; i < s.tokens; ++i) {
+        float* __restrict row = scores.view<float>().head(b, h) + i * s.tokens;
+        const float* __restrict factors = decay.rows(decay_to_end(i));  // from key j to query i
+        for (Index j = 0; j <= i; ++j) row[j] *= factors[j];
+        std::fill(row + i + 1, row + s.tokens, 0.0f);
+      }
+    }
+  }
+}
+
+void CpuDevice::decay_rows(const Tensor& x, std::span<const float> slopes, Decay decay, const Tensor& y) {
+  const Shape &xs = x.shape(), &ys = y.shape();
+  require_tensor("decay_rows", "y", y, {xs.batch, std::ssize(slopes), xs.tokens, xs.dim}, DType::fp32);
+  require_slopes("decay_rows", slopes, ys.heads);
+  require_pair("decay_rows", xs.heads > 0 && ys.heads % xs.heads == 0, "x", x, "y", y);
+
+  const DenormalMode guard(DenormalMode::flush);
+  const Index group = ys.heads / xs.heads;
+  for (Index h = 0; h < ys.heads; ++h) {
+    for (Index i = 0; i < ys.tokens; ++i) {
+      const float factor = decay_power(slopes[static_cast<std::size_t>(h)], decay.offset + decay.step * i);
+      for (Index b = 0; b < ys.batch; ++b) {
+        float* __restrict out = head_memory(y, b, h).floats(i);
+        with_storage(head_memory(x, b, h / group).row(i), x.dtype(), [&](const auto* __restrict in) {
+          for (Index j = 0; j < ys.dim; ++j) out[j] = factor * to_float(in[j]);
+        });
+      }
+    }
+  }
+}
+
+}  // namespace ringside

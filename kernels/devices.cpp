@@ -1,0 +1,13 @@
+// The devices of this build.
+#include "kernels/device.h"
+
+namespace ringside {
+
+std::vector<DeviceEntry> devices() {
+  return {{.name = "cpu",
+           .summary = "one thread a rank, fp32 arithmetic on vectorised tiles",
+           .unavailable = std::nullopt,
+           .make = [](bool poison) { return make_cpu_device({.poison = poison}); }}};
+}
+
+}  // namespace ringside

@@ -1,0 +1,136 @@
+// Memory, transfers, modes and checks of the CPU device.
+#include <cstring>
+#include <stdexcept>
+
+#include "kernels/test_support.h"
+#include "reference/denormals.h"
+
+namespace ringside {
+namespace {
+
+TEST(Memory, AccountsForWhatIsLive) {
+  const auto device = make_cpu_device();
+  EXPECT_EQ(device->memory().live, 0u);
+  {
+    const Tensor a = device->allocate({1, 2, 3, 4}, DType::fp32);
+    EXPECT_EQ(device->memory().live, 96u);
+    const Tensor same = a;
+    {
+      const Tensor b = device->allocate({1, 2, 3, 5}, DType::bf16);
+      EXPECT_EQ(device->memory().live, 156u);
+    }
+    EXPECT_EQ(device->memory().live, 96u);
+    EXPECT_EQ(device->memory().peak, 156u);
+    device->reset_peak();
+    EXPECT_EQ(device->memory().peak, 96u);
+  }
+  EXPECT_EQ(device->memory().live, 0u);
+  EXPECT_EQ(device->memory().peak, 96u);
+}
+
+TEST(Memory, IsAlignedAndKnowsItsDevice) {
+  for (const bool poison : {false, true}) {
+    const auto device = make_cpu_device({.poison = poison});
+    const Tensor x = device->allocate({1, 1, 3, 5}, DType::bf16);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(x.data()) % 64, 0u);
+    EXPECT_EQ(&x.device(), device.get());
+    const Tensor empty = device->allocate({1, 2, 0, 5}, DType::fp32);
+    EXPECT_TRUE(empty);
+    EXPECT_EQ(empty.size_bytes(), 0u);
+  }
+}
+
+TEST(Memory, PoisonIsNaNInEitherType) {
+  const auto device = make_cpu_device({.poison = true});
+  for (const DType dtype : {DType::fp32, DType::bf16}) {
+    for (const double x : from_device(device->allocate({1, 1, 5, 7}, dtype)).values) EXPECT_TRUE(std::isnan(x));
+  }
+}
+
+TEST(MemoryDeathTest, ViolatedGuardEndsTheProcess) {
+  const auto write_at = [](std::ptrdiff_t offset) {
+    const auto device = make_cpu_device({.poison = true});
+    const Tensor x = device->allocate({1, 1, 1, 3}, DType::fp32);
+    x.data()[offset] = std::byte{0};
+  };
+  EXPECT_DEATH(write_at(12), "behind a tensor of 12 bytes");
+  EXPECT_DEATH(write_at(12 + 63), "behind a tensor of 12 bytes");
+  EXPECT_DEATH(write_at(-1), "before a tensor of 12 bytes");
+  EXPECT_DEATH(write_at(-64), "before a tensor of 12 bytes");
+  write_at(11);
+}
+
+TEST(Memory, UploadDownloadFill) {
+  const auto device = make_cpu_device();
+  const Tensor x = device->allocate({1, 1, 2, 3}, DType::fp32);
+  const std::vector<float> host{1, 2, 3, 4, 5, 6};
+  device->upload(std::as_bytes(std::span(host)), x);
+  std::vector<float> back(6);
+  device->download(x, std::as_writable_bytes(std::span(back)));
+  EXPECT_EQ(back, host);
+  EXPECT_THROW(device->upload(std::as_bytes(std::span(host).first(5)), x), std::invalid_argument);
+  EXPECT_THROW(device->download(x, std::as_writable_bytes(std::span(back).first(5))), std::invalid_argument);
+  for (const DType dtype : {DType::fp32, DType::bf16}) {
+    const Tensor filled = device->allocate({1, 1, 2, 3}, dtype);
+    device->fill(filled, -1.5f);
+    for (const double value : from_device(filled).values) EXPECT_EQ(value, -1.5);
+  }
+}
+
+TEST(Memory, CopyRoundsToNearestEven) {
+  const auto device = make_cpu_device();
+  Array x({1, 1, 1, 6});
+  x.values = {1, 1 + 0x1p-8, 1 + 0x1.8p-7, 1 + 0x1.01p-8, -3.5, 0x1p-130};
+  const Tensor from = to_device(*device, x, DType::fp32);
+  const Tensor narrow = device->allocate(x.shape, DType::bf16);
+  device->copy(from, narrow);
+  EXPECT_EQ(from_device(narrow).values, (std::vector<double>{1, 1, 1 + 0x1p-6, 1 + 0x1p-7, -3.5, 0x1p-130}));
+  const Tensor wide = device->allocate(x.shape, DType::fp32);
+  device->copy(narrow, wide);
+  EXPECT_EQ(from_device(wide).values, from_device(narrow).values);
+  const Tensor same = device->allocate(x.shape, DType::fp32);
+  device->copy(from, same);
+  expect_same_bits(from, same, "copy");
+  EXPECT_THROW(device->copy(from, device->allocate({1, 1, 2, 3}, DType::fp32)), std::invalid_argument);
+}
+
+TEST(Device, SaysWhatItIs) {
+  const auto list = devices();
+  ASSERT_EQ(list.size(), 1u);
+  EXPECT_EQ(list[0].name, "cpu");
+  EXPECT_FALSE(list[0].unavailable);
+  const auto device = list[0].make(true);
+  EXPECT_EQ(device->name(), "cpu");
+  EXPECT_TRUE(device->flushes_denormals());
+  EXPECT_FALSE(device->unsupported(DType::fp32, Math::fp32));
+  EXPECT_FALSE(device->unsupported(DType::bf16, Math::fp32));
+  EXPECT_EQ(device->unsupported(DType::fp32, Math::tf32), "math tf32 is not implemented on cpu yet");
+  EXPECT_TRUE(std::isnan(from_device(device->allocate({1, 1, 1, 1}, DType::fp32)).values[0]));
+}
+
+TEST(Denormals, FlushedInsideOperationsAndRestored) {
+  const DenormalMode outer(DenormalMode::keep);
+  const auto device = make_cpu_device();
+  const Tensor a = device->allocate({1, 1, 1, 1}, DType::fp32), b = device->allocate({1, 1, 1, 1}, DType::fp32);
+  const Tensor c = device->allocate({1, 1, 1, 1}, DType::fp32);
+  device->fill(b, 1);
+  device->fill(c, 0);
+  device->fill(a, 0x1p-130f);
+  device->matmul(a, Transpose::no, b, Transpose::no, c, false);
+  EXPECT_EQ(from_device(c).values[0], 0.0) << "a denormal operand";
+  device->fill(a, 0x1p-100f);
+  device->fill(b, 0x1p-30f);
+  device->matmul(a, Transpose::no, b, Transpose::no, c, false);
+  EXPECT_EQ(from_device(c).values[0], 0.0) << "a denormal result";
+  EXPECT_FALSE(DenormalMode::flushing());
+  {
+    const DenormalMode flush(DenormalMode::flush);
+    EXPECT_TRUE(DenormalMode::flushing());
+    const DenormalMode keep(DenormalMode::keep);
+    EXPECT_FALSE(DenormalMode::flushing());
+  }
+  EXPECT_FALSE(DenormalMode::flushing());
+}
+
+}  // namespace
+}  // namespace ringside
