@@ -21,6 +21,7 @@ class CpuDevice final : public Device {
   void download(const Tensor& from, std::span<std::byte> host) override;
   void fill(const Tensor& x, float value) override;
   void copy(const Tensor& from, const Tensor& to) override;
+  void add(const Tensor& from, const Tensor& to) override;
   void synchronize() override {}
   MemoryUse memory() const override { return {live_, peak_}; }
   void reset_peak() override { peak_ = live_.load(); }

@@ -8,6 +8,7 @@
 #include "kernels/cpu/checks.h"
 #include "kernels/cpu/cpu_device.h"
 #include "kernels/cpu/memory_rows.h"
+#include "reference/denormals.h"
 
 namespace ringside {
 namespace {
@@ -88,6 +89,15 @@ void CpuDevice::copy(const Tensor& from, const Tensor& to) {
   with_storage(from.data(), from.dtype(), [&](const auto* in) {
     with_storage(to.data(), to.dtype(), [&](auto* out) { convert(in, out, from.shape().size()); });
   });
+}
+
+void CpuDevice::add(const Tensor& from, const Tensor& to) {
+  require_tensor("add", "from", from, to.shape(), DType::fp32);
+  require_tensor("add", "to", to, to.shape(), DType::fp32);
+  const DenormalMode guard(DenormalMode::flush);
+  const float* __restrict in = from.view<float>().data;
+  float* __restrict out = to.view<float>().data;
+  for (Index i = 0; i < to.shape().size(); ++i) out[i] += in[i];
 }
 
 }  // namespace ringside
