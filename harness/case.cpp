@@ -1,0 +1,67 @@
+#include "harness/case.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+namespace ringside {
+namespace {
+
+constexpr std::array<std::pair<Fill, std::string_view>, kFills.size()> kFillNames = {{
+    {Fill::gaussian, "gaussian"},
+    {Fill::large_logit, "large_logit"},
+    {Fill::exact, "exact"},
+    {Fill::one_hot, "one_hot"},
+    {Fill::constant, "constant"},
+    {Fill::denormal, "denormal"},
+    {Fill::inf, "inf"},
+    {Fill::nan, "nan"},
+}};
+
+}  // namespace
+
+std::string_view to_string(Fill fill) {
+  return std::ranges::find(kFillNames, fill, &std::pair<Fill, std::string_view>::first)->second;
+}
+
+std::string to_string(const DecaySpec& decay) {
+  if (!decay.slope) return "alibi";
+  std::array<char, 32> digits{};
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), *decay.slope).ptr;
+  std::string text(digits.data(), end);
+  std::erase(text, '+');  // 1e+10, where a name may not hold a +
+  return text;
+}
+
+std::string Case::name() const {
+  const bool has_decay = op == Operator::lightning || decay.slope;
+  const std::string decay_part = has_decay ? fmt::format("-{}", to_string(decay)) : "";
+  return fmt::format("{}-{}-{}-{}-b{}-n{}-h{}-hk{}-d{}-e{}-dp{}-sp{}-{}{}-{}-seed{}", variant, to_string(op),
+                     to_string(dtype), to_string(math), batch, seq, heads, kv_heads, head_dim, value_dim, dp,
+                     sp, causal ? "causal" : "full", decay_part, to_string(fill), seed);
+}
+
+Problem Case::problem_of(Index batch_entries) const {
+  Problem problem{.op = op,
+                  .batch = batch_entries,
+                  .heads = heads,
+                  .kv_heads = kv_heads,
+                  .seq = seq,
+                  .head_dim = head_dim,
+                  .value_dim = value_dim,
+                  .causal = causal,
+                  .scale = 1,
+                  .slopes = {}};
+  if (op == Operator::softmax) {
+    problem.scale = default_scale(head_dim);
+  } else if (decay.slope) {
+    problem.slopes.assign(static_cast<std::size_t>(heads), *decay.slope);
+  } else {
+    problem.slopes = alibi_slopes(heads);
+  }
+  return problem;
+}
+
+}  // namespace ringside

@@ -1,0 +1,155 @@
+// The columns of a case file: names, defaults, and how a cell becomes a value.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <concepts>
+#include <numeric>
+#include <utility>
+
+#include "harness/case_file.h"
+#include "harness/case_text.h"
+#include "reference/error.h"
+
+namespace ringside {
+namespace {
+
+constexpr std::size_t kShown = 40;  // bytes of a value in a message
+
+constexpr std::array kOperators = {Operator::softmax, Operator::lightning};
+constexpr std::array kDTypes = {DType::fp32, DType::bf16};
+constexpr std::array kMaths = {Math::fp32, Math::tf32};
+
+template <std::integral T>
+T parse_number(std::string_view what, std::string_view text, T low, T high) {
+  T value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size() || value < low || value > high) {
+    throw UsageError(
+        fmt::format("{} must be a whole number from {} to {}, not {}", what, low, high, quoted(text)));
+  }
+  return value;
+}
+
+Index parse_size(std::string_view what, std::string_view text) {
+  return parse_number(what, text, Index{1}, kMaxSize);
+}
+
+int parse_ranks(std::string_view what, std::string_view text) {
+  return parse_number(what, text, 1, kMaxRanks);
+}
+
+// The enumerator among `all` that to_string() calls `text`.
+template <typename Enum, std::size_t N>
+Enum parse_name(std::string_view what, std::string_view text, const std::array<Enum, N>& all) {
+  std::vector<std::string_view> names;
+  for (const Enum value : all) {
+    if (text == to_string(value)) return value;
+    names.push_back(to_string(value));
+  }
+  throw UsageError(unknown(what, text, names));
+}
+
+DecaySpec parse_decay(std::string_view text) {
+  if (text == "alibi") return {};
+  float slope = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), slope);
+  if (error != std::errc{} || end != text.data() + text.size() || !std::isfinite(slope) || !(slope >= 0)) {
+    throw UsageError(fmt::format("decay must be alibi or a finite fp32 slope >= 0, not {}", quoted(text)));
+  }
+  return {.slope = slope + 0.0f};  // -0 becomes 0
+}
+
+bool parse_causal(std::string_view text) {
+  constexpr std::array<std::string_view, 2> kBooleans = {"true", "false"};
+  if (text != "true" && text != "false") throw UsageError(unknown("causal", text, kBooleans));
+  return text == "true";
+}
+
+constexpr std::array kColumns = {
+    CaseColumn{"variant", "", "algorithm under test, as `ringside list` names it",
+               [](Case& c, std::string_view text) { c.variant = text; }},
+    CaseColumn{"operator", "own",
+               "softmax or lightning: a check that the variant serves it; own: whatever it serves",
+               [](Case& c, std::string_view text) {
+                 if (text != "own") c.op = parse_name("operator", text, kOperators);
+               }},
+    CaseColumn{"dtype", "fp32", "storage of all tensors: fp32 or bf16",
+               [](Case& c, std::string_view text) { c.dtype = parse_name("dtype", text, kDTypes); }},
+    CaseColumn{"math", "fp32", "operands of matrix products: fp32 (as they are) or tf32",
+               [](Case& c, std::string_view text) { c.math = parse_name("math", text, kMaths); }},
+    CaseColumn{"batch", "1", "batch entries over all data-parallel groups; a multiple of dp",
+               [](Case& c, std::string_view text) { c.batch = parse_size("batch", text); }},
+    CaseColumn{"seq", "", "tokens of a sequence, over all its ranks",
+               [](Case& c, std::string_view text) { c.seq = parse_size("seq", text); }},
+    CaseColumn{"heads", "1", "query heads",
+               [](Case& c, std::string_view text) { c.heads = parse_size("heads", text); }},
+    CaseColumn{"kv_heads", "heads", "key and value heads, a divisor of heads",
+               [](Case& c, std::string_view text) {
+                 c.kv_heads = text == "heads" ? c.heads : parse_size("kv_heads", text);
+               }},
+    CaseColumn{"head_dim", "", "d, of q and k",
+               [](Case& c, std::string_view text) { c.head_dim = parse_size("head_dim", text); }},
+    CaseColumn{"value_dim", "head_dim", "e, of v and the output",
+               [](Case& c, std::string_view text) {
+                 c.value_dim = text == "head_dim" ? c.head_dim : parse_size("value_dim", text);
+               }},
+    CaseColumn{"dp", "1", "data-parallel groups",
+               [](Case& c, std::string_view text) { c.dp = parse_ranks("dp", text); }},
+    CaseColumn{"sp", "1", "ranks that share a sequence; dp·sp <= 4096",
+               [](Case& c, std::string_view text) { c.sp = parse_ranks("sp", text); }},
+    CaseColumn{"causal", "true", "true or false; lightning is always causal",
+               [](Case& c, std::string_view text) { c.causal = parse_causal(text); }},
+    CaseColumn{"decay", "alibi", "lightning's decay slopes: alibi, or one slope >= 0 for all heads",
+               [](Case& c, std::string_view text) { c.decay = parse_decay(text); }},
+    CaseColumn{"fill", "gaussian",
+               "input values: gaussian, large_logit, exact, one_hot, constant, denormal, inf or nan",
+               [](Case& c, std::string_view text) { c.fill = parse_name("fill", text, kFills); }},
+    CaseColumn{"seed", "1", "of the inputs, below 2^63",
+               [](Case& c, std::string_view text) {
+                 constexpr std::uint64_t kMaxSeed = (std::uint64_t{1} << 63) - 1;
+                 c.seed = parse_number("seed", text, std::uint64_t{0}, kMaxSeed);
+               }},
+};
+
+// Levenshtein distance: insertions, deletions and replacements that turn a into b.
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i + 1);
+    for (std::size_t j = 0; j < b.size(); ++j) {
+      const std::size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({replaced, diagonal + 1, row[j] + 1});
+    }
+  }
+  return row.back();
+}
+
+}  // namespace
+
+std::span<const CaseColumn> case_columns() { return kColumns; }
+
+std::string quoted(std::string_view text) {
+  if (text.size() <= kShown) return fmt::format("'{}'", text);
+  std::size_t cut = kShown;
+  while (cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xc0) == 0x80) --cut;  // not inside a character
+  return fmt::format("'{}…'", text.substr(0, cut));
+}
+
+std::string unknown(std::string_view what, std::string_view text, std::span<const std::string_view> allowed) {
+  std::string message = fmt::format("unknown {} {}; it is one of", what, quoted(text));
+  for (const std::string_view& name : allowed) {
+    message += fmt::format("{} {}", &name == allowed.data() ? "" : ",", name);
+  }
+  if (text.size() > kShown) return message;
+  const auto distance = [&](std::string_view name) { return edit_distance(text, name); };
+  const auto nearest = std::ranges::min_element(allowed, {}, distance);
+  if (distance(*nearest) <= 2) message += fmt::format(" (did you mean {}?)", *nearest);
+  return message;
+}
+
+}  // namespace ringside

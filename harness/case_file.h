@@ -1,0 +1,54 @@
+// Case files: CSV tables of what is swept.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "harness/case.h"
+
+namespace ringside {
+
+/// A column of a case file.
+struct CaseColumn {
+  std::string_view name;
+  std::string_view fallback;  ///< what an empty cell or a missing column means; empty: there must be a value
+  std::string_view help;
+  /// Sets the case's field, given the columns before it. Throws UsageError, without a place.
+  void (*parse)(Case& c, std::string_view text);
+};
+
+/// All columns in their canonical order. A file may have them in any order.
+std::span<const CaseColumn> case_columns();
+
+/// The operator that a variant serves; empty if there is no such variant.
+using OperatorOf = std::function<std::optional<Operator>(std::string_view variant)>;
+
+inline constexpr std::size_t kMaxCaseFileBytes = std::size_t{16} << 20;
+inline constexpr std::size_t kMaxCases = 100'000;
+inline constexpr int kMaxRanks = 4096;
+inline constexpr Index kMaxSize = Index{1} << 31;      ///< of any one dimension
+inline constexpr Index kMaxElements = Index{1} << 40;  ///< of any one tensor
+
+/// The cases of a table, in the order of its rows. The first record names the columns. A cell may hold
+/// alternatives separated by '|': its row stands for the product of all alternatives, the first canonical
+/// column varying slowest. Spaces around values, blank lines and lines that start with '#' are ignored; cells
+/// may be quoted as in RFC 4180 but not hold line ends; lines end in LF or CRLF; a UTF-8 byte-order mark is
+/// skipped. Anything wrong throws UsageError "file:line:column: message", line and column counted in
+/// characters from 1.
+std::vector<Case> parse_cases(std::string_view text, std::string_view file_name,
+                              const OperatorOf& operator_of);
+
+/// The whole content of a file. Throws UsageError "file: message" if it cannot be read or is larger than
+/// `limit`.
+std::string read_file(const std::filesystem::path& path, std::size_t limit = kMaxCaseFileBytes);
+
+/// parse_cases() of read_file().
+std::vector<Case> read_cases(const std::filesystem::path& path, const OperatorOf& operator_of);
+
+}  // namespace ringside

@@ -1,0 +1,127 @@
+#include "harness/case.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <regex>
+#include <set>
+
+namespace ringside {
+namespace {
+
+const Case kLasp{.variant = "lasp_naive",
+                 .op = Operator::lightning,
+                 .dtype = DType::bf16,
+                 .math = Math::fp32,
+                 .batch = 8,
+                 .seq = 2048,
+                 .heads = 12,
+                 .kv_heads = 4,
+                 .head_dim = 128,
+                 .value_dim = 64,
+                 .dp = 2,
+                 .sp = 3};
+
+const Case kRing{.variant = "ring",
+                 .op = Operator::softmax,
+                 .math = Math::tf32,
+                 .batch = 4,
+                 .seq = 1000,
+                 .heads = 8,
+                 .kv_heads = 2,
+                 .head_dim = 64,
+                 .value_dim = 32,
+                 .dp = 4,
+                 .sp = 2,
+                 .causal = false,
+                 .fill = Fill::large_logit,
+                 .seed = 9223372036854775807u};
+
+Case with_slope(Case c, float slope) {
+  c.decay.slope = slope;
+  return c;
+}
+
+TEST(CaseName, HasEveryParameter) {
+  EXPECT_EQ(kLasp.name(),
+            "lasp_naive-lightning-bf16-fp32-b8-n2048-h12-hk4-d128-e64-dp2-sp3-causal-alibi-gaussian-seed1");
+  EXPECT_EQ(
+      kRing.name(),
+      "ring-softmax-fp32-tf32-b4-n1000-h8-hk2-d64-e32-dp4-sp2-full-large_logit-seed9223372036854775807");
+}
+
+TEST(CaseName, WritesSlopesShortAndWhole) {
+  EXPECT_EQ(to_string(DecaySpec{}), "alibi");
+  EXPECT_EQ(to_string(DecaySpec{.slope = 0.0f}), "0");
+  EXPECT_EQ(to_string(DecaySpec{.slope = 0.1f}), "0.1");
+  EXPECT_EQ(to_string(DecaySpec{.slope = 100.0f}), "100");
+  EXPECT_EQ(to_string(DecaySpec{.slope = 1e30f}), "1e30");
+  EXPECT_EQ(to_string(DecaySpec{.slope = 1e-30f}), "1e-30");
+  EXPECT_NE(to_string(DecaySpec{.slope = 0.1f}), to_string(DecaySpec{.slope = std::nextafter(0.1f, 1.0f)}));
+}
+
+TEST(CaseName, IsDifferentForDifferentCases) {
+  std::vector<Case> cases = {kLasp, kRing, with_slope(kLasp, 0), with_slope(kRing, 0),
+                             with_slope(kLasp, 1e30f)};
+  const auto vary = [&](auto change) {
+    cases.push_back(kLasp);
+    change(cases.back());
+  };
+  vary([](Case& c) { c.variant = "lasp_cache"; });
+  vary([](Case& c) { c.op = Operator::softmax; });
+  vary([](Case& c) { c.dtype = DType::fp32; });
+  vary([](Case& c) { c.math = Math::tf32; });
+  vary([](Case& c) { c.batch = 4; });
+  vary([](Case& c) { c.seq = 12; });
+  vary([](Case& c) { c.heads = 4; });
+  vary([](Case& c) { c.kv_heads = 12; });
+  vary([](Case& c) { c.head_dim = 64; });
+  vary([](Case& c) { c.value_dim = 128; });
+  vary([](Case& c) { c.dp = 1; });
+  vary([](Case& c) { c.sp = 1; });
+  vary([](Case& c) { c.causal = false; });
+  for (const Fill fill : kFills) {
+    if (fill != Fill::gaussian) vary([&](Case& c) { c.fill = fill; });
+  }
+  vary([](Case& c) { c.seed = 0; });
+  std::set<std::string> names;
+  for (const Case& c : cases) {
+    EXPECT_TRUE(names.insert(c.name()).second) << c.name();
+    EXPECT_TRUE(std::regex_match(c.name(), std::regex("[A-Za-z0-9._-]+"))) << c.name();
+    EXPECT_TRUE(std::regex_match(c.name(), std::regex(c.name()))) << c.name();
+  }
+}
+
+TEST(CaseProblem, IsGlobalOrOneGroups) {
+  const Problem whole = kLasp.problem();
+  EXPECT_EQ(whole.op, Operator::lightning);
+  EXPECT_EQ(whole.q_shape(), (Shape{8, 12, 2048, 128}));
+  EXPECT_EQ(whole.k_shape(), (Shape{8, 4, 2048, 128}));
+  EXPECT_EQ(whole.v_shape(), (Shape{8, 4, 2048, 64}));
+  EXPECT_EQ(whole.o_shape(), (Shape{8, 12, 2048, 64}));
+  EXPECT_TRUE(whole.causal);
+  const Problem local = kLasp.local_problem();
+  EXPECT_EQ(local.q_shape(), (Shape{4, 12, 2048, 128}));
+  EXPECT_EQ(local.slopes, whole.slopes);
+  EXPECT_EQ(kLasp.ranks(), 6);
+}
+
+TEST(CaseProblem, HasSlopesOrScale) {
+  EXPECT_EQ(kLasp.problem().slopes, alibi_slopes(12));
+  EXPECT_EQ(kLasp.problem().scale, 1.0f);
+  EXPECT_EQ(with_slope(kLasp, 0.25f).problem().slopes, std::vector<float>(12, 0.25f));
+  EXPECT_EQ(with_slope(kLasp, 0).problem().slopes, std::vector<float>(12, 0.0f));
+  EXPECT_TRUE(kRing.problem().slopes.empty());
+  EXPECT_EQ(kRing.problem().scale, 0.125f);
+  EXPECT_FALSE(kRing.problem().causal);
+}
+
+TEST(Fill, HasOneNameEach) {
+  std::set<std::string_view> names;
+  for (const Fill fill : kFills) names.insert(to_string(fill));
+  EXPECT_EQ(names, (std::set<std::string_view>{"gaussian", "large_logit", "exact", "one_hot", "constant",
+                                               "denormal", "inf", "nan"}));
+}
+
+}  // namespace
+}  // namespace ringside
