@@ -68,6 +68,7 @@ class LineParser {
   LineParser() {
     if (csv_init(&parser_, CSV_STRICT | CSV_STRICT_FINI) != 0) throw std::bad_alloc();
     csv_set_term_func(&parser_, [](unsigned char) { return 0; });  // lines are split before
+    csv_set_blk_size(&parser_, std::size_t{1} << 16);  // its buffer grows by steps, by default of 128 bytes
   }
   ~LineParser() { csv_free(&parser_); }
   LineParser(const LineParser&) = delete;
@@ -84,8 +85,9 @@ class LineParser {
                          ? "text after the closing quote of a cell (a quote inside one is written twice)"
                          : "a quote inside a cell that is not quoted");
     }
-    if (csv_fini(&parser_, end_of_cell, nullptr, this) != 0)
+    if (csv_fini(&parser_, end_of_cell, nullptr, this) != 0) {
       line.fail(first_byte(), "quote not closed on this line");
+    }
     return std::move(cells_);
   }
 
