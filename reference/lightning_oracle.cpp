@@ -39,10 +39,9 @@ using Form = Sums (*)(const Inputs& x, double slope);
 Sums quadratic(const Inputs& x, double slope) {
   const Index n = x.q.rows(), d = x.q.cols(), e = x.v.cols();
   Sums sums{Matrix::Zero(n, e), Matrix::Zero(n, d), Matrix::Zero(n, d), Matrix::Zero(n, e)};
-  // Powers by falling exponent, n-1 … 0: a row of M is a piece of them, λ^(i-j) at n-1 - (i-j). Those below
-  // exp(-300) = 5e-131 are dropped: they are nothing beside the floor, and no denormal slows a product.
-  const Eigen::ArrayXd arguments = -slope * Eigen::ArrayXd::LinSpaced(n, static_cast<double>(n - 1), 0);
-  const Eigen::RowVectorXd powers = (arguments > -300).select(arguments.exp(), 0).matrix().transpose();
+  // Powers by falling exponent, n-1 … 0: a row of M is a piece of them, λ^(i-j) at n-1 - (i-j).
+  Eigen::ArrayXd powers = (-slope * Eigen::ArrayXd::LinSpaced(n, static_cast<double>(n - 1), 0)).exp();
+  powers = (powers > kNegligible).select(powers, 0);
   for (Index i0 = 0; i0 < n; i0 += kBlock) {
     const Index rows = std::min(kBlock, n - i0);
     const auto q = x.q.middleRows(i0, rows), dout = x.dout.middleRows(i0, rows);
@@ -52,9 +51,9 @@ Sums quadratic(const Inputs& x, double slope) {
       Matrix scores = q * k.transpose(), dscores = dout * v.transpose();
       for (Index r = 0; r < rows; ++r) {
         const Index i = i0 + r, visible = std::min(keys, i + 1 - j0);
-        const auto decays = powers.segment(n - 1 - (i - j0), visible);
-        scores.row(r).head(visible).array() *= decays.array();
-        dscores.row(r).head(visible).array() *= decays.array();
+        const auto decays = powers.segment(n - 1 - (i - j0), visible).transpose();
+        scores.row(r).head(visible).array() *= decays;
+        dscores.row(r).head(visible).array() *= decays;
         scores.row(r).tail(keys - visible).setZero();
         dscores.row(r).tail(keys - visible).setZero();
       }

@@ -11,6 +11,10 @@ namespace ringside {
 // Eigen has allocated (aligned), never over maps of foreign memory.
 using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
+/// Weights and decays below this are dropped: they are nothing beside an underflow floor of 1e-38, and
+/// denormals among them would slow the products.
+inline constexpr double kNegligible = 1e-130;
+
 /// One head's operand, [tokens, dim].
 inline Matrix to_matrix(View<const float> x, Index b, Index h) {
   using Floats = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;

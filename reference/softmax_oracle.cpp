@@ -11,7 +11,7 @@
 namespace ringside {
 namespace {
 
-constexpr Index kBlockRows = 64;
+constexpr Index kBlock = 128;  // query rows, and keys, at a time
 
 struct Operand {
   Matrix x, abs;  // [tokens, dim]
@@ -33,11 +33,12 @@ struct Bounded {
   }
 };
 
-/// A block of query rows against all keys it can see, [rows, keys] each.
+/// Of a block of query rows and all keys that it can see, [rows, keys]: weights and the errors of their
+/// logits.
 struct Panels {
-  Matrix p, logit_error, weighted, ds, magnitude;
+  Matrix p, logit_error;
 
-  explicit Panels(Index seq) : p(kBlockRows, seq), logit_error(p), weighted(p), ds(p), magnitude(p) {}
+  explicit Panels(Index seq) : p(kBlock, seq), logit_error(p) {}
 };
 
 /// One query head against its kv head.
@@ -70,9 +71,8 @@ double softmax_row(Eigen::Ref<Eigen::RowVectorXd> row, Index visible) {
   if (visible == 0) return -std::numeric_limits<double>::infinity();
   auto seen = row.head(visible).array();
   const double max = seen.maxCoeff();
-  // Weights below exp(-300) = 5e-131 are dropped: they are nothing beside the floor, and no denormal slows a
-  // product.
-  seen = (seen - max > -300).select((seen - max).exp(), 0);
+  seen = (seen - max).exp();
+  seen = (seen > kNegligible).select(seen, 0);
   const double sum = seen.sum();
   seen /= sum;
   return max + std::log(sum);
@@ -83,67 +83,74 @@ void Head::block(Index first, Index rows, Bounded& o, Bounded& dq, Bounded& dk, 
   const double scale = problem_.scale, abs_scale = std::abs(scale);
   const auto q = q_.x.middleRows(first, rows), abs_q = q_.abs.middleRows(first, rows);
   const auto dout = dout_.x.middleRows(first, rows), abs_dout = dout_.abs.middleRows(first, rows);
-  const auto k = k_.x.topRows(keys), abs_k = k_.abs.topRows(keys);
-  const auto v = v_.x.topRows(keys), abs_v = v_.abs.topRows(keys);
   auto p = panels_.p.topLeftCorner(rows, keys), logit_error = panels_.logit_error.topLeftCorner(rows, keys);
-  auto weighted = panels_.weighted.topLeftCorner(rows, keys), ds = panels_.ds.topLeftCorner(rows, keys);
-  auto magnitude = panels_.magnitude.topLeftCorner(rows, keys);
 
   // Weights, and their errors w_ij = ε_ij + r_i.
-  p.noalias() = scale * q * k.transpose();
-  logit_error.noalias() = abs_scale * growth(problem_.head_dim, kLogit) * abs_q * abs_k.transpose();
+  p.noalias() = scale * q * k_.x.topRows(keys).transpose();
+  logit_error.noalias() =
+      abs_scale * growth(problem_.head_dim, kLogit) * abs_q * k_.abs.topRows(keys).transpose();
   Eigen::VectorXd row_error(rows), row_growth(rows);
   for (Index r = 0; r < rows; ++r) {
     const Index m = visible(first + r);
     const double lse = softmax_row(p.row(r), m);
     row_error[r] = weight_error(m, lse, p.row(r).cwiseProduct(logit_error.row(r)).sum());
     row_growth[r] = growth(m);
-    weighted.row(r).array() =
-        p.row(r).array() * (logit_error.row(r).array() + (row_error[r] + row_growth[r]));
   }
+
   auto block_o = o.value.middleRows(first, rows), error_o = o.error.middleRows(first, rows);
-  block_o.noalias() = p * v;
-  error_o.noalias() = weighted * abs_v;
+  block_o.noalias() = p * v_.x.topRows(keys);
+  for (Index j = 0; j < keys; j += kBlock) {
+    const Index cols = std::min(kBlock, keys - j);
+    Matrix weighted = logit_error.middleCols(j, cols);
+    weighted.colwise() += row_error + row_growth;
+    weighted.array() *= p.middleCols(j, cols).array();
+    error_o.noalias() += weighted * v_.abs.middleRows(j, cols);
+  }
   o.storage.middleRows(first, rows) = block_o.cwiseAbs();
 
-  // dS = P ∘ (dP - Δ); Δ is taken from o as stored, hence its share of u_store.
+  // Δ is taken from o as stored, hence its share of u_store.
   const Eigen::VectorXd delta = dout.cwiseProduct(block_o).rowwise().sum();
   const Eigen::VectorXd delta_storage = dout.cwiseProduct(block_o).cwiseAbs().rowwise().sum();
   const double value_growth = growth(problem_.value_dim, kStore);
   const Eigen::VectorXd delta_error =
       value_growth * delta_storage + abs_dout.cwiseProduct(error_o).rowwise().sum();
-  ds.noalias() = dout * v.transpose();
-  magnitude.noalias() = value_growth * abs_dout * abs_v.transpose();
-  Eigen::RowVectorXd key_growth(keys);
-  for (Index j = 0; j < keys; ++j) key_growth[j] = growth(seen_by(j));
-  Eigen::RowVectorXd abs_ds(keys), error_ds(keys);
-  for (Index r = 0; r < rows; ++r) {
-    const auto weight = p.row(r).array();
-    auto error = logit_error.row(r).array();
-    ds.row(r).array() = weight * (ds.row(r).array() - delta[r]);
-    abs_ds = ds.row(r).cwiseAbs();
-    error += row_error[r];
-    error_ds.array() =
-        abs_ds.array() * (error + kScore) + weight * (magnitude.row(r).array() + delta_error[r]);
-    weighted.row(r).array() = error_ds.array() + abs_ds.array() * row_growth[r];        // for dq
-    magnitude.row(r).array() = error_ds.array() + abs_ds.array() * key_growth.array();  // for dk
-    error = weight * (error + key_growth.array());                                      // for dv
-  }
-
-  auto block_dq = dq.value.middleRows(first, rows);
-  block_dq.noalias() = scale * ds * k;
-  dq.error.middleRows(first, rows).noalias() = abs_scale * weighted * abs_k;
-  auto storage_dq = dq.storage.middleRows(first, rows);
-  storage_dq.noalias() = abs_scale * p * abs_k;
-  storage_dq.array().colwise() *= delta_storage.array();
-  storage_dq += block_dq.cwiseAbs();
-
   const Matrix stored_q = abs_scale * (delta_storage.asDiagonal() * abs_q);
-  dk.value.topRows(keys).noalias() += scale * ds.transpose() * q;
-  dk.error.topRows(keys).noalias() += abs_scale * magnitude.transpose() * abs_q;
-  dk.storage.topRows(keys).noalias() += p.transpose() * stored_q;
-  dv.value.topRows(keys).noalias() += p.transpose() * dout;
-  dv.error.topRows(keys).noalias() += logit_error.transpose() * abs_dout;
+
+  for (Index j = 0; j < keys; j += kBlock) {
+    const Index cols = std::min(kBlock, keys - j);
+    const auto k = k_.x.middleRows(j, cols), abs_k = k_.abs.middleRows(j, cols);
+    const auto v = v_.x.middleRows(j, cols), abs_v = v_.abs.middleRows(j, cols);
+    const auto weights = p.middleCols(j, cols);
+    Eigen::RowVectorXd key_growth(cols);
+    for (Index c = 0; c < cols; ++c) key_growth[c] = growth(seen_by(j + c));
+
+    // dS = P ∘ (dP - Δ), and the errors of the terms of dq, dk and dv.
+    Matrix ds = dout * v.transpose(), dk_error = value_growth * abs_dout * abs_v.transpose();
+    Matrix dq_error(rows, cols), dv_error(rows, cols);
+    Eigen::RowVectorXd error(cols), abs_ds(cols), error_ds(cols);
+    for (Index r = 0; r < rows; ++r) {
+      const auto weight = weights.row(r).array();
+      error.array() = logit_error.row(r).segment(j, cols).array() + row_error[r];
+      ds.row(r).array() = weight * (ds.row(r).array() - delta[r]);
+      abs_ds = ds.row(r).cwiseAbs();
+      error_ds.array() =
+          abs_ds.array() * (error.array() + kScore) + weight * (dk_error.row(r).array() + delta_error[r]);
+      dq_error.row(r) = error_ds + row_growth[r] * abs_ds;
+      dk_error.row(r) = error_ds + key_growth.cwiseProduct(abs_ds);
+      dv_error.row(r).array() = weight * (error + key_growth).array();
+    }
+
+    dq.value.middleRows(first, rows).noalias() += scale * ds * k;
+    dq.error.middleRows(first, rows).noalias() += abs_scale * dq_error * abs_k;
+    dk.value.middleRows(j, cols).noalias() += scale * ds.transpose() * q;
+    dk.error.middleRows(j, cols).noalias() += abs_scale * dk_error.transpose() * abs_q;
+    dk.storage.middleRows(j, cols).noalias() += weights.transpose() * stored_q;
+    dv.value.middleRows(j, cols).noalias() += weights.transpose() * dout;
+    dv.error.middleRows(j, cols).noalias() += dv_error.transpose() * abs_dout;
+  }
+  Matrix stored_k = abs_scale * p * k_.abs.topRows(keys);
+  dq.storage.middleRows(first, rows) =
+      dq.value.middleRows(first, rows).cwiseAbs() + delta_storage.asDiagonal() * stored_k;
 }
 
 }  // namespace
@@ -159,8 +166,8 @@ Truth softmax_oracle(const Problem& problem, const Operands& operands, int threa
     for (Index h = kv * problem.group(); h < (kv + 1) * problem.group(); ++h) {
       const Head head(problem, operands, b, h, k, v, panels);
       Bounded o(problem.o_shape()), dq(problem.q_shape());
-      for (Index first = 0; first < problem.seq; first += kBlockRows) {
-        head.block(first, std::min(kBlockRows, problem.seq - first), o, dq, dk, dv);
+      for (Index first = 0; first < problem.seq; first += kBlock) {
+        head.block(first, std::min(kBlock, problem.seq - first), o, dq, dk, dv);
       }
       o.store(truth.o, b, h);
       dq.store(truth.dq, b, h);
