@@ -24,14 +24,18 @@ struct Lightning {
         k(random_array({c.batch, c.kv_heads, c.tokens, c.head_dim}, dtype, 2)),
         v(random_array({c.batch, c.kv_heads, c.tokens, c.value_dim}, dtype, 3)),
         dout(random_array({c.batch, c.heads(), c.tokens, c.value_dim}, dtype, 4)),
-        state(random_array({c.batch, c.heads(), c.head_dim, c.value_dim}, DType::fp32, 5, zero_states ? 0 : 3)),
-        dstate(random_array({c.batch, c.heads(), c.head_dim, c.value_dim}, DType::fp32, 6, zero_states ? 0 : 3)) {
+        state(
+            random_array({c.batch, c.heads(), c.head_dim, c.value_dim}, DType::fp32, 5, zero_states ? 0 : 3)),
+        dstate(random_array({c.batch, c.heads(), c.head_dim, c.value_dim}, DType::fp32, 6,
+                            zero_states ? 0 : 3)) {
     for (Index b = 0; b < c.batch; ++b) {
       for (Index h = 0; h < c.heads(); ++h) {
-        compute(b, h, h / (c.heads() / c.kv_heads), static_cast<double>(c.slopes[static_cast<std::size_t>(h)]));
+        compute(b, h, h / (c.heads() / c.kv_heads),
+                static_cast<double>(c.slopes[static_cast<std::size_t>(h)]));
       }
     }
-    // Two nested sums (over d or e, then over tokens or a state's rows), and a factor's roundings along the blocks.
+    // Two nested sums (over d or e, then over tokens or a state's rows), and a factor's roundings along the
+    // blocks.
     const auto root = [](Index n) { return std::sqrt(static_cast<double>(n)); };
     const double units = 2 * root(c.head_dim) + 2 * root(c.value_dim) + 2 * root(c.tokens) + 4;
     for (Reference* r : {&o, &dq, &dk, &dv, &state_out, &dstate_out}) {
@@ -97,7 +101,8 @@ struct Results {
   Tensor o, dq, dk, dv;
 };
 
-LightningChunk chunk_of(Device& device, const Case& c, const Lightning& a, Index first, Index tokens, DType dtype) {
+LightningChunk chunk_of(Device& device, const Case& c, const Lightning& a, Index first, Index tokens,
+                        DType dtype) {
   return {.q = to_device(device, slice(a.q, first, tokens), dtype),
           .k = to_device(device, slice(a.k, first, tokens), dtype),
           .v = to_device(device, slice(a.v, first, tokens), dtype),
@@ -131,7 +136,8 @@ TEST_P(LightningCases, ForwardAndBackwardMatchDoubleLoops) {
   const Tensor dout = to_device(*device, a.dout, dtype), state_in = to_device(*device, a.state, DType::fp32);
   std::vector<Results> by_type;
   for (const DType out : {DType::fp32, dtype}) {
-    const Tensor state = to_device(*device, a.state, DType::fp32), dstate = to_device(*device, a.dstate, DType::fp32);
+    const Tensor state = to_device(*device, a.state, DType::fp32),
+                 dstate = to_device(*device, a.dstate, DType::fp32);
     const Tensor o = forward(*device, chunk, state, out);
     Results r = backward(*device, chunk, dout, state_in, dstate, out);
     r.o = o;
@@ -166,7 +172,8 @@ const Case kCases[] = {
 };
 
 INSTANTIATE_TEST_SUITE_P(Cases, LightningCases,
-                         testing::Combine(testing::ValuesIn(kCases), testing::Values(DType::fp32, DType::bf16)),
+                         testing::Combine(testing::ValuesIn(kCases),
+                                          testing::Values(DType::fp32, DType::bf16)),
                          [](const auto& param) {
                            return std::string(std::get<0>(param.param).name) + "_" +
                                   std::string(to_string(std::get<1>(param.param)));
@@ -178,7 +185,8 @@ TEST(LightningChunks, ChunksThatPassTheirStatesEqualTheWhole) {
   const auto device = make_cpu_device({.poison = true});
   const Lightning a(kSequence, DType::fp32, true);
   const Index kCuts[] = {0, 70, 70, 135, 200};
-  const Tensor state = to_device(*device, a.state, DType::fp32), dstate = to_device(*device, a.dstate, DType::fp32);
+  const Tensor state = to_device(*device, a.state, DType::fp32),
+               dstate = to_device(*device, a.dstate, DType::fp32);
   std::vector<LightningChunk> chunks;
   std::vector<Tensor> states;  // as they entered each chunk
   Array o(a.dout.shape), dq(a.q.shape), dk(a.k.shape), dv(a.v.shape);
@@ -221,7 +229,8 @@ TEST(LightningChunks, AnEmptyChunkLeavesTheStateAlone) {
   const auto device = make_cpu_device({.poison = true});
   const Lightning a(kSequence, DType::fp32);
   const LightningChunk chunk = chunk_of(*device, kSequence, a, 0, 0, DType::fp32);
-  const Tensor state = to_device(*device, a.state, DType::fp32), dstate = to_device(*device, a.dstate, DType::fp32);
+  const Tensor state = to_device(*device, a.state, DType::fp32),
+               dstate = to_device(*device, a.dstate, DType::fp32);
   const Tensor o = forward(*device, chunk, state, DType::fp32);
   backward(*device, chunk, o, state, dstate, DType::fp32);
   expect_same_bits(state, to_device(*device, a.state, DType::fp32), "state");
@@ -235,7 +244,8 @@ TEST(LightningPoison, LaterTokensAndOtherHeadsDoNotLeak) {
   Lightning dirty = clean;
   for (Array* x : {&dirty.k, &dirty.v}) {
     for (Index h = 0; h < 2; ++h) {
-      for (Index t = h == 0 ? 64 : 0; t < 150; ++t) x->at(0, h, t, 0) = std::numeric_limits<double>::quiet_NaN();
+      for (Index t = h == 0 ? 64 : 0; t < 150; ++t)
+        x->at(0, h, t, 0) = std::numeric_limits<double>::quiet_NaN();
     }
   }
   const Tensor a = forward(*device, chunk_of(*device, c, clean, 0, 150, DType::fp32),
@@ -250,7 +260,8 @@ TEST(LightningRepeat, SameBitsInEveryRunAndThread) {
   const Lightning a(kSequence, DType::bf16);
   const auto run = [&](Device& device) {
     const LightningChunk chunk = chunk_of(device, kSequence, a, 0, 200, DType::bf16);
-    const Tensor state = to_device(device, a.state, DType::fp32), dstate = to_device(device, a.dstate, DType::fp32);
+    const Tensor state = to_device(device, a.state, DType::fp32),
+                 dstate = to_device(device, a.dstate, DType::fp32);
     const Tensor dout = to_device(device, a.dout, DType::bf16);
     Results r = backward(device, chunk, dout, state, dstate, DType::fp32);
     r.o = forward(device, chunk, state, DType::fp32);

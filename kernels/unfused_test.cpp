@@ -45,7 +45,8 @@ struct Size {
 
 TEST(Matmul, AllSizesTransposesAndTypes) {
   const auto device = make_cpu_device({.poison = true});
-  for (const Size s : {Size{1, 1, 1}, {3, 5, 7}, {67, 70, 130}, {64, 256, 128}, {65, 257, 129}, {2, 3, 0}, {0, 3, 2}}) {
+  for (const Size s :
+       {Size{1, 1, 1}, {3, 5, 7}, {67, 70, 130}, {64, 256, 128}, {65, 257, 129}, {2, 3, 0}, {0, 3, 2}}) {
     for (const Transpose ta : {Transpose::no, Transpose::yes}) {
       for (const Transpose tb : {Transpose::no, Transpose::yes}) {
         for (const DType dtype : {DType::fp32, DType::bf16}) {
@@ -69,8 +70,10 @@ TEST(Matmul, AllSizesTransposesAndTypes) {
 TEST(Matmul, SharesAndSumsOverGroups) {
   const auto device = make_cpu_device({.poison = true});
   const Array a = random_array({2, 6, 9, 5}, DType::fp32, 1);
-  const Array shared = random_array({2, 2, 5, 7}, DType::fp32, 2), own = random_array({2, 6, 9, 7}, DType::fp32, 3);
-  const Tensor each = device->allocate({2, 6, 9, 7}, DType::fp32), summed = device->allocate({2, 2, 5, 7}, DType::fp32);
+  const Array shared = random_array({2, 2, 5, 7}, DType::fp32, 2),
+              own = random_array({2, 6, 9, 7}, DType::fp32, 3);
+  const Tensor each = device->allocate({2, 6, 9, 7}, DType::fp32),
+               summed = device->allocate({2, 2, 5, 7}, DType::fp32);
   const Tensor left = to_device(*device, a, DType::fp32);
   device->matmul(left, Transpose::no, to_device(*device, shared, DType::fp32), Transpose::no, each, false);
   expect_close(each, product(a, Transpose::no, shared, Transpose::no, 6), "shared");
@@ -82,7 +85,8 @@ TEST(Matmul, RefusesWhatDoesNotFit) {
   const auto device = make_cpu_device();
   const auto make = [&](const Shape& s) { return device->allocate(s, DType::fp32); };
   const auto refused = [&](const Shape& a, const Shape& b, const Shape& c) {
-    EXPECT_THROW(device->matmul(make(a), Transpose::no, make(b), Transpose::no, make(c), false), std::invalid_argument);
+    EXPECT_THROW(device->matmul(make(a), Transpose::no, make(b), Transpose::no, make(c), false),
+                 std::invalid_argument);
   };
   refused({1, 1, 2, 3}, {1, 1, 4, 5}, {1, 1, 2, 5});
   refused({1, 1, 2, 3}, {1, 1, 3, 5}, {1, 1, 2, 4});
@@ -130,7 +134,8 @@ TEST(DecayRows, EveryDecayAndSharedHeads) {
         for (Index h = 0; h < 4; ++h) {
           for (Index i = 0; i < n; ++i) {
             const auto exponent = static_cast<double>(decay.offset + decay.step * i);
-            const double factor = std::exp(-static_cast<double>(slopes[static_cast<std::size_t>(h)]) * exponent);
+            const double factor =
+                std::exp(-static_cast<double>(slopes[static_cast<std::size_t>(h)]) * exponent);
             for (Index c = 0; c < 3; ++c) {
               const double value = factor * x.at(b, h / 2, i, c);
               expected.add(b, h, i, c, value, std::fabs(value));
@@ -149,7 +154,8 @@ TEST(Transposition, EverySmallShape) {
   for (Index rows = 1; rows < 20; ++rows) {
     for (Index cols = 1; cols < 20; ++cols) {
       const Index in_stride = cols + 3, out_stride = rows + 2;
-      std::vector<float> in(static_cast<std::size_t>(rows * in_stride)), out(static_cast<std::size_t>(cols * out_stride), -1);
+      std::vector<float> in(static_cast<std::size_t>(rows * in_stride)),
+          out(static_cast<std::size_t>(cols * out_stride), -1);
       for (std::size_t i = 0; i < in.size(); ++i) in[i] = static_cast<float>(i);
       transpose({in.data(), rows, cols, in_stride}, out.data(), out_stride);
       for (Index j = 0; j < cols; ++j) {
@@ -169,13 +175,15 @@ TEST(TileProduct, StaysInsideItsTiles) {
     const auto tile = [&](Index rows, Index cols) {
       std::vector<float> x(static_cast<std::size_t>((rows + 1) * (cols + 4)), nan);
       for (Index i = 0; i < rows; ++i) {
-        for (Index j = 0; j < cols; ++j) x[static_cast<std::size_t>(i * (cols + 4) + j)] = static_cast<float>(i + 2 * j);
+        for (Index j = 0; j < cols; ++j)
+          x[static_cast<std::size_t>(i * (cols + 4) + j)] = static_cast<float>(i + 2 * j);
       }
       return x;
     };
     const std::vector<float> a = tile(s.m, s.k), b = tile(s.k, s.n);
     std::vector<float> c(static_cast<std::size_t>((s.m + 1) * (s.n + 4)), nan);
-    multiply({a.data(), s.m, s.k, s.k + 4}, {b.data(), s.k, s.n, s.n + 4}, {c.data(), s.m, s.n, s.n + 4}, Into::overwrite);
+    multiply({a.data(), s.m, s.k, s.k + 4}, {b.data(), s.k, s.n, s.n + 4}, {c.data(), s.m, s.n, s.n + 4},
+             Into::overwrite);
     for (Index i = 0; i <= s.m; ++i) {
       for (Index j = 0; j < s.n + 4; ++j) {
         double expected = 0;  // sums of small integers are exact below 2^24

@@ -11,12 +11,12 @@
 
 namespace ringside {
 
-/// Sets the calling thread's denormal mode for this object's life and restores the previous one. Threads inherit
-/// the mode of their creator, so whoever depends on it sets it.
+/// Sets the calling thread's denormal mode for this object's life and restores the previous one. Threads
+/// inherit the mode of their creator, so whoever depends on it sets it.
 class DenormalMode {
  public:
-  /// keep: IEEE gradual underflow. flush: denormal operands and results are zero (FTZ and DAZ in MXCSR on x86,
-  /// FZ in FPCR on arm64).
+  /// keep: IEEE gradual underflow. flush: denormal operands and results are zero (FTZ and DAZ in MXCSR on
+  /// x86, FZ in FPCR on arm64).
   enum Mode { keep, flush };
 
   explicit DenormalMode(Mode mode) : before_(read()) {
