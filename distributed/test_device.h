@@ -44,7 +44,7 @@ class TestDevice : public Device {
       throw std::logic_error("copy: tensors differ");
     std::memcpy(to.data(), from.data(), from.size_bytes());
   }
-  void add(const Tensor&, const Tensor&) override { refuse("add"); }
+  void add(const Tensor&, const Tensor&) override { none(); }
   void synchronize() override {}
   MemoryUse memory() const override { none(); }
   void reset_peak() override { none(); }

@@ -6,7 +6,8 @@
 namespace ringside {
 
 // A chunk of C tokens, i, j = 0..C-1 inside it, λ = exp(-slope). The state S that enters a chunk is decayed
-// up to the chunk's first token (LASP's convention, Sun et al. 2024, "Linear Attention Sequence Parallelism"):
+// up to the chunk's first token (LASP's convention, Sun et al. 2024, "Linear Attention Sequence
+// Parallelism"):
 //   o_i  += λ^i q_i S         S' = λ^C S + Σ_j λ^(C-j) k_jᵀ v_j
 //   dq_i += λ^i do_i Sᵀ       R' = λ^C R + Σ_i λ^i q_iᵀ do_i
 //   dk_j += λ^(C-j) v_j Rᵀ    dv_j += λ^(C-j) k_j R

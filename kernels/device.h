@@ -87,8 +87,8 @@ class Device {
   // --- lightning attention, fused: one pass over the chunk (states as in decay.h)
   /// o: [b, h, c, e], fp32 or the chunk's dtype, overwritten. state: [b, h, d, e] fp32: S in, S' out.
   virtual void lightning_forward(const LightningChunk& chunk, const Tensor& state, const Tensor& o) = 0;
-  /// state: S as it entered the chunk, unchanged; dstate: R in, R' out; dq: [b, h, c, d], dk: [b, h_kv, c, d],
-  /// dv: [b, h_kv, c, e], overwritten, fp32 or the chunk's dtype (summed over the group in fp32).
+  /// state: S as it entered the chunk, unchanged; dstate: R in, R' out; dq: [b, h, c, d], dk: [b, h_kv, c,
+  /// d], dv: [b, h_kv, c, e], overwritten, fp32 or the chunk's dtype (summed over the group in fp32).
   virtual void lightning_backward(const LightningChunk& chunk, const Tensor& dout, const Tensor& state,
                                   const Tensor& dstate, const Tensor& dq, const Tensor& dk,
                                   const Tensor& dv) = 0;
@@ -98,10 +98,11 @@ class Device {
   /// b's head x / (heads / b_heads); if c has fewer heads than a and b, it gets the sum over each group.
   virtual void matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose tb, const Tensor& c,
                       bool accumulate) = 0;
-  /// scores: [b, h, n, n] fp32, in place: element (i, j) times λ^(i-j) for j <= i, 0 (whatever it held) above.
+  /// scores: [b, h, n, n] fp32, in place: element (i, j) times λ^(i-j) for j <= i, 0 (whatever it held)
+  /// above.
   virtual void decay_scores(const Tensor& scores, std::span<const float> slopes) = 0;
-  /// y: [b, h, n, d] fp32 <- row i of x times λ^(offset + step·i). If x has fewer heads than there are slopes,
-  /// head y uses x's head y / (slopes / x_heads).
+  /// y: [b, h, n, d] fp32 <- row i of x times λ^(offset + step·i). If x has fewer heads than there are
+  /// slopes, head y uses x's head y / (slopes / x_heads).
   virtual void decay_rows(const Tensor& x, std::span<const float> slopes, Decay decay, const Tensor& y) = 0;
 };
 
@@ -112,8 +113,8 @@ struct CpuOptions {
   bool poison = false;
 };
 
-/// The CPU device. Kernels run in the calling thread, which has its flush-to-zero state set for the duration of
-/// each operation.
+/// The CPU device. Kernels run in the calling thread, which has its flush-to-zero state set for the duration
+/// of each operation.
 std::unique_ptr<Device> make_cpu_device(CpuOptions options = {});
 
 /// A device this build knows, and how to make one.

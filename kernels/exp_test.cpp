@@ -24,8 +24,8 @@ double largest_error(float from, float to, std::uint32_t step) {
   return worst;
 }
 
-// Every 101st float between the smallest magnitude that changes 1 and the ends of the range. The truth is exact to
-// 2^-52; one ulp is what exp.h states.
+// Every 101st float between the smallest magnitude that changes 1 and the ends of the range. The truth is
+// exact to 2^-52; one ulp is what exp.h states.
 TEST(Exp, ErrorStaysBelowStatedBound) {
   const double negative = largest_error(-0x1p-26f, -87.33654f, 101);
   const double positive = largest_error(0x1p-26f, 88.72283f, 101);
@@ -45,7 +45,8 @@ TEST(Exp, EndsOfTheRange) {
   for (const float x : {-87.34f, -100.0f, -1e4f, -1e30f, -std::numeric_limits<float>::max()}) {
     EXPECT_EQ(exp_fp32(x), 0.0f) << x;
   }
-  for (const float x : {1e4f, 1e30f, std::numeric_limits<float>::max()}) EXPECT_EQ(exp_fp32(x), kInfinity) << x;
+  for (const float x : {1e4f, 1e30f, std::numeric_limits<float>::max()})
+    EXPECT_EQ(exp_fp32(x), kInfinity) << x;
   EXPECT_GE(exp_fp32(-87.3365f), std::numeric_limits<float>::min());
   EXPECT_TRUE(std::isnan(exp_fp32(std::numeric_limits<float>::quiet_NaN())));
   EXPECT_TRUE(std::isnan(exp_fp32(-std::numeric_limits<float>::quiet_NaN())));

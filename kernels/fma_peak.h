@@ -6,8 +6,8 @@
 
 namespace ringside {
 
-/// GFLOP/s of the calling thread's fused multiply-adds on independent vector registers (an FMA is 2 FLOPs): the
-/// best of some short runs, about 30 ms in all.
+/// GFLOP/s of the calling thread's fused multiply-adds on independent vector registers (an FMA is 2 FLOPs):
+/// the best of some short runs, about 30 ms in all.
 inline double measure_fma_peak() {
 #if defined(__AVX512F__)
   constexpr int kBytes = 64;

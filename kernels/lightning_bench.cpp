@@ -18,8 +18,8 @@ struct Setup {
   Tensor normal(unsigned seed) { return normal_tensor(*device, shape, dtype, seed); }
   Tensor state_tensor() { return device->allocate({1, kHeads, kDim, kDim}, DType::fp32); }
 
-  // With block B and T tokens over all heads: T(2B·2d + 4d²) forward, T(2B·5d + 10d²) backward. Useful work halves
-  // the B terms and counts 8d² in backward, as the states could have been kept.
+  // With block B and T tokens over all heads: T(2B·2d + 4d²) forward, T(2B·5d + 10d²) backward. Useful work
+  // halves the B terms and counts 8d² in backward, as the states could have been kept.
   double flops(double block_terms, double state_terms, double share) const {
     const auto total = static_cast<double>(kHeads * tokens);
     const auto d = static_cast<double>(kDim);
@@ -66,7 +66,11 @@ void lightning_both(benchmark::State& state) {
 }
 
 void sizes(benchmark::internal::Benchmark* bench) {
-  bench->ArgNames({"n", "bf16"})->Args({2048, 0})->Args({2048, 1})->Args({8192, 0})->Unit(benchmark::kMillisecond);
+  bench->ArgNames({"n", "bf16"})
+      ->Args({2048, 0})
+      ->Args({2048, 1})
+      ->Args({8192, 0})
+      ->Unit(benchmark::kMillisecond);
 }
 BENCHMARK(lightning_forward)->Apply(sizes);
 BENCHMARK(lightning_backward)->Apply(sizes);

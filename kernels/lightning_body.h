@@ -48,7 +48,8 @@ void lightning_forward_head(Tiles& t, const DecayTable& decay, const LightningHe
 /// state: [d, e] fp32, S as it entered the chunk.
 template <typename Tiles, typename Memory>
 void lightning_backward_states(Tiles& t, const DecayTable& decay, const LightningHead<Memory>& head,
-                               const Memory& dout_memory, const Memory& state_memory, const Memory& dq_memory) {
+                               const Memory& dout_memory, const Memory& state_memory,
+                               const Memory& dq_memory) {
   const auto scope = t.scope();
   const auto state = t.load_state_transposed(state_memory);  // [e, d]
   for (Index first = 0; first < head.q.tokens; first += Tiles::kBlock) {

@@ -46,7 +46,8 @@ constexpr Cover cover(const Run& q, const Run& k, bool causal) {
 /// True if no query sees any key: a block that need not be computed.
 inline bool fully_masked(const Positions& q, const Positions& k, bool causal) {
   return std::ranges::all_of(q, [&](const Run& queries) {
-    return std::ranges::all_of(k, [&](const Run& keys) { return cover(queries, keys, causal) == Cover::empty; });
+    return std::ranges::all_of(k,
+                               [&](const Run& keys) { return cover(queries, keys, causal) == Cover::empty; });
   });
 }
 

@@ -32,8 +32,9 @@ TEST(Mask, CoverAgreesWithCounting) {
         const Cover expected = pairs == 0                   ? Cover::empty
                                : pairs == q.count * k.count ? Cover::full
                                                             : Cover::partial;
-        ASSERT_EQ(cover(q, k, causal), expected) << q.start << ' ' << q.stride << ' ' << q.count << " | " << k.start
-                                                 << ' ' << k.stride << ' ' << k.count << " causal " << causal;
+        ASSERT_EQ(cover(q, k, causal), expected)
+            << q.start << ' ' << q.stride << ' ' << q.count << " | " << k.start << ' ' << k.stride << ' '
+            << k.count << " causal " << causal;
       }
     }
   }

@@ -43,7 +43,8 @@ TEST(Memory, IsAlignedAndKnowsItsDevice) {
 TEST(Memory, PoisonIsNaNInEitherType) {
   const auto device = make_cpu_device({.poison = true});
   for (const DType dtype : {DType::fp32, DType::bf16}) {
-    for (const double x : from_device(device->allocate({1, 1, 5, 7}, dtype)).values) EXPECT_TRUE(std::isnan(x));
+    for (const double x : from_device(device->allocate({1, 1, 5, 7}, dtype)).values)
+      EXPECT_TRUE(std::isnan(x));
   }
 }
 
@@ -111,7 +112,8 @@ TEST(Device, SaysWhatItIs) {
 TEST(Denormals, FlushedInsideOperationsAndRestored) {
   const DenormalMode outer(DenormalMode::keep);
   const auto device = make_cpu_device();
-  const Tensor a = device->allocate({1, 1, 1, 1}, DType::fp32), b = device->allocate({1, 1, 1, 1}, DType::fp32);
+  const Tensor a = device->allocate({1, 1, 1, 1}, DType::fp32),
+               b = device->allocate({1, 1, 1, 1}, DType::fp32);
   const Tensor c = device->allocate({1, 1, 1, 1}, DType::fp32);
   device->fill(b, 1);
   device->fill(c, 0);

@@ -19,17 +19,18 @@ struct SoftmaxRule {
 
 /// One tile of queries against all keys: rows of o ([nq, e] fp32) and lse ([nq]) are overwritten.
 template <typename Tiles, typename Memory>
-void softmax_forward_tile(Tiles& t, SoftmaxRule rule, const TokenTile& q_tile, std::span<const TokenTile> k_tiles,
-                          const Memory& q_memory, const typename Tiles::Packed& k_packed,
-                          const typename Tiles::Packed& v_packed, const Memory& o_memory, float* lse) {
+void softmax_forward_tile(Tiles& t, SoftmaxRule rule, const TokenTile& q_tile,
+                          std::span<const TokenTile> k_tiles, const Memory& q_memory,
+                          const typename Tiles::Packed& k_packed, const typename Tiles::Packed& v_packed,
+                          const Memory& o_memory, float* lse) {
   constexpr float kMasked = -std::numeric_limits<float>::infinity();
   const auto scope = t.scope();
   const Index queries = q_tile.positions.count;
   const auto q = t.load(q_memory, q_tile.first, queries, Pack::rows);
   const auto o = t.zeros(queries, v_packed.dim());  // Σ_j exp(s_ij - max_i) v_j over the keys so far
   float* const max = t.rows(queries, kMasked);
-  float* const sum = t.rows(queries, 0);         // Σ_j exp(s_ij - max_i)
-  float* const shift = t.rows(queries, 0);       // max_i; 0 for a row that has seen nothing, as -inf - -inf is NaN
+  float* const sum = t.rows(queries, 0);    // Σ_j exp(s_ij - max_i)
+  float* const shift = t.rows(queries, 0);  // max_i; 0 for a row that has seen nothing, as -inf - -inf is NaN
   float* const correction = t.rows(queries, 0);  // exp(max before - max)
   float* const of_tile = t.rows(queries, 0);
 
@@ -72,11 +73,11 @@ void softmax_forward_tile(Tiles& t, SoftmaxRule rule, const TokenTile& q_tile, s
 /// One tile of keys against all queries of one query head: adds to rows of dk, dv and to dq, all fp32.
 /// shift: [nq], the queries' global lse, +inf for rows that see nothing (so that p = 0); delta: [nq].
 template <typename Tiles, typename Memory>
-void softmax_backward_tile(Tiles& t, SoftmaxRule rule, const TokenTile& k_tile, std::span<const TokenTile> q_tiles,
-                           const typename Tiles::Packed& q_packed, const typename Tiles::Packed& k_packed,
-                           const typename Tiles::Packed& v_packed, const typename Tiles::Packed& dout_packed,
-                           const float* shift, const float* delta, const Memory& dq_memory,
-                           const Memory& dk_memory, const Memory& dv_memory) {
+void softmax_backward_tile(Tiles& t, SoftmaxRule rule, const TokenTile& k_tile,
+                           std::span<const TokenTile> q_tiles, const typename Tiles::Packed& q_packed,
+                           const typename Tiles::Packed& k_packed, const typename Tiles::Packed& v_packed,
+                           const typename Tiles::Packed& dout_packed, const float* shift, const float* delta,
+                           const Memory& dq_memory, const Memory& dk_memory, const Memory& dv_memory) {
   const auto scope = t.scope();
   const Index keys = k_tile.positions.count;
   const auto k = t.load(k_packed, k_tile);

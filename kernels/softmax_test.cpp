@@ -106,8 +106,9 @@ struct Attention {
           dv.add(b, kv, j, x, term, std::fabs(term) * (p_error + root(nq) + 2));
         }
         const double ds = scale * pij * (dp - row_delta);
-        const double ds_error = std::fabs(scale) * pij * ((p_error + 4) * (std::fabs(dp) + std::fabs(row_delta)) +
-                                               (root(e) + 2) * (dp_terms + delta_terms));
+        const double ds_error = std::fabs(scale) * pij *
+                                ((p_error + 4) * (std::fabs(dp) + std::fabs(row_delta)) +
+                                 (root(e) + 2) * (dp_terms + delta_terms));
         for (Index x = 0; x < d; ++x) {
           const double kx = k.at(b, kv, j, x), qx = q.at(b, h, i, x);
           dq.add(b, h, i, x, ds * kx, std::fabs(kx) * (ds_error + std::fabs(ds) * (root(nk) + 2)));
@@ -133,7 +134,7 @@ Results compute(Device& device, const Case& c, const Attention& a, DType dtype) 
                            .scale = c.scale};
   const auto make = [&](const Shape& shape) { return device.allocate(shape, DType::fp32); };
   Results r{make(a.dout.shape), make(a.lse.value.shape), make(a.lse.value.shape),
-         make(a.q.shape),    make(a.k.shape),         make(a.v.shape)};
+            make(a.q.shape),    make(a.k.shape),         make(a.v.shape)};
   const Tensor dout = to_device(device, a.dout, dtype);
   device.softmax_forward(block, r.o, r.lse);
   device.softmax_delta(r.o, dout, r.delta);
@@ -183,7 +184,8 @@ const Case kCases[] = {
 };
 
 INSTANTIATE_TEST_SUITE_P(Cases, Softmax,
-                         testing::Combine(testing::ValuesIn(kCases), testing::Values(DType::fp32, DType::bf16)),
+                         testing::Combine(testing::ValuesIn(kCases),
+                                          testing::Values(DType::fp32, DType::bf16)),
                          [](const auto& param) {
                            return std::string(std::get<0>(param.param).name) + "_" +
                                   std::string(to_string(std::get<1>(param.param)));
@@ -205,20 +207,23 @@ SoftmaxBlock key_block(Device& device, const Attention& a, Index first, Index n)
 TEST(SoftmaxBlocks, SplitKeysMergedEqualTheWhole) {
   const auto device = make_cpu_device({.poison = true});
   const Attention a(kRing, DType::fp32);
-  const Tensor o = device->allocate(a.dout.shape, DType::fp32), lse = device->allocate(a.lse.value.shape, DType::fp32);
+  const Tensor o = device->allocate(a.dout.shape, DType::fp32),
+               lse = device->allocate(a.lse.value.shape, DType::fp32);
   const Tensor block_o = device->allocate(o.shape(), DType::fp32);
   const Tensor block_lse = device->allocate(lse.shape(), DType::fp32);
   device->fill(o, 0);
   device->fill(lse, -std::numeric_limits<float>::infinity());
   const Index kCuts[] = {0, 30, 31, 160, 225};
   for (int part = 3; part >= 0; --part) {
-    device->softmax_forward(key_block(*device, a, kCuts[part], kCuts[part + 1] - kCuts[part]), block_o, block_lse);
+    device->softmax_forward(key_block(*device, a, kCuts[part], kCuts[part + 1] - kCuts[part]), block_o,
+                            block_lse);
     device->softmax_merge(block_o, block_lse, o, lse);
   }
   expect_close(o, a.o, "o");
   expect_close(lse, a.lse, "lse");
 
-  const Tensor dout = to_device(*device, a.dout, DType::fp32), delta = device->allocate(lse.shape(), DType::fp32);
+  const Tensor dout = to_device(*device, a.dout, DType::fp32),
+               delta = device->allocate(lse.shape(), DType::fp32);
   device->softmax_delta(o, dout, delta);
   expect_close(delta, a.delta, "delta", 4 * (4 + 2 * 225));  // o's own error on top of the sum's
   const Tensor dq = device->allocate(a.q.shape, DType::fp32);
@@ -283,9 +288,10 @@ TEST(SoftmaxMerge, IsAMonoid) {
     return std::pair(from_device(la).values, from_device(a).values);
   };
   const double m = static_cast<double>(masked);
-  // identity on either side, both masked, equal weights at sizes where exp would overflow, one far below the other
-  const auto [lse, o] = merge({m, 3, m, 1e4, -1e4, 1e4}, {0, 5, 0, 1, 1, 7}, {2, m, m, 1e4, -1e4, -1e4},
-                              {4, 0, 0, 3, 3, 9});
+  // identity on either side, both masked, equal weights at sizes where exp would overflow, one far below the
+  // other
+  const auto [lse, o] =
+      merge({m, 3, m, 1e4, -1e4, 1e4}, {0, 5, 0, 1, 1, 7}, {2, m, m, 1e4, -1e4, -1e4}, {4, 0, 0, 3, 3, 9});
   const auto log_two = static_cast<double>(std::log1p(1.0f));
   EXPECT_EQ(lse, (std::vector<double>{2, 3, m, static_cast<double>(static_cast<float>(1e4 + log_two)),
                                       static_cast<double>(static_cast<float>(-1e4 + log_two)), 1e4}));
@@ -305,10 +311,12 @@ TEST(SoftmaxPoison, UnseenTilesAndOtherHeadsDoNotLeak) {
   Attention dirty = clean;
   for (Array* x : {&dirty.k, &dirty.v}) {  // keys of the last two tiles; in the second head all of them
     for (Index h = 0; h < 2; ++h) {
-      for (Index t = h == 0 ? 64 : 0; t < 150; ++t) x->at(0, h, t, 0) = std::numeric_limits<double>::quiet_NaN();
+      for (Index t = h == 0 ? 64 : 0; t < 150; ++t)
+        x->at(0, h, t, 0) = std::numeric_limits<double>::quiet_NaN();
     }
   }
-  const Results expected = compute(*device, c, clean, DType::fp32), r = compute(*device, c, dirty, DType::fp32);
+  const Results expected = compute(*device, c, clean, DType::fp32),
+                r = compute(*device, c, dirty, DType::fp32);
   for (const auto& [got, want] : {std::pair(r.o, expected.o), {r.lse, expected.lse}, {r.dq, expected.dq}}) {
     const std::size_t first_tile = 64 * static_cast<std::size_t>(got.shape().dim) * sizeof(float);
     EXPECT_TRUE(std::equal(got.data(), got.data() + first_tile, want.data()));
@@ -340,7 +348,9 @@ TEST(SoftmaxRepeat, SameBitsInEveryRunAndThread) {
 
 TEST(SoftmaxErrors, NameOperationAndShapes) {
   const auto device = make_cpu_device();
-  const auto make = [&](const Shape& shape, DType dtype = DType::fp32) { return device->allocate(shape, dtype); };
+  const auto make = [&](const Shape& shape, DType dtype = DType::fp32) {
+    return device->allocate(shape, dtype);
+  };
   SoftmaxBlock block{.q = make({1, 4, 5, 8}),
                      .k = make({1, 2, 5, 8}),
                      .v = make({1, 2, 5, 6}),

@@ -83,10 +83,11 @@ struct Reference {
   }
 };
 
-/// Every element within `units`·2^-24 times its magnitude, plus one rounding to its storage type and the smallest
-/// normal number (what flush-to-zero may lose). NaN fails. The magnitudes that the references compute follow one
-/// rule: a sum of len rounded terms errs by about √len·2^-24·Σ|terms| (errors of random sign), and an error in a
-/// factor counts in full. Four units cover the tail over the thousands of elements that a test compares.
+/// Every element within `units`·2^-24 times its magnitude, plus one rounding to its storage type and the
+/// smallest normal number (what flush-to-zero may lose). NaN fails. The magnitudes that the references
+/// compute follow one rule: a sum of len rounded terms errs by about √len·2^-24·Σ|terms| (errors of random
+/// sign), and an error in a factor counts in full. Four units cover the tail over the thousands of elements
+/// that a test compares.
 inline void expect_close(const Tensor& actual, const Reference& expected, const char* what,
                          double units = 4) {
   ASSERT_EQ(actual.shape(), expected.value.shape) << what;
@@ -100,7 +101,8 @@ inline void expect_close(const Tensor& actual, const Reference& expected, const 
     const double bound = computed + storage * (std::fabs(truth) + computed) + kSmallestNormal;
     if (std::fabs(got.values[i] - truth) <= bound) continue;
     if (++failures <= 3) {
-      ADD_FAILURE() << what << " element " << i << ": " << got.values[i] << " for " << truth << ", bound " << bound;
+      ADD_FAILURE() << what << " element " << i << ": " << got.values[i] << " for " << truth << ", bound "
+                    << bound;
     }
   }
   EXPECT_EQ(failures, 0) << what;

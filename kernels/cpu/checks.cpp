@@ -7,31 +7,36 @@
 namespace ringside {
 namespace {
 
-std::string describe(const Shape& s) { return fmt::format("[{}, {}, {}, {}]", s.batch, s.heads, s.tokens, s.dim); }
+std::string describe(const Shape& s) {
+  return fmt::format("[{}, {}, {}, {}]", s.batch, s.heads, s.tokens, s.dim);
+}
 
-std::string describe(const Tensor& x) { return fmt::format("{} {}", describe(x.shape()), to_string(x.dtype())); }
+std::string describe(const Tensor& x) {
+  return fmt::format("{} {}", describe(x.shape()), to_string(x.dtype()));
+}
 
 }  // namespace
 
-void require_shape(std::string_view operation, std::string_view what, const Tensor& x, const Shape& expected) {
+void require_shape(std::string_view operation, std::string_view what, const Tensor& x,
+                   const Shape& expected) {
   if (x && x.shape() == expected) return;
-  throw std::invalid_argument(
-      fmt::format("{}: {} is {}, expected {}", operation, what, x ? describe(x) : "empty", describe(expected)));
+  throw std::invalid_argument(fmt::format("{}: {} is {}, expected {}", operation, what,
+                                          x ? describe(x) : "empty", describe(expected)));
 }
 
 void require_tensor(std::string_view operation, std::string_view what, const Tensor& x, const Shape& expected,
                     DType dtype) {
   require_shape(operation, what, x, expected);
   if (x.dtype() == dtype) return;
-  throw std::invalid_argument(
-      fmt::format("{}: {} is {}, expected {} {}", operation, what, describe(x), describe(expected), to_string(dtype)));
+  throw std::invalid_argument(fmt::format("{}: {} is {}, expected {} {}", operation, what, describe(x),
+                                          describe(expected), to_string(dtype)));
 }
 
 void require_pair(std::string_view operation, bool ok, std::string_view a_name, const Tensor& a,
                   std::string_view b_name, const Tensor& b) {
   if (ok) return;
-  throw std::invalid_argument(fmt::format("{}: {} {} does not fit {} {}", operation, a_name, describe(a), b_name,
-                                          describe(b)));
+  throw std::invalid_argument(
+      fmt::format("{}: {} {} does not fit {} {}", operation, a_name, describe(a), b_name, describe(b)));
 }
 
 void require_attention(std::string_view operation, const Tensor& q, const Tensor& k, const Tensor& v) {
@@ -48,8 +53,8 @@ void require_positions(std::string_view operation, std::string_view what, const 
                        const Tensor& x) {
   for (const Run& run : positions) {
     if (run.stride < 1 || run.count < 0) {
-      throw std::invalid_argument(fmt::format("{}: {} have a run of start {}, stride {}, count {}", operation, what,
-                                              run.start, run.stride, run.count));
+      throw std::invalid_argument(fmt::format("{}: {} have a run of start {}, stride {}, count {}", operation,
+                                              what, run.start, run.stride, run.count));
     }
   }
   if (count(positions) == x.shape().tokens) return;

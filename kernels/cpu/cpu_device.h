@@ -27,14 +27,16 @@ class CpuDevice final : public Device {
   void reset_peak() override { peak_ = live_.load(); }
 
   void softmax_forward(const SoftmaxBlock& block, const Tensor& o, const Tensor& lse) override;
-  void softmax_merge(const Tensor& block_o, const Tensor& block_lse, const Tensor& o, const Tensor& lse) override;
+  void softmax_merge(const Tensor& block_o, const Tensor& block_lse, const Tensor& o,
+                     const Tensor& lse) override;
   void softmax_delta(const Tensor& o, const Tensor& dout, const Tensor& delta) override;
   void softmax_backward(const SoftmaxBlock& block, const Tensor& dout, const Tensor& lse, const Tensor& delta,
                         const Tensor& dq, const Tensor& dk, const Tensor& dv) override;
 
   void lightning_forward(const LightningChunk& chunk, const Tensor& state, const Tensor& o) override;
-  void lightning_backward(const LightningChunk& chunk, const Tensor& dout, const Tensor& state, const Tensor& dstate,
-                          const Tensor& dq, const Tensor& dk, const Tensor& dv) override;
+  void lightning_backward(const LightningChunk& chunk, const Tensor& dout, const Tensor& state,
+                          const Tensor& dstate, const Tensor& dq, const Tensor& dk,
+                          const Tensor& dv) override;
 
   void matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose tb, const Tensor& c,
               bool accumulate) override;

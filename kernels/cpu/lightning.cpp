@@ -73,17 +73,20 @@ void CpuDevice::lightning_forward(const LightningChunk& chunk, const Tensor& sta
   for (Index h = 0; h < qs.heads; ++h) {
     const DecayTable decay(chunk.slopes[static_cast<std::size_t>(h)], CpuTiles::kBlock);
     for (Index b = 0; b < qs.batch; ++b) {
-      lightning_forward_head(tiles, decay, head_of(chunk, b, h), head_memory(state, b, h), head_memory(o, b, h));
+      lightning_forward_head(tiles, decay, head_of(chunk, b, h), head_memory(state, b, h),
+                             head_memory(o, b, h));
     }
   }
 }
 
 void CpuDevice::lightning_backward(const LightningChunk& chunk, const Tensor& dout, const Tensor& state,
-                                   const Tensor& dstate, const Tensor& dq, const Tensor& dk, const Tensor& dv) {
+                                   const Tensor& dstate, const Tensor& dq, const Tensor& dk,
+                                   const Tensor& dv) {
   require_chunk("lightning_backward", chunk);
   const Shape& qs = chunk.q.shape();
   const Index value_dim = chunk.v.shape().dim;
-  require_tensor("lightning_backward", "dout", dout, {qs.batch, qs.heads, qs.tokens, value_dim}, chunk.q.dtype());
+  require_tensor("lightning_backward", "dout", dout, {qs.batch, qs.heads, qs.tokens, value_dim},
+                 chunk.q.dtype());
   require_tensor("lightning_backward", "state", state, state_shape(chunk), DType::fp32);
   require_tensor("lightning_backward", "dstate", dstate, state_shape(chunk), DType::fp32);
   require_result("lightning_backward", "dq", dq, qs, chunk);

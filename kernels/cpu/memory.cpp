@@ -23,8 +23,8 @@ bool intact(const std::byte* guard) {
 
 void require_bytes(const char* operation, std::size_t host, const Tensor& x) {
   if (host == x.size_bytes()) return;
-  throw std::invalid_argument(std::string(operation) + ": " + std::to_string(host) + " bytes in host memory, " +
-                              std::to_string(x.size_bytes()) + " in the tensor");
+  throw std::invalid_argument(std::string(operation) + ": " + std::to_string(host) +
+                              " bytes in host memory, " + std::to_string(x.size_bytes()) + " in the tensor");
 }
 
 }  // namespace
@@ -49,7 +49,8 @@ Tensor CpuDevice::allocate(const Shape& shape, DType dtype) {
   std::size_t peak = peak_;
   while (peak < live && !peak_.compare_exchange_weak(peak, live)) {
   }
-  return {*this, std::shared_ptr<std::byte>(memory, [this, bytes](std::byte* p) { release(p, bytes); }), shape, dtype};
+  return {*this, std::shared_ptr<std::byte>(memory, [this, bytes](std::byte* p) { release(p, bytes); }),
+          shape, dtype};
 }
 
 void CpuDevice::release(std::byte* memory, std::size_t bytes) {
@@ -60,7 +61,8 @@ void CpuDevice::release(std::byte* memory, std::size_t bytes) {
   }
   const bool before = intact(memory - kGuard);
   if (!before || !intact(memory + bytes)) {
-    std::fprintf(stderr, "ringside: something wrote %s a tensor of %zu bytes\n", before ? "behind" : "before", bytes);
+    std::fprintf(stderr, "ringside: something wrote %s a tensor of %zu bytes\n", before ? "behind" : "before",
+                 bytes);
     std::abort();
   }
   std::free(memory - kGuard);

@@ -1,4 +1,5 @@
-// The CPU's matrix product of tiles; libxsmm's on x86 (product_xsmm.cpp), Eigen's elsewhere (product_eigen.cpp).
+// The CPU's matrix product of tiles; libxsmm's on x86 (product_xsmm.cpp), Eigen's elsewhere
+// (product_eigen.cpp).
 #pragma once
 
 #include "reference/view.h"

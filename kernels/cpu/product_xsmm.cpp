@@ -23,8 +23,8 @@ libxsmm_smmfunction generate(const Key& key) {
   const libxsmm_blasint lda = narrow(key.b_stride), ldb = narrow(key.a_stride), ldc = narrow(key.c_stride);
   const float alpha = 1;
   const float beta = key.into == Into::add ? 1 : 0;
-  const libxsmm_smmfunction kernel = libxsmm_smmdispatch(narrow(key.n), narrow(key.m), narrow(key.k), &lda, &ldb,
-                                                         &ldc, &alpha, &beta, nullptr, nullptr);
+  const libxsmm_smmfunction kernel = libxsmm_smmdispatch(narrow(key.n), narrow(key.m), narrow(key.k), &lda,
+                                                         &ldb, &ldc, &alpha, &beta, nullptr, nullptr);
   if (kernel == nullptr) {
     throw std::runtime_error("libxsmm has no kernel for a product of " + std::to_string(key.m) + " x " +
                              std::to_string(key.n) + " x " + std::to_string(key.k));
@@ -39,7 +39,8 @@ libxsmm_smmfunction find(const Key& key) {
     libxsmm_smmfunction kernel;
   };
   thread_local std::array<Entry, 256> table{};
-  const Index hash = key.m + 5 * key.n + 11 * key.k + 7 * key.c_stride + 3 * key.a_stride + (key.into == Into::add);
+  const Index hash =
+      key.m + 5 * key.n + 11 * key.k + 7 * key.c_stride + 3 * key.a_stride + (key.into == Into::add);
   Entry& entry = table[static_cast<std::size_t>(hash) % table.size()];
   if (entry.kernel == nullptr || entry.key != key) entry = {key, generate(key)};
   return entry.kernel;
@@ -57,7 +58,8 @@ void multiply(const ConstMatrix& a, const ConstMatrix& b, const Matrix& c, Into 
   for (Index k = 0; k < a.cols; k += kDepth) {
     const Index depth = std::min(kDepth, a.cols - k);
     const Into now = k == 0 ? into : Into::add;
-    find({c.rows, c.cols, depth, a.stride, b.stride, c.stride, now})(b.data + k * b.stride, a.data + k, c.data);
+    find({c.rows, c.cols, depth, a.stride, b.stride, c.stride, now})(b.data + k * b.stride, a.data + k,
+                                                                     c.data);
   }
 }
 

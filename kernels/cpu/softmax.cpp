@@ -53,8 +53,8 @@ void CpuDevice::softmax_forward(const SoftmaxBlock& block, const Tensor& o, cons
         v.pack(head_memory(block.v, b, h / group), k_tiles);
       }
       for (const TokenTile& tile : q_tiles) {
-        softmax_forward_tile(tiles, rule, tile, k_tiles, head_memory(block.q, b, h), k, v, head_memory(o, b, h),
-                             row_values(lse, b, h));
+        softmax_forward_tile(tiles, rule, tile, k_tiles, head_memory(block.q, b, h), k, v,
+                             head_memory(o, b, h), row_values(lse, b, h));
       }
     }
   }
@@ -96,13 +96,15 @@ void CpuDevice::softmax_backward(const SoftmaxBlock& block, const Tensor& dout, 
                      [](float x) { return x == kMasked ? -kMasked : x; });
       for (const TokenTile& tile : k_tiles) {
         softmax_backward_tile(tiles, rule, tile, q_tiles, q, k, v, d_o, shift.data(), row_values(delta, b, h),
-                              head_memory(dq, b, h), head_memory(dk, b, h / group), head_memory(dv, b, h / group));
+                              head_memory(dq, b, h), head_memory(dk, b, h / group),
+                              head_memory(dv, b, h / group));
       }
     }
   }
 }
 
-void CpuDevice::softmax_merge(const Tensor& block_o, const Tensor& block_lse, const Tensor& o, const Tensor& lse) {
+void CpuDevice::softmax_merge(const Tensor& block_o, const Tensor& block_lse, const Tensor& o,
+                              const Tensor& lse) {
   const Shape& s = o.shape();
   require_tensor("softmax_merge", "o", o, s, DType::fp32);
   require_tensor("softmax_merge", "block_o", block_o, s, DType::fp32);

@@ -1,29 +1,24 @@
 #include "kernels/cpu/tiles.h"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 
+#include "kernels/cpu/vector.h"
 #include "kernels/exp.h"
 
 namespace ringside {
 namespace {
 
-using Vector [[gnu::vector_size(32)]] = float;
-
-/// f(x_0, f(x_1, …)) in a fixed order: two vectors of lanes, as the compiler may not reorder a single chain; then
-/// across the lanes; then what is left over. `f` takes vectors and floats.
+/// f(x_0, f(x_1, …)) in a fixed order: two vectors of lanes, as the compiler may not reorder a single chain;
+/// then across the lanes; then what is left over. `f` takes vectors and floats.
 template <typename F>
 float reduce(const float* x, Index count, float identity, F f) {
   constexpr Index kLanes = 8;
   Vector even = Vector{} + identity, odd = even;
   const Index full = count / (2 * kLanes) * (2 * kLanes);
   for (Index j = 0; j < full; j += 2 * kLanes) {
-    Vector a, b;
-    std::memcpy(&a, x + j, sizeof a);
-    std::memcpy(&b, x + j + kLanes, sizeof b);
-    even = f(even, a);
-    odd = f(odd, b);
+    even = f(even, load(x + j));
+    odd = f(odd, load(x + j + kLanes));
   }
   Vector all = f(even, odd);
   all = f(all, __builtin_shufflevector(all, all, 4, 5, 6, 7, 0, 1, 2, 3));
@@ -211,7 +206,8 @@ void CpuTiles::row_scale(const Accumulator& s, const float* factors) {
   }
 }
 
-void CpuTiles::softmax_gradient(const Accumulator& dp, const Accumulator& p, const float* delta, float scale) {
+void CpuTiles::softmax_gradient(const Accumulator& dp, const Accumulator& p, const float* delta,
+                                float scale) {
   for (Index i = 0; i < dp.rows; ++i) {
     float* __restrict out = dp.data + i * dp.stride;
     const float* __restrict probability = p.data + i * p.stride;

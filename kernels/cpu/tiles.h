@@ -56,8 +56,8 @@ class CpuTiles {
   /// Tokens of a block of lightning attention: larger ones do more GFLOP/s in more time.
   static constexpr Index kBlock = 64;
 
-  /// Scratch for bodies over these dims. No body holds more than four states, and eight tiles of any kind, at a
-  /// time; each may be rounded up to whole cache lines.
+  /// Scratch for bodies over these dims. No body holds more than four states, and eight tiles of any kind, at
+  /// a time; each may be rounded up to whole cache lines.
   CpuTiles(Index head_dim, Index value_dim)
       : workspace_(4 * head_dim * value_dim + 8 * kTile * (head_dim + value_dim + kTile) + 1024) {}
 

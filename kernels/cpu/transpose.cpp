@@ -1,17 +1,16 @@
 // Transposition in registers, eight rows and columns at a time.
-#include <cstring>
+#include <algorithm>
 
 #include "kernels/cpu/memory_rows.h"
+#include "kernels/cpu/vector.h"
 
 namespace ringside {
 namespace {
 
-using Vector [[gnu::vector_size(32)]] = float;
-
 /// out: [8, 8] <- inᵀ, by pairs, then fours, then eights.
 void transpose_8x8(const float* in, Index in_stride, float* out, Index out_stride) {
   Vector r[8], pair[8], four[8];
-  for (int i = 0; i < 8; ++i) std::memcpy(&r[i], in + i * in_stride, sizeof r[i]);
+  for (int i = 0; i < 8; ++i) r[i] = load(in + i * in_stride);
   for (int i = 0; i < 8; i += 2) {
     pair[i] = __builtin_shufflevector(r[i], r[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
     pair[i + 1] = __builtin_shufflevector(r[i], r[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
@@ -26,8 +25,8 @@ void transpose_8x8(const float* in, Index in_stride, float* out, Index out_strid
   for (int i = 0; i < 4; ++i) {
     const Vector low = __builtin_shufflevector(four[i], four[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
     const Vector high = __builtin_shufflevector(four[i], four[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
-    std::memcpy(out + i * out_stride, &low, sizeof low);
-    std::memcpy(out + (i + 4) * out_stride, &high, sizeof high);
+    store(low, out + i * out_stride);
+    store(high, out + (i + 4) * out_stride);
   }
 }
 
@@ -36,13 +35,19 @@ void transpose_8x8(const float* in, Index in_stride, float* out, Index out_strid
 void transpose(const ConstMatrix& in, float* out, Index out_stride) {
   const Index full_rows = in.rows / 8 * 8;
   const Index full_cols = in.cols / 8 * 8;
-  for (Index j = 0; j < full_cols; j += 8) {
-    for (Index i = 0; i < full_rows; i += 8) {
-      transpose_8x8(in.data + i * in.stride + j, in.stride, out + j * out_stride + i, out_stride);
+  // Pairs of blocks, so that whole cache lines are written, and along rows, as strides are often powers of
+  // two.
+  for (Index i = 0; i < full_rows; i += 16) {
+    const Index pair_end = std::min(i + 16, full_rows);
+    for (Index j = 0; j < full_cols; j += 8) {
+      for (Index p = i; p < pair_end; p += 8) {
+        transpose_8x8(in.data + p * in.stride + j, in.stride, out + j * out_stride + p, out_stride);
+      }
     }
   }
   for (Index i = 0; i < in.rows; ++i) {
-    for (Index j = i < full_rows ? full_cols : 0; j < in.cols; ++j) out[j * out_stride + i] = in.data[i * in.stride + j];
+    for (Index j = i < full_rows ? full_cols : 0; j < in.cols; ++j)
+      out[j * out_stride + i] = in.data[i * in.stride + j];
   }
 }
 

@@ -1,10 +1,10 @@
 // The unfused pieces on the CPU: blocked matrix products and decays.
 #include <algorithm>
 
+#include "kernels/cpu/buffer.h"
 #include "kernels/cpu/checks.h"
 #include "kernels/cpu/cpu_device.h"
 #include "kernels/cpu/memory_rows.h"
-#include "kernels/cpu/buffer.h"
 #include "kernels/decay_table.h"
 #include "reference/denormals.h"
 
@@ -25,7 +25,8 @@ struct Factor {
   Index cols() const { return transposed == Transpose::no ? memory.dim : memory.tokens; }
 };
 
-/// Elements [row, row + rows) x [col, col + cols) of the factor, in fp32, densely in `out`. `scratch` holds as many.
+/// Elements [row, row + rows) x [col, col + cols) of the factor, in fp32, densely in `out`. `scratch` holds
+/// as many.
 ConstMatrix pack(const Factor& x, Index row, Index rows, Index col, Index cols, float* out, float* scratch) {
   const bool plain = x.transposed == Transpose::no;
   const Index stored_row = plain ? row : col, stored_rows = plain ? rows : cols;
@@ -69,11 +70,13 @@ void CpuDevice::matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose
     return t == Transpose::no ? s : Shape{s.batch, s.heads, s.dim, s.tokens};
   };
   const Shape left = transposed(as, ta), right = transposed(bs, tb);
-  require_pair("matmul",
-               a && b && as.batch == bs.batch && left.dim == right.tokens && bs.heads > 0 && as.heads % bs.heads == 0,
-               "a", a, "b", b);
+  require_pair(
+      "matmul",
+      a && b && as.batch == bs.batch && left.dim == right.tokens && bs.heads > 0 && as.heads % bs.heads == 0,
+      "a", a, "b", b);
   require_tensor("matmul", "c", c, {as.batch, cs.heads, left.tokens, right.dim}, DType::fp32);
-  require_pair("matmul", cs.heads > 0 && as.heads % cs.heads == 0 && (cs.heads == as.heads || bs.heads == as.heads),
+  require_pair("matmul",
+               cs.heads > 0 && as.heads % cs.heads == 0 && (cs.heads == as.heads || bs.heads == as.heads),
                "c", c, "a", a);
 
   const DenormalMode guard(DenormalMode::flush);

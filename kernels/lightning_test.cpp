@@ -1,0 +1,318 @@
+// Lightning attention against plain double loops.
+#include <stdexcept>
+#include <thread>
+
+#include "kernels/decay_table.h"
+#include "kernels/test_support.h"
+
+namespace ringside {
+namespace {
+
+struct Case {
+  const char* name;
+  Index batch, kv_heads, tokens, head_dim, value_dim;
+  std::vector<float> slopes;  ///< one a query head
+
+  Index heads() const { return std::ssize(slopes); }
+};
+
+/// A case's inputs with states S and R that enter, and its results by the double sums of decay.h.
+/// Magnitudes are in units of 2^-24 (see expect_close).
+struct Lightning {
+  Lightning(const Case& c, DType dtype, bool zero_states = false)
+      : q(random_array({c.batch, c.heads(), c.tokens, c.head_dim}, dtype, 1)),
+        k(random_array({c.batch, c.kv_heads, c.tokens, c.head_dim}, dtype, 2)),
+        v(random_array({c.batch, c.kv_heads, c.tokens, c.value_dim}, dtype, 3)),
+        dout(random_array({c.batch, c.heads(), c.tokens, c.value_dim}, dtype, 4)),
+        state(
+            random_array({c.batch, c.heads(), c.head_dim, c.value_dim}, DType::fp32, 5, zero_states ? 0 : 3)),
+        dstate(random_array({c.batch, c.heads(), c.head_dim, c.value_dim}, DType::fp32, 6,
+                            zero_states ? 0 : 3)) {
+    for (Index b = 0; b < c.batch; ++b) {
+      for (Index h = 0; h < c.heads(); ++h) {
+        compute(b, h, h / (c.heads() / c.kv_heads),
+                static_cast<double>(c.slopes[static_cast<std::size_t>(h)]));
+      }
+    }
+    // Two nested sums (over d or e, then over tokens or a state's rows), and a factor's roundings along the
+    // blocks.
+    const auto root = [](Index n) { return std::sqrt(static_cast<double>(n)); };
+    const double units = 2 * root(c.head_dim) + 2 * root(c.value_dim) + 2 * root(c.tokens) + 4;
+    for (Reference* r : {&o, &dq, &dk, &dv, &state_out, &dstate_out}) {
+      for (double& x : r->magnitude.values) x *= units;
+    }
+  }
+
+  Array q, k, v, dout, state, dstate;
+  Reference o{dout.shape}, dq{q.shape}, dk{k.shape}, dv{v.shape};
+  Reference state_out{state.shape}, dstate_out{dstate.shape};
+
+ private:
+  void compute(Index b, Index h, Index kv, double slope) {
+    const Index c = q.shape.tokens, d = q.shape.dim, e = v.shape.dim;
+    const auto decay = [&](Index distance) { return std::exp(-slope * static_cast<double>(distance)); };
+    const auto add = [&](Reference& r, Index head, Index t, Index i, double term) {
+      r.add(b, head, t, i, term, std::fabs(term));
+    };
+    for (Index i = 0; i < c; ++i) {
+      for (Index j = 0; j <= i; ++j) {
+        const double factor = decay(i - j);
+        double score = 0, score_terms = 0, dp = 0, dp_terms = 0;
+        for (Index x = 0; x < d; ++x) {
+          score += q.at(b, h, i, x) * k.at(b, kv, j, x);
+          score_terms += std::fabs(q.at(b, h, i, x) * k.at(b, kv, j, x));
+        }
+        for (Index x = 0; x < e; ++x) {
+          dp += dout.at(b, h, i, x) * v.at(b, kv, j, x);
+          dp_terms += std::fabs(dout.at(b, h, i, x) * v.at(b, kv, j, x));
+        }
+        for (Index x = 0; x < e; ++x) {
+          const double vx = v.at(b, kv, j, x), gx = dout.at(b, h, i, x);
+          o.add(b, h, i, x, factor * score * vx, factor * score_terms * std::fabs(vx));
+          dv.add(b, kv, j, x, factor * score * gx, factor * score_terms * std::fabs(gx));
+        }
+        for (Index x = 0; x < d; ++x) {
+          const double kx = k.at(b, kv, j, x), qx = q.at(b, h, i, x);
+          dq.add(b, h, i, x, factor * dp * kx, factor * dp_terms * std::fabs(kx));
+          dk.add(b, kv, j, x, factor * dp * qx, factor * dp_terms * std::fabs(qx));
+        }
+      }
+    }
+    for (Index x = 0; x < d; ++x) {
+      for (Index y = 0; y < e; ++y) {
+        const double s = state.at(b, h, x, y), r = dstate.at(b, h, x, y);
+        for (Index i = 0; i < c; ++i) {
+          add(o, h, i, y, decay(i) * q.at(b, h, i, x) * s);
+          add(dq, h, i, x, decay(i) * dout.at(b, h, i, y) * s);
+          add(dk, kv, i, x, decay(c - i) * v.at(b, kv, i, y) * r);
+          add(dv, kv, i, y, decay(c - i) * k.at(b, kv, i, x) * r);
+          add(state_out, h, x, y, decay(c - i) * k.at(b, kv, i, x) * v.at(b, kv, i, y));
+          add(dstate_out, h, x, y, decay(i) * q.at(b, h, i, x) * dout.at(b, h, i, y));
+        }
+        add(state_out, h, x, y, decay(c) * s);
+        add(dstate_out, h, x, y, decay(c) * r);
+      }
+    }
+  }
+};
+
+/// What the device makes of tokens [first, first + tokens) given the states that enter; states are replaced.
+struct Results {
+  Tensor o, dq, dk, dv;
+};
+
+LightningChunk chunk_of(Device& device, const Case& c, const Lightning& a, Index first, Index tokens,
+                        DType dtype) {
+  return {.q = to_device(device, slice(a.q, first, tokens), dtype),
+          .k = to_device(device, slice(a.k, first, tokens), dtype),
+          .v = to_device(device, slice(a.v, first, tokens), dtype),
+          .slopes = c.slopes};
+}
+
+Tensor forward(Device& device, const LightningChunk& chunk, const Tensor& state, DType out) {
+  const Shape& q = chunk.q.shape();
+  const Tensor o = device.allocate({q.batch, q.heads, q.tokens, chunk.v.shape().dim}, out);
+  device.lightning_forward(chunk, state, o);
+  return o;
+}
+
+Results backward(Device& device, const LightningChunk& chunk, const Tensor& dout, const Tensor& state,
+                 const Tensor& dstate, DType out) {
+  Results r{{},
+            device.allocate(chunk.q.shape(), out),
+            device.allocate(chunk.k.shape(), out),
+            device.allocate(chunk.v.shape(), out)};
+  device.lightning_backward(chunk, dout, state, dstate, r.dq, r.dk, r.dv);
+  return r;
+}
+
+class LightningCases : public testing::TestWithParam<std::tuple<Case, DType>> {};
+
+TEST_P(LightningCases, ForwardAndBackwardMatchDoubleLoops) {
+  const auto& [c, dtype] = GetParam();
+  const auto device = make_cpu_device({.poison = true});
+  const Lightning a(c, dtype);
+  const LightningChunk chunk = chunk_of(*device, c, a, 0, c.tokens, dtype);
+  const Tensor dout = to_device(*device, a.dout, dtype), state_in = to_device(*device, a.state, DType::fp32);
+  std::vector<Results> by_type;
+  for (const DType out : {DType::fp32, dtype}) {
+    const Tensor state = to_device(*device, a.state, DType::fp32),
+                 dstate = to_device(*device, a.dstate, DType::fp32);
+    const Tensor o = forward(*device, chunk, state, out);
+    Results r = backward(*device, chunk, dout, state_in, dstate, out);
+    r.o = o;
+    expect_close(r.o, a.o, "o");
+    expect_close(state, a.state_out, "state");
+    expect_close(r.dq, a.dq, "dq");
+    expect_close(r.dk, a.dk, "dk");
+    expect_close(r.dv, a.dv, "dv");
+    expect_close(dstate, a.dstate_out, "dstate");
+    by_type.push_back(r);
+  }
+  expect_same_bits(state_in, to_device(*device, a.state, DType::fp32), "the state given to backward");
+  // Results in the chunk's dtype are the fp32 ones, rounded once.
+  for (Tensor Results::*x : {&Results::o, &Results::dq, &Results::dk, &Results::dv}) {
+    const Tensor rounded = device->allocate((by_type[0].*x).shape(), dtype);
+    device->copy(by_type[0].*x, rounded);
+    expect_same_bits(rounded, by_type[1].*x, "rounded once");
+  }
+}
+
+const Case kCases[] = {
+    {"one_token", 1, 1, 1, 1, 1, {0.5f}},
+    {"empty", 2, 1, 0, 4, 3, {0.5f, 0.1f}},
+    {"odd", 2, 1, 67, 7, 5, {0.25f, 0.004f, 0.9f}},
+    {"exact_blocks", 1, 1, 128, 64, 64, {0.01f}},
+    {"one_more", 1, 2, 129, 16, 24, {0.03f, 0.0f}},
+    {"one_less", 1, 1, 63, 24, 16, {0.03f}},
+    {"no_decay", 1, 2, 150, 9, 11, {0.0f, 0.0f}},
+    {"fast_decay", 1, 1, 100, 8, 8, {30.0f, 3.0f}},
+    {"groups", 2, 2, 70, 5, 6, {0.5f, 0.25f, 0.125f, 0.0f, 0.01f, 1.0f}},
+    {"wide", 1, 1, 65, 130, 70, {0.02f}},
+};
+
+INSTANTIATE_TEST_SUITE_P(Cases, LightningCases,
+                         testing::Combine(testing::ValuesIn(kCases),
+                                          testing::Values(DType::fp32, DType::bf16)),
+                         [](const auto& param) {
+                           return std::string(std::get<0>(param.param).name) + "_" +
+                                  std::string(to_string(std::get<1>(param.param)));
+                         });
+
+const Case kSequence{"sequence", 1, 2, 200, 12, 10, {0.5f, 0.03f, 0.001f, 0.0f}};
+
+TEST(LightningChunks, ChunksThatPassTheirStatesEqualTheWhole) {
+  const auto device = make_cpu_device({.poison = true});
+  const Lightning a(kSequence, DType::fp32, true);
+  const Index kCuts[] = {0, 70, 70, 135, 200};
+  const Tensor state = to_device(*device, a.state, DType::fp32),
+               dstate = to_device(*device, a.dstate, DType::fp32);
+  std::vector<LightningChunk> chunks;
+  std::vector<Tensor> states;  // as they entered each chunk
+  Array o(a.dout.shape), dq(a.q.shape), dk(a.k.shape), dv(a.v.shape);
+  const auto place = [&](const Tensor& part, Array& whole, Index first) {
+    const Array values = from_device(part);
+    const Shape& s = values.shape;
+    for (Index b = 0; b < s.batch; ++b) {
+      for (Index h = 0; h < s.heads; ++h) {
+        for (Index t = 0; t < s.tokens; ++t) {
+          for (Index i = 0; i < s.dim; ++i) whole.at(b, h, first + t, i) = values.at(b, h, t, i);
+        }
+      }
+    }
+  };
+  for (int part = 0; part < 4; ++part) {
+    const Index first = kCuts[part], n = kCuts[part + 1] - first;
+    chunks.push_back(chunk_of(*device, kSequence, a, first, n, DType::fp32));
+    states.push_back(device->allocate(state.shape(), DType::fp32));
+    device->copy(state, states.back());
+    place(forward(*device, chunks.back(), state, DType::fp32), o, first);
+  }
+  for (int part = 3; part >= 0; --part) {
+    const auto at = static_cast<std::size_t>(part);
+    const Index first = kCuts[part], n = kCuts[part + 1] - first;
+    const Tensor dout = to_device(*device, slice(a.dout, first, n), DType::fp32);
+    const Results r = backward(*device, chunks[at], dout, states[at], dstate, DType::fp32);
+    place(r.dq, dq, first);
+    place(r.dk, dk, first);
+    place(r.dv, dv, first);
+  }
+  expect_close(to_device(*device, o, DType::fp32), a.o, "o");
+  expect_close(to_device(*device, dq, DType::fp32), a.dq, "dq");
+  expect_close(to_device(*device, dk, DType::fp32), a.dk, "dk");
+  expect_close(to_device(*device, dv, DType::fp32), a.dv, "dv");
+  expect_close(state, a.state_out, "state");
+  expect_close(dstate, a.dstate_out, "dstate");
+}
+
+TEST(LightningChunks, AnEmptyChunkLeavesTheStateAlone) {
+  const auto device = make_cpu_device({.poison = true});
+  const Lightning a(kSequence, DType::fp32);
+  const LightningChunk chunk = chunk_of(*device, kSequence, a, 0, 0, DType::fp32);
+  const Tensor state = to_device(*device, a.state, DType::fp32),
+               dstate = to_device(*device, a.dstate, DType::fp32);
+  const Tensor o = forward(*device, chunk, state, DType::fp32);
+  backward(*device, chunk, o, state, dstate, DType::fp32);
+  expect_same_bits(state, to_device(*device, a.state, DType::fp32), "state");
+  expect_same_bits(dstate, to_device(*device, a.dstate, DType::fp32), "dstate");
+}
+
+TEST(LightningPoison, LaterTokensAndOtherHeadsDoNotLeak) {
+  const Case c{"poison", 1, 2, 150, 8, 6, {0.1f, 0.2f}};
+  const auto device = make_cpu_device({.poison = true});
+  const Lightning clean(c, DType::fp32);
+  Lightning dirty = clean;
+  for (Array* x : {&dirty.k, &dirty.v}) {
+    for (Index h = 0; h < 2; ++h) {
+      for (Index t = h == 0 ? 64 : 0; t < 150; ++t)
+        x->at(0, h, t, 0) = std::numeric_limits<double>::quiet_NaN();
+    }
+  }
+  const Tensor a = forward(*device, chunk_of(*device, c, clean, 0, 150, DType::fp32),
+                           to_device(*device, clean.state, DType::fp32), DType::fp32);
+  const Tensor b = forward(*device, chunk_of(*device, c, dirty, 0, 150, DType::fp32),
+                           to_device(*device, clean.state, DType::fp32), DType::fp32);
+  EXPECT_TRUE(std::equal(b.data(), b.data() + 64 * 6 * sizeof(float), a.data()));
+  EXPECT_TRUE(std::isnan(from_device(b).at(0, 0, 64, 0)));
+}
+
+TEST(LightningRepeat, SameBitsInEveryRunAndThread) {
+  const Lightning a(kSequence, DType::bf16);
+  const auto run = [&](Device& device) {
+    const LightningChunk chunk = chunk_of(device, kSequence, a, 0, 200, DType::bf16);
+    const Tensor state = to_device(device, a.state, DType::fp32),
+                 dstate = to_device(device, a.dstate, DType::fp32);
+    const Tensor dout = to_device(device, a.dout, DType::bf16);
+    Results r = backward(device, chunk, dout, state, dstate, DType::fp32);
+    r.o = forward(device, chunk, state, DType::fp32);
+    return r;
+  };
+  const auto first_device = make_cpu_device();
+  const Results first = run(*first_device);
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 6; ++i) {
+    threads.emplace_back([&] {
+      const auto device = make_cpu_device({.poison = true});
+      const Results r = run(*device);
+      for (Tensor Results::*x : {&Results::o, &Results::dq, &Results::dk, &Results::dv}) {
+        expect_same_bits(r.*x, first.*x, "result");
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+TEST(LightningErrors, AreRefused) {
+  const auto device = make_cpu_device();
+  const Lightning a(kSequence, DType::fp32);
+  const LightningChunk chunk = chunk_of(*device, kSequence, a, 0, 5, DType::fp32);
+  const Tensor state = to_device(*device, a.state, DType::fp32);
+  const Tensor o = device->allocate({1, 4, 5, 10}, DType::fp32);
+  EXPECT_NO_THROW(device->lightning_forward(chunk, state, o));
+  EXPECT_THROW(device->lightning_forward(chunk, state, device->allocate({1, 4, 5, 10}, DType::bf16)),
+               std::invalid_argument);
+  EXPECT_THROW(device->lightning_forward(chunk, device->allocate({1, 2, 12, 10}, DType::fp32), o),
+               std::invalid_argument);
+  LightningChunk wrong = chunk;
+  wrong.slopes = wrong.slopes.first(3);
+  EXPECT_THROW(device->lightning_forward(wrong, state, o), std::invalid_argument);
+  const float negative[] = {0.1f, 0.1f, -0.1f, 0.1f};
+  wrong.slopes = negative;
+  EXPECT_THROW(device->lightning_forward(wrong, state, o), std::invalid_argument);
+}
+
+TEST(DecayTable, HoldsThePowersOfDecayH) {
+  const DecayTable table(0.37f, 9);
+  const auto power = [](Index k) {
+    return static_cast<float>(std::exp(-static_cast<double>(0.37f) * static_cast<double>(k)));
+  };
+  for (Index i = 0; i < 9; ++i) {
+    EXPECT_EQ(table.rows(decay_from_start())[i], power(i));
+    EXPECT_EQ(table.rows(decay_to_end(9))[i], power(9 - i));
+    EXPECT_EQ(table.everywhere(decay_across(i)), power(i));
+  }
+  for (Index i = 0; i < 5; ++i) EXPECT_EQ(table.rows(decay_to_end(5))[i], power(5 - i));
+}
+
+}  // namespace
+}  // namespace ringside

@@ -1,0 +1,203 @@
+// The unfused pieces, and the tile products and transpositions below them, against plain double loops.
+#include <limits>
+#include <stdexcept>
+
+#include "kernels/cpu/product.h"
+#include "kernels/test_support.h"
+
+namespace ringside {
+namespace {
+
+/// op(x)[i, j] of one head.
+double element(const Array& x, Transpose t, Index b, Index h, Index i, Index j) {
+  return t == Transpose::no ? x.at(b, h, i, j) : x.at(b, h, j, i);
+}
+
+Reference product(const Array& a, Transpose ta, const Array& b, Transpose tb, Index c_heads) {
+  const Shape& s = a.shape;
+  const Index m = ta == Transpose::no ? s.tokens : s.dim, depth = ta == Transpose::no ? s.dim : s.tokens;
+  const Index n = tb == Transpose::no ? b.shape.dim : b.shape.tokens;
+  Reference c({s.batch, c_heads, m, n});
+  const double units = std::sqrt(static_cast<double>(depth * s.heads / c_heads)) + 2;
+  for (Index batch = 0; batch < s.batch; ++batch) {
+    for (Index h = 0; h < s.heads; ++h) {
+      const Index b_head = h / (s.heads / b.shape.heads), c_head = h / (s.heads / c_heads);
+      for (Index i = 0; i < m; ++i) {
+        for (Index j = 0; j < n; ++j) {
+          for (Index k = 0; k < depth; ++k) {
+            const double term = element(a, ta, batch, h, i, k) * element(b, tb, batch, b_head, k, j);
+            c.add(batch, c_head, i, j, term, units * std::fabs(term));
+          }
+        }
+      }
+    }
+  }
+  return c;
+}
+
+Shape stored(Index batch, Index heads, Index rows, Index cols, Transpose t) {
+  return t == Transpose::no ? Shape{batch, heads, rows, cols} : Shape{batch, heads, cols, rows};
+}
+
+struct Size {
+  Index m, n, k;
+};
+
+TEST(Matmul, AllSizesTransposesAndTypes) {
+  const auto device = make_cpu_device({.poison = true});
+  for (const Size s :
+       {Size{1, 1, 1}, {3, 5, 7}, {67, 70, 130}, {64, 256, 128}, {65, 257, 129}, {2, 3, 0}, {0, 3, 2}}) {
+    for (const Transpose ta : {Transpose::no, Transpose::yes}) {
+      for (const Transpose tb : {Transpose::no, Transpose::yes}) {
+        for (const DType dtype : {DType::fp32, DType::bf16}) {
+          const Array a = random_array(stored(1, 1, s.m, s.k, ta), dtype, 1);
+          const Array b = random_array(stored(1, 1, s.k, s.n, tb), DType::fp32, 2);
+          Reference expected = product(a, ta, b, tb, 1);
+          const Tensor c = device->allocate(expected.value.shape, DType::fp32);
+          const Tensor left = to_device(*device, a, dtype), right = to_device(*device, b, DType::fp32);
+          device->matmul(left, ta, right, tb, c, false);
+          expect_close(c, expected, "c = ab");
+          device->matmul(left, ta, right, tb, c, true);
+          for (double& x : expected.value.values) x *= 2;
+          for (double& x : expected.magnitude.values) x *= 2;
+          expect_close(c, expected, "c += ab");
+        }
+      }
+    }
+  }
+}
+
+TEST(Matmul, SharesAndSumsOverGroups) {
+  const auto device = make_cpu_device({.poison = true});
+  const Array a = random_array({2, 6, 9, 5}, DType::fp32, 1);
+  const Array shared = random_array({2, 2, 5, 7}, DType::fp32, 2),
+              own = random_array({2, 6, 9, 7}, DType::fp32, 3);
+  const Tensor each = device->allocate({2, 6, 9, 7}, DType::fp32),
+               summed = device->allocate({2, 2, 5, 7}, DType::fp32);
+  const Tensor left = to_device(*device, a, DType::fp32);
+  device->matmul(left, Transpose::no, to_device(*device, shared, DType::fp32), Transpose::no, each, false);
+  expect_close(each, product(a, Transpose::no, shared, Transpose::no, 6), "shared");
+  device->matmul(left, Transpose::yes, to_device(*device, own, DType::fp32), Transpose::no, summed, false);
+  expect_close(summed, product(a, Transpose::yes, own, Transpose::no, 2), "summed");
+}
+
+TEST(Matmul, RefusesWhatDoesNotFit) {
+  const auto device = make_cpu_device();
+  const auto make = [&](const Shape& s) { return device->allocate(s, DType::fp32); };
+  const auto refused = [&](const Shape& a, const Shape& b, const Shape& c) {
+    EXPECT_THROW(device->matmul(make(a), Transpose::no, make(b), Transpose::no, make(c), false),
+                 std::invalid_argument);
+  };
+  refused({1, 1, 2, 3}, {1, 1, 4, 5}, {1, 1, 2, 5});
+  refused({1, 1, 2, 3}, {1, 1, 3, 5}, {1, 1, 2, 4});
+  refused({1, 4, 2, 3}, {1, 3, 3, 5}, {1, 4, 2, 5});
+  refused({1, 4, 2, 3}, {1, 2, 3, 5}, {1, 2, 2, 5});
+  refused({2, 1, 2, 3}, {1, 1, 3, 5}, {2, 1, 2, 5});
+}
+
+TEST(DecayScores, DecaysBelowAndSelectsAboveTheDiagonal) {
+  const auto device = make_cpu_device({.poison = true});
+  const std::vector<float> slopes{0.0f, 0.3f, 20.0f};
+  for (const Index n : {0, 1, 2, 37}) {
+    Array scores = random_array({2, 3, n, n}, DType::fp32, 1);
+    Reference expected(scores.shape);
+    for (Index b = 0; b < 2; ++b) {
+      for (Index h = 0; h < 3; ++h) {
+        for (Index i = 0; i < n; ++i) {
+          for (Index j = 0; j < n; ++j) {
+            if (j > i) {
+              scores.at(b, h, i, j) = std::numeric_limits<double>::quiet_NaN();
+              continue;
+            }
+            const auto slope = static_cast<double>(slopes[static_cast<std::size_t>(h)]);
+            const double value = scores.at(b, h, i, j) * std::exp(-slope * static_cast<double>(i - j));
+            expected.add(b, h, i, j, value, std::fabs(value));
+          }
+        }
+      }
+    }
+    const Tensor x = to_device(*device, scores, DType::fp32);
+    device->decay_scores(x, slopes);
+    expect_close(x, expected, "scores");
+  }
+}
+
+TEST(DecayRows, EveryDecayAndSharedHeads) {
+  const auto device = make_cpu_device({.poison = true});
+  const std::vector<float> slopes{0.0f, 0.3f, 0.01f, 2.0f};
+  const Index n = 11;
+  for (const DType dtype : {DType::fp32, DType::bf16}) {
+    const Array x = random_array({2, 2, n, 3}, dtype, 1);
+    for (const Decay decay : {decay_from_start(), decay_to_end(n), decay_across(5), Decay{3, 2}}) {
+      Reference expected({2, 4, n, 3});
+      for (Index b = 0; b < 2; ++b) {
+        for (Index h = 0; h < 4; ++h) {
+          for (Index i = 0; i < n; ++i) {
+            const auto exponent = static_cast<double>(decay.offset + decay.step * i);
+            const double factor =
+                std::exp(-static_cast<double>(slopes[static_cast<std::size_t>(h)]) * exponent);
+            for (Index c = 0; c < 3; ++c) {
+              const double value = factor * x.at(b, h / 2, i, c);
+              expected.add(b, h, i, c, value, std::fabs(value));
+            }
+          }
+        }
+      }
+      const Tensor y = device->allocate(expected.value.shape, DType::fp32);
+      device->decay_rows(to_device(*device, x, dtype), slopes, decay, y);
+      expect_close(y, expected, "rows");
+    }
+  }
+}
+
+TEST(Transposition, EverySmallShape) {
+  for (Index rows = 1; rows < 20; ++rows) {
+    for (Index cols = 1; cols < 20; ++cols) {
+      const Index in_stride = cols + 3, out_stride = rows + 2;
+      std::vector<float> in(static_cast<std::size_t>(rows * in_stride)),
+          out(static_cast<std::size_t>(cols * out_stride), -1);
+      for (std::size_t i = 0; i < in.size(); ++i) in[i] = static_cast<float>(i);
+      transpose({in.data(), rows, cols, in_stride}, out.data(), out_stride);
+      for (Index j = 0; j < cols; ++j) {
+        for (Index i = 0; i < out_stride; ++i) {
+          const float expected = i < rows ? in[static_cast<std::size_t>(i * in_stride + j)] : -1;
+          ASSERT_EQ(out[static_cast<std::size_t>(j * out_stride + i)], expected) << rows << " x " << cols;
+        }
+      }
+    }
+  }
+}
+
+// Strided tiles inside larger arrays of NaN: what lies beside them is neither read nor written.
+TEST(TileProduct, StaysInsideItsTiles) {
+  for (const Size s : {Size{1, 1, 1}, {5, 3, 2}, {17, 9, 65}, {64, 64, 64}, {63, 33, 130}}) {
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    const auto tile = [&](Index rows, Index cols) {
+      std::vector<float> x(static_cast<std::size_t>((rows + 1) * (cols + 4)), nan);
+      for (Index i = 0; i < rows; ++i) {
+        for (Index j = 0; j < cols; ++j)
+          x[static_cast<std::size_t>(i * (cols + 4) + j)] = static_cast<float>(i + 2 * j);
+      }
+      return x;
+    };
+    const std::vector<float> a = tile(s.m, s.k), b = tile(s.k, s.n);
+    std::vector<float> c(static_cast<std::size_t>((s.m + 1) * (s.n + 4)), nan);
+    multiply({a.data(), s.m, s.k, s.k + 4}, {b.data(), s.k, s.n, s.n + 4}, {c.data(), s.m, s.n, s.n + 4},
+             Into::overwrite);
+    for (Index i = 0; i <= s.m; ++i) {
+      for (Index j = 0; j < s.n + 4; ++j) {
+        double expected = 0;  // sums of small integers are exact below 2^24
+        for (Index k = 0; k < s.k; ++k) expected += static_cast<double>((i + 2 * k) * (k + 2 * j));
+        const float got = c[static_cast<std::size_t>(i * (s.n + 4) + j)];
+        if (i < s.m && j < s.n) {
+          ASSERT_EQ(static_cast<double>(got), expected) << i << ' ' << j;
+        } else {
+          ASSERT_TRUE(std::isnan(got)) << i << ' ' << j;
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ringside
