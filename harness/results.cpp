@@ -135,7 +135,8 @@ const std::vector<Source>& sources() {
         {"status", "/status", "pass, FAIL, MISTRUSTED (nothing could have failed) or skip"},
         {"reason", "/reason", "why it was skipped"},
     };
-    for (const auto& [column, value] : case_json(Case{}).items()) {
+    const Json case_columns = case_json(Case{});
+    for (const auto& [column, value] : case_columns.items()) {
       columns.push_back({column, "/case/" + column, "of the case"});
     }
     for (const std::string_view out : kOutNames) {

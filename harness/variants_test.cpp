@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "harness/run_case.h"
+#include "harness/table.h"
 
 namespace ringside {
 namespace {
@@ -42,7 +42,7 @@ class EveryVariant : public testing::TestWithParam<Setting> {
       if (variant->unsupported(c.local_problem(), sp)) continue;
       const CaseResult result = run_case(c, *variant, "cpu", 1, standard, fleet_);
       ++ran_;
-      EXPECT_EQ(result.status, Status::pass) << c.name() << "\n  " << fmt::format("{}", fmt::join(all_failures(result), "\n  "));
+      EXPECT_EQ(result.status, Status::pass) << failure_report(result, "variants_test");
       digests_.push_back(result.tensors[Out::dk].stats.digest);
     }
   }
