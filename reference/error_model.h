@@ -17,10 +17,14 @@
 //   r_i  = Σ_j P_ij ε_ij + kLse·(|lse_i| + log m) + growth(m)  lse of m visible keys, exp
 //   w_ij = ε_ij + r_i                                          relative error of P_ij
 //   o_i:  Σ_j P_ij (w_ij + growth(m)) |v_j|
-//   Δ_i:  growth(e)·Σ|do||o| + Σ|do|·error_o        and, o being rounded to storage first, D_i = Σ|do||o| of
-//   u_store dP_ij: growth(e)·A_ij, A = |do||v|ᵀ dS_ij: |dS_ij|·(w_ij + kScore) + P_ij (growth(e)·A_ij +
-//   errΔ_i) dq_i: |scale|·Σ_j (errdS_ij + growth(m)·|dS_ij|) |k_j|      dk_j likewise over its queries, with
-//   |q_i| dv_j: Σ_i P_ij (w_ij + growth(queries of j)) |do_i|
+//   Δ_i:  growth(e)·Σ|do||o| + Σ|do|·error_o
+//         and, o being rounded to storage first, D_i = Σ|do||o| in units of u_store
+//   dP_ij: growth(e)·A_ij, A = |do||v|ᵀ
+//   dS_ij: |dS_ij|·(w_ij + kScore) + P_ij·(growth(e)·A_ij + errΔ_i)
+//   dq_i: |scale|·Σ_j (errdS_ij + growth(m)·|dS_ij|) |k_j|
+//         and |dq_i| + |scale|·Σ_j P_ij D_i |k_j| in units of u_store
+//   dk_j: likewise, over the queries that see j in all heads of the group, with |q_i|
+//   dv_j: Σ_i P_ij (w_ij + growth(queries of j)) |do_i|
 // Forward and backward use the same rounded lse, and P/l of a forward pass with a running maximum is the same
 // P with the same errors. A merge of partial results multiplies by exp(lse_a - lse): for each of its keys
 // lse_a lies between s_ij and lse, so that |lse_a| <= |s_ij| + |lse|, and its roundings are counted with

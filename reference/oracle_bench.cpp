@@ -24,7 +24,8 @@ double seconds_since(Clock::time_point start) {
 double fma_peak() {
   constexpr int kLanes = __BIGGEST_ALIGNMENT__ / sizeof(double);
   using Vector [[gnu::vector_size(kLanes * sizeof(double))]] = double;
-  constexpr int kChains = 10;  // latency times throughput of today's cores, and few enough for 16 registers
+  // Latency times throughput of today's cores, and few enough for 16 registers.
+  constexpr std::size_t kChains = 10;
   constexpr int kSteps = 2'000'000;
   static const double best = [] {
     double rate = 0;
@@ -36,13 +37,13 @@ double fma_peak() {
       const auto start = Clock::now();
       for (int step = 0; step < kSteps; ++step) {
 #pragma GCC unroll 10
-        for (int chain = 0; chain < kChains; ++chain) sums[chain] = sums[chain] * factor + term;
+        for (std::size_t chain = 0; chain < kChains; ++chain) sums[chain] = sums[chain] * factor + term;
       }
       Vector total = sums[0];
 #pragma GCC unroll 10
-      for (int chain = 1; chain < kChains; ++chain) total += sums[chain];
+      for (std::size_t chain = 1; chain < kChains; ++chain) total += sums[chain];
       benchmark::DoNotOptimize(total);
-      rate = std::max(rate, 2.0 * kLanes * kChains * kSteps / seconds_since(start) * 1e-9);
+      rate = std::max(rate, 2.0 * kLanes * double{kChains} * kSteps / seconds_since(start) * 1e-9);
     }
     return rate;
   }();
