@@ -1,4 +1,4 @@
-// Lightning attention of one (batch, head), written over a tile policy (see cpu/tiles.h for the vocabulary).
+// Lightning attention of one (batch, head), written over a tile policy (tile.h).
 // The chunk is walked in blocks with the state carried in fp32; every exponent is one of decay.h's, with the
 // block in the place of the chunk.
 #pragma once
@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "kernels/decay_table.h"
+#include "kernels/tile.h"
 
 namespace ringside {
 

@@ -1,4 +1,4 @@
-// Softmax attention of one (batch, head), written over a tile policy (see cpu/tiles.h for the vocabulary).
+// Softmax attention of one (batch, head), written over a tile policy (tile.h).
 // FlashAttention-2 (Dao 2023), algorithms 1 and 2.
 #pragma once
 
@@ -8,6 +8,7 @@
 
 #include "kernels/exp.h"
 #include "kernels/mask.h"
+#include "kernels/tile.h"
 
 namespace ringside {
 

@@ -2,6 +2,7 @@
 // (product_eigen.cpp).
 #pragma once
 
+#include "kernels/tile.h"
 #include "reference/view.h"
 
 namespace ringside {
@@ -26,9 +27,6 @@ struct ConstMatrix {
   Index cols = 0;
   Index stride = 0;
 };
-
-/// What becomes of the values that a product's target holds.
-enum class Into { overwrite, add };
 
 /// c = a·b or c += a·b; a: [m, k], b: [k, n], c: [m, n]. Any thread; made for tiles that fit a cache.
 void multiply(const ConstMatrix& a, const ConstMatrix& b, const Matrix& c, Into into);

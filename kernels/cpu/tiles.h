@@ -1,16 +1,4 @@
-// The CPU's tiles: the policy over which the kernel bodies run here.
-//
-// A kernel body (softmax_body.h, lightning_body.h) is a template over a policy with
-//   Operand       what products read: packed arrays here, shared memory on a GPU;
-//   Accumulator   what products write: an array that stays in cache here, registers on a GPU;
-// and these verbs. Everything taken after scope() is given back when the scope ends.
-//   accumulator, zeros, load, store, add       tiles and memory
-//   multiply_nn, multiply_nt, multiply_tn      products
-//   operand, row_scaled                        accumulator to operand; operand with scaled rows
-//   mask_keys, mask_queries, decay_keys, decay_queries
-//   row_max, row_sum, exp_rows, exp_columns, scale, row_scale, softmax_gradient
-//   rows, for_rows                             one number a row, kept by whoever holds the row
-//   synchronize                                operands written before it may be read after it
+// The CPU's tiles: the policy (tile.h) over which the kernel bodies run here.
 #pragma once
 
 #include <span>
@@ -21,12 +9,9 @@
 #include "kernels/cpu/product.h"
 #include "kernels/decay_table.h"
 #include "kernels/mask.h"
+#include "kernels/tile.h"
 
 namespace ringside {
-
-/// Which products an operand will be part of. Products here read both factors by rows, so an operand that is
-/// b in multiply_nt or a in multiply_tn is kept transposed as well.
-enum class Pack { rows, both };
 
 class CpuTiles {
  public:
