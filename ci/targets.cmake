@@ -20,7 +20,9 @@ endfunction()
 # mpirun as it works everywhere: as root, oversubscribed, ranks that wait give way.
 set(RINGSIDE_MPI_ENVIRONMENT
     OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
-    OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_hwloc_base_binding_policy=none)
+    OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_hwloc_base_binding_policy=none
+    ASAN_OPTIONS=fast_unwind_on_malloc=0 LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/ci/lsan.supp:print_suppressions=0
+    TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/ci/tsan.supp:print_suppressions=0)
 
 # ringside_test(NAME SOURCES … [LIBS …] [MPI_RANKS n…] [TIMEOUT s])
 # One GoogleTest program. Without MPI_RANKS it runs by itself; with them, once under mpirun for each count (its main

@@ -57,19 +57,14 @@ void with_type(std::size_t bytes, Use use) {
   }
 }
 
-/// Calls done() until it holds or the deadline passes; false then. Yields at first, since most waits are
-/// short, and then sleeps between the calls, so that ranks which compute have the cores when there are too
-/// few.
+/// Calls done() until it holds or the deadline passes; false then. MPI moves a message piece by piece inside
+/// these calls, so that sleeping between them costs bandwidth; giving way is enough for ranks that share a
+/// core.
 template <typename Done>
 bool poll_until(Clock::time_point deadline, Done done) {
-  constexpr int kYields = 200;
-  for (int calls = 0; !done(); ++calls) {
+  while (!done()) {
     if (Clock::now() >= deadline) return false;
-    if (calls < kYields) {
-      std::this_thread::yield();
-    } else {
-      std::this_thread::sleep_for(std::chrono::microseconds(50));
-    }
+    std::this_thread::yield();
   }
   return true;
 }

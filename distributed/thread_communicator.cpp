@@ -42,33 +42,31 @@ struct Endpoint {
   const Operation* operation = nullptr;  ///< the one it waits for, if any
 };
 
-/// What all groups of one run_ranks() share. One mutex guards everything but the data of a message that
-/// moves.
+/// What all groups of one run_ranks() share. The mutex guards everything but the data of moving messages.
 struct World {
-  World(int size, const ThreadGroupOptions& o)
-      : options(o), endpoints(static_cast<std::size_t>(size)), exceptions(endpoints.size()) {}
+  World(int size, const ThreadGroupOptions& o) : options(o), endpoints(static_cast<std::size_t>(size)) {}
 
   const ThreadGroupOptions options;
   std::mutex mutex;
-  std::vector<Endpoint> endpoints;  // by rank in the world, as are the exceptions
-  std::vector<std::exception_ptr> exceptions;
-  int failed_rank = -1;  ///< the first to fail; all waits now throw
-  std::uint64_t messages = 0;
+  std::vector<Endpoint> endpoints;  // by rank in the world
+  int failed_rank = -1;             ///< the first to fail; all waits now throw
+  std::exception_ptr cause;         ///< what it threw or, if it caught that itself, what another did
 
   void wake_all() {
     for (Endpoint& endpoint : endpoints) endpoint.changed.notify_one();
   }
   void fail(int rank, std::exception_ptr exception) {
     const std::lock_guard lock(mutex);
-    exceptions[static_cast<std::size_t>(rank)] = std::move(exception);
     if (failed_rank < 0) failed_rank = rank;
+    if (exception && (!cause || rank == failed_rank)) cause = std::move(exception);
     wake_all();
   }
 };
 
-/// Ends posted from one rank to another and not yet paired: in the order posted.
+/// From one rank to another.
 struct Channel {
-  std::deque<End*> sends, receives;
+  std::deque<End*> sends, receives;  // posted and not yet paired, in that order; one of the two is empty
+  std::uint64_t paired = 0;
 };
 
 struct Group {
@@ -82,12 +80,11 @@ struct Group {
 
   World& world;
   const std::vector<int> world_ranks;
-  std::vector<Channel> channels;  // [source][destination]
-  std::vector<bool> arrived;      // at the barrier
-  std::uint64_t barriers = 0;     // passed so far
-  // One entry a rank: what it gave to split(), and the group and rank it got.
-  std::vector<std::pair<int, int>> colors;
-  std::vector<std::pair<std::shared_ptr<Group>, int>> split;
+  std::vector<Channel> channels;                              // [source][destination]
+  std::vector<bool> arrived;                                  // at the barrier
+  std::uint64_t barriers = 0;                                 // passed so far
+  std::vector<std::pair<int, int>> colors;                    // and keys: what each rank gave to split()
+  std::vector<std::pair<std::shared_ptr<Group>, int>> split;  // what it got
 
   int size() const { return static_cast<int>(world_ranks.size()); }
   Endpoint& endpoint(int rank) {
@@ -152,10 +149,12 @@ class Operation final : public Pending::State {
   std::vector<End> ends_;
 };
 
-/// A pseudo-random time of up to 2 ms for message number `message` (the mixing function of SplitMix64:
-/// Steele, Lea, Flood 2014).
-Clock::duration delay(std::uint64_t seed, std::uint64_t message) {
-  std::uint64_t x = seed + message * 0x9e3779b97f4a7c15u;
+/// A pseudo-random time of up to 2 ms for a channel's message (the mixing function of SplitMix64: Steele,
+/// Lea, Flood 2014).
+Clock::duration delay(std::uint64_t seed, int source, int destination, std::uint64_t message) {
+  const auto channel = static_cast<std::uint64_t>(source) << 48 | static_cast<std::uint64_t>(destination)
+                                                                      << 32;
+  std::uint64_t x = seed + (channel | message) * 0x9e3779b97f4a7c15u;
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
   x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
   return std::chrono::microseconds((x ^ (x >> 31)) % 2000);
@@ -174,15 +173,13 @@ Clock::time_point takeable(const End& receive) {
 /// Moves one message's data; the caller is its receiver. The copy runs without the lock.
 void take(std::unique_lock<std::mutex>& lock, End& receive) {
   End& send = *receive.partner;
-  const bool fits =
-      send.tensor.shape() == receive.tensor.shape() && send.tensor.dtype() == receive.tensor.dtype();
-  if (!fits) {
+  std::exception_ptr failure;
+  if (send.tensor.shape() != receive.tensor.shape() || send.tensor.dtype() != receive.tensor.dtype()) {
     send.error = receive.error =
         fmt::format("{}, but {}", send.operation->describe(send), receive.operation->describe(receive));
   } else if (receive.tensor.size_bytes() > 0) {
     send.moving = true;
     lock.unlock();
-    std::exception_ptr failure;
     try {
       receive.tensor.device().copy(send.tensor, receive.tensor);
       receive.tensor.device().synchronize();
@@ -191,12 +188,11 @@ void take(std::unique_lock<std::mutex>& lock, End& receive) {
     }
     lock.lock();
     send.moving = false;
-    send.operation->member().endpoint().changed.notify_one();
-    if (failure) std::rethrow_exception(failure);
   }
-  send.done = receive.done = true;
+  send.done = receive.done = !failure;
   std::erase(receive.operation->member().endpoint().receives, &receive);
   send.operation->member().endpoint().changed.notify_one();
+  if (failure) std::rethrow_exception(failure);
 }
 
 template <typename Finished, typename Missing>
@@ -211,8 +207,7 @@ void Member::wait(std::unique_lock<std::mutex>& lock, const Operation* operation
   } const waiting{self};
   self.waits = true;
   self.operation = operation;
-  if (world().options.delay_seed != 0)
-    world().wake_all();  // a sender that waits is what a receiver waits for
+  if (world().options.delay_seed != 0) world().wake_all();  // receivers wait for the sender to wait
   while (!finished()) {
     if (world().failed_rank >= 0) {
       throw InfrastructureError(fmt::format("rank {} of {}: stopped in '{}': rank {} of the run failed", rank,
@@ -265,7 +260,6 @@ void Member::meet(std::unique_lock<std::mutex>& lock, std::string_view what, Las
 }
 
 void Operation::post(End& end) {
-  World& world = member_.world();
   auto& mine = end.sends ? channel(end).sends : channel(end).receives;
   auto& theirs = end.sends ? channel(end).receives : channel(end).sends;
   if (!end.sends) member_.endpoint().receives.push_back(&end);
@@ -277,18 +271,15 @@ void Operation::post(End& end) {
   end.partner->partner = &end;
   theirs.pop_front();
   End& receive = end.sends ? *end.partner : end;
-  if (world.options.delay_seed != 0) {
-    receive.due = Clock::now() + delay(world.options.delay_seed, world.messages++);
-  }
-  receive.operation->member().endpoint().changed.notify_one();
+  const Member& receiver = receive.operation->member();
+  receive.due = Clock::now() + delay(receiver.world().options.delay_seed, receive.peer, receiver.rank,
+                                     channel(end).paired++);
+  receiver.endpoint().changed.notify_one();
 }
 
 void Operation::wait() {
-  if (std::uncaught_exceptions() >
-      0) {  // this rank is failing: the others need not wait for it, nor it for them
-    member_.world().fail(member_.world_rank(), nullptr);
-    return;
-  }
+  // A rank that is failing waits for nobody, and nobody for it.
+  if (std::uncaught_exceptions() > 0) return member_.world().fail(member_.world_rank(), nullptr);
   std::unique_lock lock(member_.world().mutex);
   const auto failed = [](const End& end) { return !end.error.empty(); };
   member_.wait(
@@ -400,13 +391,7 @@ void run_ranks(int size, const ThreadGroupOptions& options, const std::function<
       }
     }
   }
-  if (world.failed_rank < 0) return;
-  // A rank that failed first but caught its own exception has none to show; then another's says what
-  // happened.
-  const auto& first = world.exceptions[static_cast<std::size_t>(world.failed_rank)];
-  const auto any = std::ranges::find_if(world.exceptions, [](const auto& e) { return e != nullptr; });
-  if (first) std::rethrow_exception(first);
-  if (any != world.exceptions.end()) std::rethrow_exception(*any);
+  if (world.cause) std::rethrow_exception(world.cause);
 }
 
 }  // namespace ringside
