@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cmath>
+#include <latch>
 #include <stdexcept>
 #include <thread>
 
@@ -93,9 +94,11 @@ TEST(ThreadCommunicator, ASendThatNobodyTakesIsMissingToo) {
 
 TEST(ThreadCommunicator, BarrierDeadlineNamesTheAbsent) {
   const std::string text = failure(4, kHurried, [](Communicator& comm) {
-    if (comm.rank() % 2 == 0) comm.barrier();
+    if (comm.rank() == 2) comm.barrier();
   });
-  EXPECT_THAT(text, AllOf(HasSubstr(" s in 'barrier': rank 1 has not arrived; rank 3 has not arrived")));
+  EXPECT_THAT(text, AllOf(HasSubstr("rank 2 of 4: waited "),
+                          HasSubstr(" s in 'barrier': rank 0 has not arrived; rank 1 has not arrived; "
+                                    "rank 3 has not arrived")));
 }
 
 TEST(ThreadCommunicator, WhatTimedOutIsWithdrawn) {
@@ -116,6 +119,26 @@ TEST(ThreadCommunicator, WhatTimedOutIsWithdrawn) {
     if (comm.rank() == 0) comm.exchange({}, {{1, x}}, "x").wait();
     if (comm.rank() == 1) comm.exchange({{0, filled(device, 2, 5)}}, {}, "x").wait();
     EXPECT_THAT(values(x), Each(comm.rank() == 0 ? 5 : -1));
+  });
+}
+
+// The receiver had posted, so that the two ends knew each other when the sender gave up.
+TEST(ThreadCommunicator, AWithdrawnSendIsNotTaken) {
+  std::latch posted(2), withdrawn(2);
+  run_ranks(2, kHurried, [&](Communicator& comm) {
+    TestDevice device;
+    const Tensor x = filled(device, 2, static_cast<float>(comm.rank()));
+    if (comm.rank() == 0) {
+      posted.arrive_and_wait();
+      EXPECT_THROW(comm.exchange({{1, x}}, {}, "x").wait(), InfrastructureError);
+      withdrawn.arrive_and_wait();
+    } else {
+      Pending pending = comm.exchange({}, {{0, x}}, "x");
+      posted.arrive_and_wait();
+      withdrawn.arrive_and_wait();
+      EXPECT_THROW(pending.wait(), InfrastructureError);
+      EXPECT_THAT(values(x), Each(1));
+    }
   });
 }
 
