@@ -12,7 +12,8 @@ function(ringside_target target)
   endif()
   if(RINGSIDE_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=${RINGSIDE_SANITIZE} -fno-sanitize-recover=all
-                                             -fno-omit-frame-pointer)
+                                             -fno-omit-frame-pointer
+                                             -Wno-maybe-uninitialized)  # false under sanitizers, says gcc's manual
     target_link_options(${target} PUBLIC -fsanitize=${RINGSIDE_SANITIZE})
   endif()
 endfunction()
