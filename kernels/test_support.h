@@ -83,13 +83,12 @@ struct Reference {
   }
 };
 
-/// Every element within `units`·2^-24 times its magnitude, plus one rounding to its storage type and the
+/// Every element within 2^-24 times its magnitude, plus one rounding to its storage type and the
 /// smallest normal number (what flush-to-zero may lose). NaN fails. The magnitudes that the references
 /// compute follow one rule: a sum of len rounded terms errs by about √len·2^-24·Σ|terms| (errors of random
-/// sign), and an error in a factor counts in full. Four units cover the tail over the thousands of elements
-/// that a test compares.
-inline void expect_close(const Tensor& actual, const Reference& expected, const char* what,
-                         double units = 4) {
+/// sign), and an error in a factor counts in full. Σ|terms| exceeds the
+/// terms' root mean square times √len by far enough to cover the tail.
+inline void expect_close(const Tensor& actual, const Reference& expected, const char* what) {
   ASSERT_EQ(actual.shape(), expected.value.shape) << what;
   const Array got = from_device(actual);
   const double storage = actual.dtype() == DType::fp32 ? 0 : unit_roundoff(actual.dtype());
@@ -97,7 +96,7 @@ inline void expect_close(const Tensor& actual, const Reference& expected, const 
   for (std::size_t i = 0; i < got.values.size(); ++i) {
     const double truth = expected.value.values[i];
     if (got.values[i] == truth) continue;  // equal infinities have no difference
-    const double computed = units * unit_roundoff(DType::fp32) * expected.magnitude.values[i];
+    const double computed = unit_roundoff(DType::fp32) * expected.magnitude.values[i];
     const double bound = computed + storage * (std::fabs(truth) + computed) + kSmallestNormal;
     if (std::fabs(got.values[i] - truth) <= bound) continue;
     if (++failures <= 3) {

@@ -14,7 +14,7 @@ namespace {
 
 constexpr float kMasked = -std::numeric_limits<float>::infinity();
 
-/// Number of values of one row-wise quantity [b, h, n, 1] before (b, h).
+/// One head's values of a row-wise quantity [b, h, n, 1].
 float* row_values(const Tensor& x, Index b, Index h) { return x.view<float>().head(b, h); }
 
 void require_block(std::string_view operation, const SoftmaxBlock& block) {
