@@ -41,7 +41,7 @@ TEST(Parse, SweepDefaults) {
   EXPECT_EQ(options.device, "cpu");
   EXPECT_TRUE(options.perf);
   EXPECT_FALSE(options.fail_fast);
-  EXPECT_EQ(options.timeout_s, 60);
+  EXPECT_EQ(options.timeout_s, 120);
 }
 
 TEST(Parse, SweepTakesEveryOption) {

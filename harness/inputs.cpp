@@ -198,7 +198,10 @@ void fill_rows(const Case& c, TensorId id, Index b, Index h, const Run& run, std
   if (c.fill == Fill::large_logit && is_query_or_key(id)) {
     for (float& x : out) x *= 8;
   } else if (c.fill == Fill::denormal && !is_query_or_key(id)) {
-    for (float& x : out) x = as_denormal(x);
+    for (Index r = 0; r < run.count; ++r) {
+      if (run.position(r) % 2 == 0) continue;
+      for (float& x : row(r)) x = as_denormal(x);
+    }
   } else if (has_bad_values(c.fill) && (id == TensorId::k || id == TensorId::v) && h == 0) {
     const Poisoned bad = *poisoned_token(c);
     for (Index r = 0; r < run.count && b == bad.batch; ++r) {

@@ -202,13 +202,19 @@ TEST(Constant, IsOneValueATensor) {
   EXPECT_EQ(values.size(), 4u);
 }
 
-TEST(Denormal, ScalesValuesByTwoToTheMinus130) {
+TEST(Denormal, ScalesOddPositionsByTwoToTheMinus130) {
   const Case c = with(Fill::denormal);
   EXPECT_EQ(whole(c, TensorId::q), whole(base(), TensorId::q));
   EXPECT_EQ(whole(c, TensorId::k), whole(base(), TensorId::k));
   for (const TensorId id : {TensorId::v, TensorId::dout}) {
     const auto tiny = whole(c, id), plain = whole(base(), id);
+    const Shape shape = shape_of(c, id);
     for (std::size_t i = 0; i < tiny.size(); ++i) {
+      const bool odd = static_cast<Index>(i) / shape.dim % shape.tokens % 2 == 1;
+      if (!odd) {
+        ASSERT_EQ(tiny[i], plain[i]);
+        continue;
+      }
       // Half a place of 2^-149, since that is where the rounding is.
       ASSERT_NEAR(static_cast<double>(tiny[i]) * 0x1p149, static_cast<double>(plain[i]) * 0x1p19, 0.5 + 1e-6);
       ASSERT_LT(std::fabs(static_cast<double>(tiny[i])), kSmallestNormal);

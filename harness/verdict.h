@@ -13,8 +13,12 @@ enum class Status { pass, fail, mistrusted, skip, error };
 
 std::string_view to_string(Status status);
 
-/// The row bound: how often the honest run's own envelope a row may reach.
+/// The row bound: how often the honest run's own envelope a row may reach, beside kRowRoundings roundings of the sum of
+/// its terms' magnitudes. An honest envelope can be 0 (constant data cancel exactly) where another order of summation,
+/// a merge or a carried state rounds a few times more: to and from the merge's three products on either side, and a
+/// store.
 inline constexpr double kRowFactor = 4;
+inline constexpr double kRowRoundings = 8;
 /// A bucket with fewer elements has no envelope worth the name: the element bound alone judges its rows.
 inline constexpr std::int64_t kEnvelopeElements = 1024;
 

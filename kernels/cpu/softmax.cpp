@@ -117,7 +117,8 @@ void CpuDevice::softmax_merge(const Tensor& block_o, const Tensor& block_lse, co
   for (Index row = 0; row < s.rows(); ++row) {
     const float* __restrict b = block_o.view<float>().data + row * s.dim;
     float* __restrict a = o.view<float>().data + row * s.dim;
-    const float max = std::max(lse_a[row], lse_b[row]);
+    // std::max would drop a NaN on its right, and a row of one merged into the identity would vanish
+    const float max = std::isnan(lse_b[row]) ? lse_b[row] : std::max(lse_a[row], lse_b[row]);
     if (max == kMasked) {
       std::fill_n(a, s.dim, 0.0f);
       continue;
