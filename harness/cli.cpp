@@ -94,9 +94,14 @@ void add_sweep_options(CLI::App& app, SweepOptions& options) {
   app.add_option("--dump", options.dump,
                  "Directory for the tensors of every case as .npy, made if missing; default: none are kept")
       ->type_name("DIR");
-  app.add_option("--repeat", options.repeat, "Timed runs of each case")
+  app.add_option("--repeat", options.repeat, "Timed iterations of each case, at most")
       ->type_name("N")
       ->check(quiet(CLI::Range(1, 1'000'000)))
+      ->capture_default_str();
+  app.add_option("--time-limit", options.time_limit_s,
+                 "Seconds of timed iterations of a case after which no further one begins")
+      ->type_name("SECONDS")
+      ->check(CLI::Validator(check_seconds, ""))
       ->capture_default_str();
   app.add_flag_callback(
       "--no-perf", [&] { options.perf = false; }, "Verdicts only, no times; default: both");

@@ -44,7 +44,7 @@ int explain(const ExplainOptions& options) {
         continue;
       }
       const Standard standard = make_standard(planned.c, fleet);
-      const CaseResult result = run_case(planned.c, *planned.variant, options.device, 0, standard, fleet);
+      const CaseResult result = run_case(planned.c, *planned.variant, options.device, {}, standard, fleet);
       ++ran;
       wrong += result.status != Status::pass;
       if (!fleet.is_root()) continue;

@@ -299,7 +299,7 @@ TEST_P(PlantedFault, IsRed) {
     SCOPED_TRACE(fault.name);
     const Case c = fault.make_case(GetParam());
     const Standard& standard = c.op == Operator::softmax ? softmax : lightning;
-    const CaseResult result = run_case(c, fault.variant, "cpu", 0, standard, fleet);
+    const CaseResult result = run_case(c, fault.variant, "cpu", {}, standard, fleet);
     const std::vector<std::string> failures = all_failures(result);
     const bool clean = std::string_view(fault.name) == "none";
     EXPECT_EQ(result.status, clean ? Status::pass : Status::fail) << (failures.empty() ? "" : failures[0]);

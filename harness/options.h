@@ -21,7 +21,8 @@ struct SessionOptions {
 struct SweepOptions : SessionOptions {
   std::optional<std::string> out;   ///< directory for results
   std::optional<std::string> dump;  ///< directory for tensors
-  int repeat = 3;                   ///< timed iterations a case
+  int repeat = 3;                   ///< timed iterations a case, at most
+  double time_limit_s = 3;          ///< no further iteration of a case once they have taken this many seconds
   bool perf = true;                 ///< measure times beside verdicts
   bool fail_fast = false;           ///< stop after the first wrong result
 };

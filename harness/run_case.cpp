@@ -13,12 +13,12 @@ namespace ringside {
 namespace {
 
 /// Runs the variant on the ranks that this process hosts.
-std::vector<RankRun> run_ranks_here(const Case& c, const Variant& variant, std::string_view device, int repeat,
-                                    Fleet& fleet) {
+std::vector<RankRun> run_ranks_here(const Case& c, const Variant& variant, std::string_view device,
+                                    const TimingPlan& timing, Fleet& fleet) {
   std::vector<RankRun> runs;
   std::mutex mutex;
   fleet.run(c.ranks(), [&](Communicator& world) {
-    RankRun run = run_rank(c, variant, device, world, repeat);
+    RankRun run = run_rank(c, variant, device, world, timing);
     const std::lock_guard lock(mutex);
     runs.push_back(std::move(run));
   });
@@ -27,18 +27,21 @@ std::vector<RankRun> run_ranks_here(const Case& c, const Variant& variant, std::
 }
 
 /// Gives every process every rank's measures; returns the iteration times, maximum over ranks.
-void share_measures(const std::vector<RankRun>& mine, int repeat, Fleet& fleet, CaseResult& result) {
+void share_measures(const std::vector<RankRun>& mine, Fleet& fleet, CaseResult& result) {
   std::vector<std::byte> bytes;
   for (const RankRun& run : mine) {
     append_bytes(bytes, run.measure);
+    append_bytes(bytes, run.forward_s.size());
     append_bytes<double>(bytes, run.forward_s);
     append_bytes<double>(bytes, run.forward_backward_s);
   }
-  const auto iterations = static_cast<std::size_t>(repeat);
-  std::vector<double> forward(iterations), both(iterations);
+  std::vector<double> forward, both;
   for (const auto& from : fleet.processes().all_gather(bytes, "measures of each rank")) {
     for (std::span<const std::byte> rest = from; !rest.empty();) {
       result.ranks.push_back(take_bytes<RankMeasure>(rest, 1)[0]);
+      const auto iterations = take_bytes<std::size_t>(rest, 1)[0];
+      forward.resize(iterations);
+      both.resize(iterations);
       const auto rank_forward = take_bytes<double>(rest, iterations);
       const auto rank_both = take_bytes<double>(rest, iterations);
       for (std::size_t i = 0; i < iterations; ++i) {
@@ -47,6 +50,7 @@ void share_measures(const std::vector<RankRun>& mine, int repeat, Fleet& fleet, 
       }
     }
   }
+  result.repeat = static_cast<int>(both.size());
   result.forward = Timing::of(std::move(forward));
   result.forward_backward = Timing::of(std::move(both));
 }
@@ -101,11 +105,11 @@ Timing Timing::of(std::vector<double> seconds) {
   return {(seconds[(n - 1) / 2] + seconds[n / 2]) / 2, seconds.front(), seconds.back()};
 }
 
-CaseResult run_case(const Case& c, const Variant& variant, std::string_view device, int repeat,
+CaseResult run_case(const Case& c, const Variant& variant, std::string_view device, const TimingPlan& timing,
                     const Standard& standard, Fleet& fleet, HostOutputs* keep) {
-  CaseResult result = {.c = c, .repeat = repeat, .oversubscribed = fleet.oversubscribed(c.ranks())};
-  const std::vector<RankRun> runs = run_ranks_here(c, variant, device, repeat, fleet);
-  share_measures(runs, repeat, fleet, result);
+  CaseResult result = {.c = c, .oversubscribed = fleet.oversubscribed(c.ranks())};
+  const std::vector<RankRun> runs = run_ranks_here(c, variant, device, timing, fleet);
+  share_measures(runs, fleet, result);
   for (const RankMeasure& rank : result.ranks) {
     result.phases.inputs_s = std::max(result.phases.inputs_s, rank.inputs_s);
     result.phases.variant_s = std::max(result.phases.variant_s, rank.verified_s + rank.timed_s);

@@ -34,7 +34,7 @@ struct CaseResult {
   std::vector<RankMeasure> ranks{};            ///< one a rank of the world
   std::vector<PassTraffic> expected_traffic{}; ///< likewise
   Timing forward{}, forward_backward{};
-  int repeat = 0;
+  int repeat = 0;                            ///< timed iterations made
   bool oversubscribed = false;               ///< more ranks than cores on this node: times mean little
   std::vector<std::string> failures{};         ///< of the case as a whole, beside those of its tensors
   Phases phases{};
@@ -42,7 +42,7 @@ struct CaseResult {
 
 /// Runs and judges a case that the variant supports. Collective over the fleet's processes. `keep`, if not null, gets
 /// the outputs of this process's shard. Throws what a rank throws.
-CaseResult run_case(const Case& c, const Variant& variant, std::string_view device, int repeat,
+CaseResult run_case(const Case& c, const Variant& variant, std::string_view device, const TimingPlan& timing,
                     const Standard& standard, Fleet& fleet, HostOutputs* keep = nullptr);
 
 /// All failures of a case, tensors' first: "dq: …".

@@ -1,17 +1,13 @@
 #include "harness/subject.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "harness/grid.h"
 #include "harness/inputs.h"
+#include "harness/stopwatch.h"
 
 namespace ringside {
 namespace {
-
-double seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 /// A rank's inputs in host memory, in storage dtype.
 struct HostInputs {
@@ -77,21 +73,34 @@ std::unique_ptr<Device> make_device(std::string_view name, bool poison) {
   return std::ranges::find(all, name, &DeviceEntry::name)->make(poison);
 }
 
+/// Rank 0's answer, in all ranks.
+bool rank_0_says(bool answer, Communicator& world, Device& device) {
+  const Tensor word = device.allocate({1, 1, 1, 1}, DType::fp32);
+  device.fill(word, answer ? 1 : 0);
+  device.synchronize();
+  std::vector<Message> sends, receives;
+  if (world.rank() > 0) receives.push_back({0, word});
+  for (int rank = 1; world.rank() == 0 && rank < world.size(); ++rank) sends.push_back({rank, word});
+  world.exchange(std::move(sends), std::move(receives), "whether to time once more").wait();
+  float said = 0;
+  device.download(word, std::as_writable_bytes(std::span(&said, 1)));
+  return said != 0;
+}
+
 }  // namespace
 
 RankRun run_rank(const Case& c, const Variant& variant, std::string_view device_name, Communicator& world,
-                 int repeat) {
+                 const TimingPlan& timing) {
   const Place place = Place::of(c, world.rank());
   const Positions tokens = place.tokens(c, variant.layout);
   const Problem problem = c.local_problem();
   const auto group = world.split(place.dp_rank, place.sp_rank);
   RankRun run = {.rank = world.rank()};
 
-  const double start = seconds();
+  Stopwatch watch;
   const HostInputs host = make_inputs(c, place, tokens);
-  run.measure.inputs_s = seconds() - start;
+  run.measure.inputs_s = watch.lap();
   {
-    const double verified = seconds();
     const auto device = make_device(device_name, true);
     const Context context = {*group, *device, problem};
     Bench bench(variant, context, host, count(tokens), c.dtype);
@@ -104,27 +113,27 @@ RankRun run_rank(const Case& c, const Variant& variant, std::string_view device_
     run.measure.backward = group->traffic() - between;
     run.measure.peak_bytes = static_cast<std::int64_t>(device->memory().peak);
     run.outputs = bench.download();
-    run.measure.verified_s = seconds() - verified;
+    run.measure.verified_s = watch.lap();
   }
-  if (repeat == 0) return run;
+  if (timing.repeat == 0) return run;
 
-  const double timed = seconds();
   const auto device = make_device(device_name, false);
   const Context context = {*group, *device, problem};
   Bench bench(variant, context, host, count(tokens), c.dtype);
-  for (int i = 0; i < repeat; ++i) {
+  double timed_s = 0;
+  for (int i = 0; i < timing.repeat; ++i) {
+    if (i > 0 && !rank_0_says(timed_s < timing.limit_s, world, *device)) break;
     bench.drop_results();
     world.barrier();
-    const double t0 = seconds();
+    Stopwatch iteration;
     bench.forward();
-    const double t1 = seconds();
+    run.forward_s.push_back(iteration.lap());
     bench.backward();
-    const double t2 = seconds();
-    run.forward_s.push_back(t1 - t0);
-    run.forward_backward_s.push_back(t2 - t0);
+    run.forward_backward_s.push_back(run.forward_s.back() + iteration.lap());
+    timed_s += run.forward_backward_s.back();
   }
   run.measure.repeats_equal = bench.download().of == run.outputs.of;
-  run.measure.timed_s = seconds() - timed;
+  run.measure.timed_s = watch.lap();
   return run;
 }
 

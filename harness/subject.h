@@ -29,9 +29,16 @@ struct RankRun {
   std::vector<double> forward_backward_s{};
 };
 
-/// Makes one rank's inputs, runs forward and backward once on poisoned memory (the outputs that are judged), then
-/// `repeat` timed times, each after a barrier over all ranks of `world`, the case's dp·sp ranks.
+/// How long a case is timed: `repeat` iterations (0: not at all), but no new one once they have taken `limit_s` seconds.
+struct TimingPlan {
+  int repeat = 0;
+  double limit_s = 0;
+};
+
+/// Makes one rank's inputs, runs forward and backward once on poisoned memory (the outputs that are judged), then timed,
+/// each iteration after a barrier over all ranks of `world`, the case's dp·sp ranks; all ranks make equally many.
 /// Throws what the variant, the device or the communicator throw.
-RankRun run_rank(const Case& c, const Variant& variant, std::string_view device, Communicator& world, int repeat);
+RankRun run_rank(const Case& c, const Variant& variant, std::string_view device, Communicator& world,
+                 const TimingPlan& timing);
 
 }  // namespace ringside

@@ -56,6 +56,7 @@ int exit_status(const std::vector<CaseResult>& results) {
 /// Runs the plan, case by case; each row is written before the next case starts.
 std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, const RunInfo& run, Fleet& fleet) {
   std::optional<ResultsFile> file = open_results(options.out, fleet);
+  const TimingPlan timing = {.repeat = options.perf ? options.repeat : 0, .limit_s = options.time_limit_s};
   Progress progress(fleet.is_root(), plan.to_run);
   std::vector<CaseResult> results;
   std::optional<Standard> standard;
@@ -76,8 +77,7 @@ std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, 
       }
       progress.begin(planned.c.name());
       HostOutputs outputs;
-      result = run_case(planned.c, *planned.variant, options.device, options.perf ? options.repeat : 0, *standard,
-                        fleet, options.dump ? &outputs : nullptr);
+      result = run_case(planned.c, *planned.variant, options.device, timing, *standard, fleet, options.dump ? &outputs : nullptr);
       result.phases.standard_s = standard_s;
       if (options.dump) dump_case(*options.dump, planned.c, outputs, fleet);
       if (fleet.is_root()) progress.done(result, standard_s + watch.lap());

@@ -40,7 +40,7 @@ class EveryVariant : public testing::TestWithParam<Setting> {
       c.dp = dp;
       c.sp = sp;
       if (variant->unsupported(c.local_problem(), sp)) continue;
-      const CaseResult result = run_case(c, *variant, "cpu", 1, standard, fleet_);
+      const CaseResult result = run_case(c, *variant, "cpu", {.repeat = 1, .limit_s = 1}, standard, fleet_);
       ++ran_;
       EXPECT_EQ(result.status, Status::pass) << failure_report(result, "variants_test");
       digests_.push_back(result.tensors[Out::dk].stats.digest);

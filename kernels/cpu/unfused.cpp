@@ -1,5 +1,6 @@
 // The unfused pieces on the CPU: blocked matrix products and decays.
 #include <algorithm>
+#include <vector>
 
 #include "kernels/cpu/buffer.h"
 #include "kernels/cpu/checks.h"
@@ -11,10 +12,10 @@
 namespace ringside {
 namespace {
 
-// A panel of b (128 KiB) stays in L2 while the blocks of a (32 KiB) pass.
+// A block of a (32 KiB) meets a block of b (128 KiB); a block of c stays in the caches until it is done.
 constexpr Index kRows = 64;
 constexpr Index kDepth = 128;
-constexpr Index kCols = 256;
+constexpr Index kCols = 128;
 
 /// One factor of a product, [rows, cols] after its transposition.
 struct Factor {
@@ -29,6 +30,7 @@ struct Factor {
 /// as many.
 ConstMatrix pack(const Factor& x, Index row, Index rows, Index col, Index cols, float* out, float* scratch) {
   const bool plain = x.transposed == Transpose::no;
+  if (plain && x.memory.dtype == DType::fp32) return {x.memory.floats(row) + col, rows, cols, x.memory.dim};
   const Index stored_row = plain ? row : col, stored_rows = plain ? rows : cols;
   const Index stored_col = plain ? col : row, stored_cols = plain ? cols : rows;
   float* const stored = plain ? out : scratch;
@@ -46,16 +48,19 @@ void multiply_blocked(const Factor& a, const Factor& b, const HeadMemory& c, Int
                       const Buffer& b_panel, const Buffer& scratch) {
   const Index m = a.rows(), n = b.cols(), depth = a.cols();
   if (depth == 0 && into == Into::overwrite) std::fill_n(c.floats(), m * n, 0.0f);
-  for (Index k = 0; k < depth; k += kDepth) {
-    const Index dk = std::min(kDepth, depth - k);
-    const Into now = k == 0 ? into : Into::add;
-    for (Index j = 0; j < n; j += kCols) {
-      const Index dn = std::min(kCols, n - j);
-      const ConstMatrix right = pack(b, k, dk, j, dn, b_panel.data(), scratch.data());
-      for (Index i = 0; i < m; i += kRows) {
-        const Index dm = std::min(kRows, m - i);
-        const ConstMatrix left = pack(a, i, dm, k, dk, a_panel.data(), scratch.data());
-        multiply(left, right, {c.floats(i) + j, dm, dn, n}, now);
+  std::vector<ConstMatrix> right;  // b's columns j.., in blocks of kDepth rows
+  for (Index j = 0; j < n; j += kCols) {
+    const Index dn = std::min(kCols, n - j);
+    right.clear();
+    for (Index k = 0; k < depth; k += kDepth) {
+      right.push_back(pack(b, k, std::min(kDepth, depth - k), j, dn, b_panel.data() + k * dn, scratch.data()));
+    }
+    for (Index i = 0; i < m; i += kRows) {
+      const Index dm = std::min(kRows, m - i);
+      for (Index k = 0; k < depth; k += kDepth) {
+        const ConstMatrix left = pack(a, i, dm, k, std::min(kDepth, depth - k), a_panel.data(), scratch.data());
+        multiply(left, right[static_cast<std::size_t>(k / kDepth)], {c.floats(i) + j, dm, dn, n},
+                 k == 0 ? into : Into::add);
       }
     }
   }
@@ -80,7 +85,7 @@ void CpuDevice::matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose
                "c", c, "a", a);
 
   const DenormalMode guard(DenormalMode::flush);
-  const Buffer a_panel(kRows * kDepth), b_panel(kDepth * kCols), scratch(kDepth * kCols);
+  const Buffer a_panel(kRows * kDepth), b_panel(left.dim * std::min(kCols, right.dim)), scratch(kDepth * kCols);
   const Index b_group = as.heads / bs.heads, c_group = as.heads / cs.heads;
   for (Index batch = 0; batch < as.batch; ++batch) {
     for (Index h = 0; h < as.heads; ++h) {
