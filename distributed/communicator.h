@@ -34,8 +34,8 @@ struct Message {
   Tensor tensor;
 };
 
-/// Communication under way. It holds its tensors until wait(); a received tensor must not be read, and a sent one
-/// not be written, before. Destroying a Pending that was not waited for waits, and swallows the error.
+/// Communication under way. It holds its tensors until wait(); a received tensor must not be read, and a sent
+/// one not be written, before. Destroying a Pending that was not waited for waits, and swallows the error.
 class [[nodiscard]] Pending {
  public:
   /// What an implementation keeps of an operation under way.
@@ -52,16 +52,16 @@ class [[nodiscard]] Pending {
   Pending& operator=(Pending&& other) noexcept;  ///< what it held is waited for, as in the destructor
   ~Pending();
 
-  /// Throws InfrastructureError naming operation, peers, bytes when the deadline passes. The second call returns
-  /// at once.
+  /// Throws InfrastructureError naming operation, peers, bytes when the deadline passes. The second call
+  /// returns at once.
   void wait();
 
  private:
   std::unique_ptr<State> state_;
 };
 
-/// A group of ranks as one rank sees it. Calls of one group are made by all its ranks in matching order; messages
-/// between two ranks arrive in the order sent. One thread at a time.
+/// A group of ranks as one rank sees it. Calls of one group are made by all its ranks in matching order;
+/// messages between two ranks arrive in the order sent. One thread at a time.
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -69,16 +69,16 @@ class Communicator {
   virtual int rank() const = 0;
   virtual int size() const = 0;
 
-  /// Starts sending and receiving, all at once, and counts what is sent. Tensors are on a device whose operations
-  /// have been synchronised. `what` names the operation in an error ("ring forward, step 2: k, v").
-  /// Throws std::invalid_argument for a peer outside the group or itself.
+  /// Starts sending and receiving, all at once, and counts what is sent. Tensors are on a device whose
+  /// operations have been synchronised. `what` names the operation in an error ("ring forward, step 2: k,
+  /// v"). Throws std::invalid_argument for a peer outside the group or itself.
   Pending exchange(std::vector<Message> sends, std::vector<Message> receives, std::string what);
 
   /// Returns when every rank of the group has called it. Not counted.
   virtual void barrier() = 0;
 
-  /// The ranks that gave the same color (>= 0), ordered by key, then rank, as a group of its own with the same
-  /// deadline and with traffic counted from 0. The parent must outlive it.
+  /// The ranks that gave the same color (>= 0), ordered by key, then rank, as a group of its own with the
+  /// same deadline and with traffic counted from 0. The parent must outlive it.
   virtual std::unique_ptr<Communicator> split(int color, int key) = 0;
 
   /// What this rank has sent through this communicator so far.

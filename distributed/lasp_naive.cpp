@@ -1,5 +1,6 @@
-// LASP, unfused (Sun et al. 2024, "Linear Attention Sequence Parallelism", algorithms 2 and 3): matrix products with
-// element-wise decay between them, the chunk's own part and the incoming state's share as separate steps.
+// LASP, unfused (Sun et al. 2024, "Linear Attention Sequence Parallelism", algorithms 2 and 3): matrix
+// products with element-wise decay between them, the chunk's own part and the incoming state's share as
+// separate steps.
 #include <algorithm>
 
 #include "distributed/block.h"
@@ -111,7 +112,8 @@ Gradients backward(const Context& context, const Inputs& in, const Forward& save
 /// Scores [b, h, c, c] and a decayed copy of the widest input.
 double scratch_bytes(const Problem& p, int sp) {
   const auto rows = static_cast<double>(p.batch * p.heads) * static_cast<double>(p.seq) / sp;
-  return 4 * rows * (static_cast<double>(p.seq) / sp + static_cast<double>(std::max(p.head_dim, p.value_dim)));
+  return 4 * rows *
+         (static_cast<double>(p.seq) / sp + static_cast<double>(std::max(p.head_dim, p.value_dim)));
 }
 
 const Registration lasp_naive{

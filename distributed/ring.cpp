@@ -1,5 +1,6 @@
-// Ring attention (Liu, Zaharia, Abbeel 2023, "Ring Attention with Blockwise Transformers for Near-Infinite Context"):
-// queries stay, keys and values go round. One loop for every layout: what a query sees follows from positions.
+// Ring attention (Liu, Zaharia, Abbeel 2023, "Ring Attention with Blockwise Transformers for Near-Infinite
+// Context"): queries stay, keys and values go round. One loop for every layout: what a query sees follows
+// from positions.
 #include <fmt/format.h>
 
 #include <limits>
@@ -88,7 +89,8 @@ Forward forward(const Context& context, const Inputs& in) {
       kv.start_hop(tokens_of<layout>(context, owner(rank, step + 1, size)),
                    fmt::format("ring forward, step {}: k, v", step));
     }
-    if (const SoftmaxBlock block = block_of<layout>(context, in.q, kv, owner(rank, step, size)); !sees_nothing(block)) {
+    if (const SoftmaxBlock block = block_of<layout>(context, in.q, kv, owner(rank, step, size));
+        !sees_nothing(block)) {
       device.softmax_forward(block, block_o, block_lse);
       device.softmax_merge(block_o, block_lse, o, lse);
     }
@@ -132,8 +134,8 @@ Gradients backward(const Context& context, const Inputs& in, const Forward& save
   return {rounded(device, dq, dtype), rounded(device, grad.k, dtype), rounded(device, grad.v, dtype)};
 }
 
-/// Forward passes on the k, v of every rank but the right neighbour's; backward does so again and moves dk, dv, in
-/// fp32, of all of them.
+/// Forward passes on the k, v of every rank but the right neighbour's; backward does so again and moves dk,
+/// dv, in fp32, of all of them.
 template <Layout layout>
 PassTraffic traffic(const Problem& problem, DType dtype, int sp, int rank) {
   if (sp == 1) return {};
@@ -164,8 +166,8 @@ Variant ring(std::string_view name, std::string_view summary) {
           .scratch_bytes = scratch_bytes};
 }
 
-const Registration contiguous{
-    ring<Layout::contiguous>("ring", "k and v go round in P-1 hops; contiguous chunks (causal work is unbalanced)")};
+const Registration contiguous{ring<Layout::contiguous>(
+    "ring", "k and v go round in P-1 hops; contiguous chunks (causal work is unbalanced)")};
 
 }  // namespace
 }  // namespace ringside

@@ -14,7 +14,8 @@
 
 namespace ringside {
 
-/// What an algorithm runs on. `problem` is that of one data-parallel group: its batch is local, its seq global.
+/// What an algorithm runs on. `problem` is that of one data-parallel group: its batch is local, its seq
+/// global.
 struct Context {
   Communicator& comm;
   Device& device;
@@ -51,11 +52,12 @@ struct Variant {
   /// Why `sp` ranks cannot run this problem; empty if they can.
   std::optional<std::string> (*unsupported)(const Problem& problem, int sp);
   Forward (*forward)(const Context& context, const Inputs& inputs);
-  Gradients (*backward)(const Context& context, const Inputs& inputs, const Forward& forward, const Tensor& dout);
+  Gradients (*backward)(const Context& context, const Inputs& inputs, const Forward& forward,
+                        const Tensor& dout);
   /// What `rank` of `sp` sends for this problem, stored in `dtype`.
   PassTraffic (*traffic)(const Problem& problem, DType dtype, int sp, int rank);
-  /// Roughly how many bytes one of `sp` ranks needs beyond inputs, outputs and their fp32 sums: for refusing what does
-  /// not fit, before it runs.
+  /// Roughly how many bytes one of `sp` ranks needs beyond inputs, outputs and their fp32 sums: for refusing
+  /// what does not fit, before it runs.
   double (*scratch_bytes)(const Problem& problem, int sp);
 };
 

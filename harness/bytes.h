@@ -25,7 +25,8 @@ void append_bytes(std::vector<std::byte>& to, const T& value) {
 template <typename T>
 std::vector<T> take_bytes(std::span<const std::byte>& from, std::size_t count) {
   static_assert(std::is_trivially_copyable_v<T>);
-  if (from.size() < count * sizeof(T)) throw std::out_of_range("a process sent fewer bytes than it should have");
+  if (from.size() < count * sizeof(T))
+    throw std::out_of_range("a process sent fewer bytes than it should have");
   std::vector<T> values(count);
   if (count > 0) std::memcpy(values.data(), from.data(), count * sizeof(T));
   from = from.subspan(count * sizeof(T));

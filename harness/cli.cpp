@@ -69,7 +69,9 @@ void add_session_options(CLI::App& app, SessionOptions& options) {
                  "Only cases in whose name this ECMAScript regular expression is found; default: all")
       ->type_name("REGEX")
       ->check(CLI::Validator(check_regex, ""));
-  app.add_option("--ranks", options.ranks, "Ranks there are, as threads; a case that needs more is skipped; default: as many as each case asks for")
+  app.add_option("--ranks", options.ranks,
+                 "Ranks there are, as threads; a case that needs more is skipped; default: as many as each "
+                 "case asks for")
       ->type_name("N")
       ->check(quiet(CLI::Range(1, 1 << 20)));
   app.add_option_function<std::string>(
@@ -141,6 +143,7 @@ Command parse_command_line(std::span<const std::string> args) {
   SweepOptions sweep;
   ExplainOptions explain;
   LaunchCommand launch;
+  ListCommand list_command;
   std::string mpirun_args;
 
   CLI::App app("Ringside: correctness and regression harness for sequence-parallel attention", "ringside");
@@ -151,6 +154,7 @@ Command parse_command_line(std::span<const std::string> args) {
   CLI::App* explain_app =
       app.add_subcommand("explain", "For the worst element of each tensor, say what its bound is made of");
   CLI::App* launch_app = app.add_subcommand("launch", "Run one of the others on MPI ranks, under mpirun");
+  list_app->add_flag("--columns", list_command.columns, "Explain the columns of results.csv instead");
   add_sweep_options(*sweep_app, sweep);
   add_session_options(*explain_app, explain);
   add_launch_options(*launch_app, launch, mpirun_args);
@@ -171,7 +175,7 @@ Command parse_command_line(std::span<const std::string> args) {
     throw UsageError(fmt::format("{}. See ringside {}--help", error.what(),
                                  used.empty() ? "" : used.front()->get_name() + " "));
   }
-  if (list_app->parsed()) return ListCommand{};
+  if (list_app->parsed()) return list_command;
   if (sweep_app->parsed()) return sweep;
   if (explain_app->parsed()) return explain;
   if (!launching)

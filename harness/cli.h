@@ -16,7 +16,9 @@ struct Text {
   std::string text;
 };
 
-struct ListCommand {};
+struct ListCommand {
+  bool columns = false;  ///< of results.csv
+};
 
 struct LaunchCommand {
   int ranks = 1;

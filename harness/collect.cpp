@@ -62,7 +62,9 @@ HostOutputs collect(const Case& c, Layout layout, const std::vector<RankRun>& mi
   ProcessGroup& processes = fleet.processes();
   const auto shard_of = [&](int process) { return Shard::of(c, process, processes.size()); };
   const auto tokens_of = [&](int rank) { return Place::of(c, rank).tokens(c, layout); };
-  const auto holds = [](const Shard& shard, const Matrix& m) { return m.group >= shard.first && m.group < shard.last; };
+  const auto holds = [](const Shard& shard, const Matrix& m) {
+    return m.group >= shard.first && m.group < shard.last;
+  };
 
   std::vector<std::vector<std::byte>> to(static_cast<std::size_t>(processes.size()));
   for (int p = 0; p < processes.size(); ++p) {
@@ -83,7 +85,8 @@ HostOutputs collect(const Case& c, Layout layout, const std::vector<RankRun>& mi
   HostOutputs result;
   for (const Out out : kOuts) {
     // a token that no rank holds stays NaN, and fails
-    result[out].assign(static_cast<std::size_t>(shape_of(problem, out).size()), std::numeric_limits<float>::quiet_NaN());
+    result[out].assign(static_cast<std::size_t>(shape_of(problem, out).size()),
+                       std::numeric_limits<float>::quiet_NaN());
   }
   std::vector<std::size_t> read(from.size());
   for (int rank = 0; rank < c.ranks(); ++rank) {

@@ -8,8 +8,9 @@
 
 namespace ringside {
 
-/// The outputs of all ranks for this process's shard, as dense tensors in the shapes of shard.problem(c). `mine` are
-/// the runs of the ranks that this process hosts, in rank order. Collective over the fleet's processes.
+/// The outputs of all ranks for this process's shard, as dense tensors in the shapes of shard.problem(c).
+/// `mine` are the runs of the ranks that this process hosts, in rank order. Collective over the fleet's
+/// processes.
 HostOutputs collect(const Case& c, Layout layout, const std::vector<RankRun>& mine, Fleet& fleet);
 
 /// Text for a digest: 64-bit FNV-1a over 32-bit words, for telling whether two runs gave the same bits.

@@ -9,6 +9,8 @@ namespace ringside {
 /// Prints the variants, devices and communicators of this build, each with the reason if it cannot be used
 /// here.
 int list();
+/// Prints the columns of results.csv, each with its meaning.
+int list_columns();
 /// Runs every case that is asked for and judges it.
 int sweep(const SweepOptions& options);
 /// Runs cases without timing and says, for the worst element of each tensor, what its bound is made of.

@@ -20,7 +20,8 @@ struct Row {
 };
 
 /// Judges one element; true if it stays within its bound.
-bool measure_element(const HeadView& head, Index token, Index dim, std::size_t at, TensorStats& stats, Row& row) {
+bool measure_element(const HeadView& head, Index token, Index dim, std::size_t at, TensorStats& stats,
+                     Row& row) {
   const double ref = head.expected[at];
   const auto x = static_cast<double>(head.values[at]);
   if (!std::isfinite(ref)) {
@@ -95,7 +96,8 @@ TensorStats measure(const HeadView& head, std::span<RankStats> by_rank) {
     RowShare& bucket = stats.rows[static_cast<std::size_t>(row_bucket(head.problem, head.out, t))];
     const double share = row.error2 == 0 ? 0 : std::sqrt(row.error2 / row.bound2);
     if (!(share <= bucket.share)) {
-      bucket = {.share = share, .batch = head.batch, .head = head.head, .token = t, .elements = bucket.elements};
+      bucket = {
+          .share = share, .batch = head.batch, .head = head.head, .token = t, .elements = bucket.elements};
     }
     bucket.elements += dims;
   }

@@ -26,39 +26,39 @@ struct Element {
   double bound() const { return accumulated + stored + floor; }
 };
 
-/// Largest ‖x - ref‖ / ‖bound‖ (L2 over a row's elements) among rows whose sums have a similar number of terms, where
-/// it is, and how many elements those rows have.
+/// Largest ‖x - ref‖ / ‖bound‖ (L2 over a row's elements) among rows whose sums have a similar number of
+/// terms, where it is, and how many elements those rows have.
 struct RowShare {
   double share = 0;
   std::int64_t batch = 0, head = 0, token = 0;
   std::int64_t elements = 0;
 };
 
-/// Rows with 2^i <= terms < 2^(i+1) are bucket i. Early rows of o and dq, late rows of dk and dv, have few terms when
-/// the problem is causal.
+/// Rows with 2^i <= terms < 2^(i+1) are bucket i. Early rows of o and dq, late rows of dk and dv, have few
+/// terms when the problem is causal.
 int row_bucket(const Problem& problem, Out out, Index token);
 inline constexpr std::size_t kRowBuckets = 36;
 
-/// What is measured of the elements of one head, or of many (LASP's legacy figure: mean |x - y| in bf16, on rank 0). Plain data. Non-finite reference elements are counted
-/// apart and enter nothing else.
+/// What is measured of the elements of one head, or of many (LASP's legacy figure: mean |x - y| in bf16, on
+/// rank 0). Plain data. Non-finite reference elements are counted apart and enter nothing else.
 struct TensorStats {
-  std::int64_t elements = 0;         ///< with a finite reference
-  std::int64_t nonfinite = 0;        ///< reference elements that are not finite
-  std::int64_t pattern_errors = 0;   ///< finite where the reference is not, or the other way round
-  std::int64_t failed = 0;           ///< elements beyond their bound, pattern errors included
-  std::int64_t zeros = 0;            ///< exact zeros among elements whose reference is beyond its bound
-  std::int64_t telling = 0;          ///< elements whose reference is beyond its bound: a zero there would fail
-  double max_abs = 0, sum_abs = 0;   ///< of |x - ref|
+  std::int64_t elements = 0;        ///< with a finite reference
+  std::int64_t nonfinite = 0;       ///< reference elements that are not finite
+  std::int64_t pattern_errors = 0;  ///< finite where the reference is not, or the other way round
+  std::int64_t failed = 0;          ///< elements beyond their bound, pattern errors included
+  std::int64_t zeros = 0;           ///< exact zeros among elements whose reference is beyond its bound
+  std::int64_t telling = 0;         ///< elements whose reference is beyond its bound: a zero there would fail
+  double max_abs = 0, sum_abs = 0;  ///< of |x - ref|
   double sum_error2 = 0, sum_ref2 = 0;
-  double max_share = 0;              ///< of |x - ref| / bound
-  Element worst;                     ///< where max_share is
-  double sum_x_ref = 0;              ///< Σ x·ref
-  double slope_certain = 0;          ///< Σ (accumulator part of the bound)·|ref|
-  double slope_store = 0;            ///< Σ (storage part)·|ref|
-  double slope_store2 = 0;           ///< Σ over rows of (row's storage part·|ref|)²
-  double legacy_sum = 0;             ///< Σ bf16(|x - y|) over rank 0's elements
+  double max_share = 0;      ///< of |x - ref| / bound
+  Element worst;             ///< where max_share is
+  double sum_x_ref = 0;      ///< Σ x·ref
+  double slope_certain = 0;  ///< Σ (accumulator part of the bound)·|ref|
+  double slope_store = 0;    ///< Σ (storage part)·|ref|
+  double slope_store2 = 0;   ///< Σ over rows of (row's storage part·|ref|)²
+  double legacy_sum = 0;     ///< Σ bf16(|x - y|) over rank 0's elements
   std::int64_t legacy_elements = 0;
-  std::uint64_t digest = 0;          ///< of the values' bits, in global order
+  std::uint64_t digest = 0;  ///< of the values' bits, in global order
   std::array<RowShare, kRowBuckets> rows{};
 };
 
@@ -68,8 +68,8 @@ struct RankStats {
   std::int64_t failed = 0;
 };
 
-/// Adds what was measured of other elements. Merged in the order of heads, so that sums have the same bits however
-/// heads are spread over threads and processes.
+/// Adds what was measured of other elements. Merged in the order of heads, so that sums have the same bits
+/// however heads are spread over threads and processes.
 void merge(TensorStats& total, const TensorStats& part);
 void merge(RankStats& total, const RankStats& part);
 
@@ -77,15 +77,16 @@ void merge(RankStats& total, const RankStats& part);
 struct HeadView {
   const Problem& problem;
   Out out;
-  std::int64_t batch, head;         ///< global, for the report
-  std::span<const float> values;    ///< [tokens, dim]
+  std::int64_t batch, head;       ///< global, for the report
+  std::span<const float> values;  ///< [tokens, dim]
   std::span<const double> expected, error, storage;
   double floor = 0;
   Rounding rounding;
-  std::span<const int> holder;      ///< sequence rank of each token
-  int first_rank = 0;               ///< world rank of the first of its sequence ranks
-  std::span<const float> yardstick; ///< what sequence rank 0's legacy figure is taken against; empty: none
-  /// True for rows before a NaN or inf token that share its block: 0·NaN in a masked product is legitimate there.
+  std::span<const int> holder;       ///< sequence rank of each token
+  int first_rank = 0;                ///< world rank of the first of its sequence ranks
+  std::span<const float> yardstick;  ///< what sequence rank 0's legacy figure is taken against; empty: none
+  /// True for rows before a NaN or inf token that share its block: 0·NaN in a masked product is legitimate
+  /// there.
   std::function<bool(Index token)> may_be_either;
 };
 

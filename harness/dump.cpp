@@ -51,9 +51,11 @@ void dump_case(const std::string& directory, const Case& c, const HostOutputs& o
   if (fleet.is_root()) {
     std::error_code error;
     std::filesystem::create_directories(folder, error);
-    if (error) throw InfrastructureError(fmt::format("{}: cannot be made: {}", folder.string(), error.message()));
+    if (error)
+      throw InfrastructureError(fmt::format("{}: cannot be made: {}", folder.string(), error.message()));
   }
-  for (const Out out : kOuts) write_output(folder / fmt::format("{}.npy", to_string(out)), c, out, outputs[out], fleet);
+  for (const Out out : kOuts)
+    write_output(folder / fmt::format("{}.npy", to_string(out)), c, out, outputs[out], fleet);
   if (!fleet.is_root()) return;
   write_input(folder / "q.npy", c, TensorId::q);
   write_input(folder / "k.npy", c, TensorId::k);
@@ -65,7 +67,8 @@ void dump_case(const std::string& directory, const Case& c, const HostOutputs& o
   }
   std::ofstream json(folder / "case.json");
   json << case_json(c).dump(2) << '\n';
-  if (!json.flush()) throw InfrastructureError(fmt::format("{}: write failed", (folder / "case.json").string()));
+  if (!json.flush())
+    throw InfrastructureError(fmt::format("{}: write failed", (folder / "case.json").string()));
 }
 
 }  // namespace ringside

@@ -9,9 +9,9 @@
 
 namespace ringside {
 
-/// Writes DIR/NAME/{q,k,v,do,o,dq,dk,dv}.npy as global fp32 arrays, slopes.npy for lightning, and case.json. `outputs`
-/// are those of this process's shard. Collective over the fleet's processes; the root writes. Throws
-/// InfrastructureError naming the file that could not be written.
+/// Writes DIR/NAME/{q,k,v,do,o,dq,dk,dv}.npy as global fp32 arrays, slopes.npy for lightning, and case.json.
+/// `outputs` are those of this process's shard. Collective over the fleet's processes; the root writes.
+/// Throws InfrastructureError naming the file that could not be written.
 void dump_case(const std::string& directory, const Case& c, const HostOutputs& outputs, Fleet& fleet);
 
 }  // namespace ringside

@@ -16,18 +16,22 @@ void explain_tensor(Out out, const TensorVerdict& v, const Case& c) {
     return;
   }
   const double u_acc = unit_roundoff(DType::fp32), u_store = unit_roundoff(c.dtype);
-  fmt::print("  {}: batch {}, head {}, position {}, dim {}, held by rank {}\n", to_string(out), w.batch, w.head, w.token,
-             w.dim, w.rank);
-  fmt::print("    got {:.9g}, reference {:.17g}, difference {:.4g}, {:.4f} of the bound\n", w.value, w.expected,
-             w.value - w.expected, v.stats.max_share);
+  fmt::print("  {}: batch {}, head {}, position {}, dim {}, held by rank {}\n", to_string(out), w.batch,
+             w.head, w.token, w.dim, w.rank);
+  fmt::print("    got {:.9g}, reference {:.17g}, difference {:.4g}, {:.4f} of the bound\n", w.value,
+             w.expected, w.value - w.expected, v.stats.max_share);
   fmt::print("    bound {:.4g}\n", w.bound());
-  fmt::print("      accumulation {:.4g} = u {:.4g} (fp32) x {:.6g} (growth x sum of |terms|, reference/error_model.h)\n",
-             w.accumulated, u_acc, w.accumulated / u_acc);
+  fmt::print(
+      "      accumulation {:.4g} = u {:.4g} (fp32) x {:.6g} (growth x sum of |terms|, "
+      "reference/error_model.h)\n",
+      w.accumulated, u_acc, w.accumulated / u_acc);
   fmt::print("      storage      {:.4g} = u {:.4g} ({}) x {:.6g}\n", w.stored, u_store, to_string(c.dtype),
              w.stored / u_store);
   fmt::print("      underflow    {:.4g} (kernels flush denormals)\n", w.floor);
-  fmt::print("    row limit: worst row (batch {}, head {}, position {}) at {:.3f} of {} x the honest run's envelope\n",
-             v.worst_row.batch, v.worst_row.head, v.worst_row.token, v.row_share, kRowFactor);
+  fmt::print(
+      "    row limit: worst row (batch {}, head {}, position {}) at {:.3f} of {} x the honest run's "
+      "envelope\n",
+      v.worst_row.batch, v.worst_row.head, v.worst_row.token, v.row_share, kRowFactor);
   fmt::print("    bias {:.3g}, limit {:.3g}\n", v.bias, v.bias_limit);
 }
 

@@ -1,5 +1,5 @@
-// Planted faults turn the verdict red: wrong twins of the variants, made by running the right code on a device that
-// errs in one operation, or by spoiling its result.
+// Planted faults turn the verdict red: wrong twins of the variants, made by running the right code on a
+// device that errs in one operation, or by spoiling its result.
 #include <gtest/gtest.h>
 
 #include <cmath>

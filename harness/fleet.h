@@ -35,8 +35,8 @@ class Fleet {
   bool oversubscribed(int ranks) const;
   std::chrono::milliseconds timeout() const { return timeout_; }
 
-  /// Runs body(rank's communicator) on ranks 0..ranks-1; a rank that is a process of its own and not among them
-  /// returns at once.
+  /// Runs body(rank's communicator) on ranks 0..ranks-1; a rank that is a process of its own and not among
+  /// them returns at once.
   void run(int ranks, const std::function<void(Communicator&)>& body);
 
  private:

@@ -8,8 +8,8 @@
 
 namespace ringside {
 
-/// One rank's place: sp_rank = rank % sp, dp_rank = rank / sp. Batch entries are dealt out interleaved (as LASP
-/// deals them): dp_rank, dp_rank + dp, …
+/// One rank's place: sp_rank = rank % sp, dp_rank = rank / sp. Batch entries are dealt out interleaved (as
+/// LASP deals them): dp_rank, dp_rank + dp, …
 struct Place {
   int dp_rank = 0;
   int sp_rank = 0;

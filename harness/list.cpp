@@ -30,4 +30,9 @@ int list() {
   return 0;
 }
 
+int list_columns() {
+  for (const ResultColumn& column : result_columns()) fmt::print("{:<24} {}\n", column.name, column.meaning);
+  return 0;
+}
+
 }  // namespace ringside

@@ -24,7 +24,10 @@ struct Run {
     if (first_rank) fmt::print("{}\n", text.text);
     return 0;
   }
-  int operator()(const ListCommand&) const { return first_rank ? list() : 0; }
+  int operator()(const ListCommand& command) const {
+    if (!first_rank) return 0;
+    return command.columns ? list_columns() : list();
+  }
   int operator()(const SweepOptions& options) const { return sweep(options); }
   int operator()(const ExplainOptions& options) const { return explain(options); }
   int operator()(const LaunchCommand& command) const {

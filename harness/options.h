@@ -10,12 +10,12 @@ namespace ringside {
 struct SessionOptions {
   enum class Comm { automatic, threads, mpi };
 
-  std::string cases;             ///< CSV file of cases
-  std::string filter;            ///< ECMAScript regex searched in case names; empty: all
-  std::optional<int> ranks;      ///< threads there are; empty: as many as each case asks for. Not under MPI
-  Comm comm = Comm::automatic;   ///< automatic: mpi when started under mpirun, else threads
+  std::string cases;            ///< CSV file of cases
+  std::string filter;           ///< ECMAScript regex searched in case names; empty: all
+  std::optional<int> ranks;     ///< threads there are; empty: as many as each case asks for. Not under MPI
+  Comm comm = Comm::automatic;  ///< automatic: mpi when started under mpirun, else threads
   std::string device = "cpu";
-  double timeout_s = 120;        ///< seconds an operation may wait for another rank
+  double timeout_s = 120;  ///< seconds an operation may wait for another rank
 };
 
 struct SweepOptions : SessionOptions {

@@ -12,8 +12,8 @@
 
 namespace ringside {
 
-/// Calls work(i) once for each i in [0, count) on up to `threads` threads, the caller's among them. Which thread
-/// takes which i is open, so pieces must not depend on each other. Rethrows the first exception.
+/// Calls work(i) once for each i in [0, count) on up to `threads` threads, the caller's among them. Which
+/// thread takes which i is open, so pieces must not depend on each other. Rethrows the first exception.
 template <typename Work>
 void parallel_for(Index count, int threads, const Work& work) {
   std::atomic<Index> next = 0;

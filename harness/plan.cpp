@@ -11,13 +11,14 @@
 namespace ringside {
 namespace {
 
-/// Rates for the time estimate, FLOP/s a core: what an AVX2 core of 2021 was seen to reach, to within a factor of two
-/// for others.
+/// Rates for the time estimate, FLOP/s a core: what an AVX2 core of 2021 was seen to reach, to within a
+/// factor of two for others.
 constexpr double kVariantRate = 40e9;
 constexpr double kOracleRate = 8e9;
 constexpr double kElementRate = 20e6;  ///< elements made, moved and compared a second
 
-std::optional<std::string> why_skip(const Case& c, const Variant& variant, Device& device, std::optional<int> world) {
+std::optional<std::string> why_skip(const Case& c, const Variant& variant, Device& device,
+                                    std::optional<int> world) {
   if (world && c.ranks() > *world) {
     return fmt::format("needs {} ranks (dp {} x sp {}), there are {}", c.ranks(), c.dp, c.sp, *world);
   }
@@ -42,8 +43,8 @@ Estimate estimate(const Case& c, int repeat, int cores) {
   const double elements = elements_of(whole);
   const auto dp = static_cast<double>(c.dp);
   const auto stored = static_cast<double>(size_of(c.dtype));
-  const double standard = elements * (3 * 8 + 3 * 4);            // value, error, storage; operands, honest, outputs
-  const double hosts = elements * 4 * stored;                    // inputs and outputs, in host and device memory
+  const double standard = elements * (3 * 8 + 3 * 4);  // value, error, storage; operands, honest, outputs
+  const double hosts = elements * 4 * stored;          // inputs and outputs, in host and device memory
   const double work = elements * 2 * 4 + dp * c.sp * variant.scratch_bytes(c.local_problem(), c.sp);
   const Work flops = useful_work(whole);
   const double parallel = std::min(cores, c.ranks());

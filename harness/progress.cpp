@@ -13,7 +13,9 @@
 namespace ringside {
 namespace {
 
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 int terminal_width() {
   winsize size{};
@@ -23,7 +25,11 @@ int terminal_width() {
 }  // namespace
 
 Progress::Progress(bool visible, int cases)
-    : visible_(visible), terminal_(isatty(STDERR_FILENO) != 0), cases_(cases), width_(terminal_width()), start_(now()) {}
+    : visible_(visible),
+      terminal_(isatty(STDERR_FILENO) != 0),
+      cases_(cases),
+      width_(terminal_width()),
+      start_(now()) {}
 
 Progress::~Progress() { clear(); }
 
@@ -36,9 +42,11 @@ void Progress::clear() {
 void Progress::begin(const std::string& what) {
   if (!visible_ || !terminal_) return;
   const int filled = cases_ == 0 ? 0 : 20 * done_ / cases_;
-  const std::string left = done_ == 0 ? "" : ", " + human_seconds(elapsed() / done_ * (cases_ - done_)) + " left";
-  std::string line = fmt::format("[{}{}] {}/{}{}  {}", std::string(static_cast<std::size_t>(filled), '#'),
-                                 std::string(static_cast<std::size_t>(20 - filled), '.'), done_, cases_, left, what);
+  const std::string left =
+      done_ == 0 ? "" : ", " + human_seconds(elapsed() / done_ * (cases_ - done_)) + " left";
+  std::string line =
+      fmt::format("[{}{}] {}/{}{}  {}", std::string(static_cast<std::size_t>(filled), '#'),
+                  std::string(static_cast<std::size_t>(20 - filled), '.'), done_, cases_, left, what);
   line.resize(std::min(line.size(), static_cast<std::size_t>(width_ - 1)));
   fmt::print(stderr, "\r\033[K{}", line);
   std::fflush(stderr);

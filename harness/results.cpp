@@ -70,7 +70,9 @@ Json rank_json(const CaseResult& r, std::size_t rank) {
           {"peak_bytes", m.peak_bytes}};
 }
 
-Json timing_json(const Timing& t) { return {{"median_s", t.median_s}, {"min_s", t.min_s}, {"max_s", t.max_s}}; }
+Json timing_json(const Timing& t) {
+  return {{"median_s", t.median_s}, {"min_s", t.min_s}, {"max_s", t.max_s}};
+}
 
 Json perf_json(const CaseResult& r) {
   if (r.repeat == 0) return nullptr;
@@ -98,16 +100,11 @@ Json sums_json(const CaseResult& r) {
 }
 
 Json result_json(const CaseResult& r, const RunInfo& run) {
-  Json row = {{"schema", kResultsSchema},
-              {"name", r.c.name()},
-              {"status", to_string(r.status)},
-              {"reason", r.reason},
-              {"case", case_json(r.c)},
-              {"commit", run.commit},
-              {"fingerprint", run.fingerprint},
-              {"communicator", run.communicator},
-              {"device", run.device},
-              {"world", run.world},
+  Json row = {{"schema", kResultsSchema},       {"name", r.c.name()},
+              {"status", to_string(r.status)},  {"reason", r.reason},
+              {"case", case_json(r.c)},         {"commit", run.commit},
+              {"fingerprint", run.fingerprint}, {"communicator", run.communicator},
+              {"device", run.device},           {"world", run.world},
               {"ftz", run.flushes_denormals}};
   if (r.status == Status::skip) return row;
   row["failures"] = all_failures(r);
@@ -154,7 +151,8 @@ const std::vector<Source>& sources() {
       add("legacy", "mean |x - y| on rank 0 in bf16, y the single-rank variant (LASP's own figure)");
       add("failed", "elements beyond their bound");
       for (const std::string_view place : {"batch", "head", "position", "dim", "rank"}) {
-        columns.push_back({fmt::format("{}_worst_{}", out, place), fmt::format("/tensors/{}/worst/{}", out, place),
+        columns.push_back({fmt::format("{}_worst_{}", out, place),
+                           fmt::format("/tensors/{}/worst/{}", out, place),
                            fmt::format("{} place of the largest bound_share", out)});
       }
       add("digest", "hash of the tensor's bits; equal digests, equal bits");
@@ -164,7 +162,8 @@ const std::vector<Source>& sources() {
         {{"forward_s", "/perf/forward/median_s", "forward, median iteration, seconds"},
          {"forward_min_s", "/perf/forward/min_s", "quickest iteration"},
          {"forward_max_s", "/perf/forward/max_s", "slowest iteration"},
-         {"forward_backward_s", "/perf/forward_backward/median_s", "forward and backward, median iteration, seconds"},
+         {"forward_backward_s", "/perf/forward_backward/median_s",
+          "forward and backward, median iteration, seconds"},
          {"forward_backward_min_s", "/perf/forward_backward/min_s", "quickest iteration"},
          {"forward_backward_max_s", "/perf/forward_backward/max_s", "slowest iteration"},
          {"repeat", "/perf/repeat", "timed iterations"},
@@ -184,7 +183,8 @@ const std::vector<Source>& sources() {
          {"world", "/world", "processes under mpirun; 0: threads"},
          {"ftz", "/ftz", "the device flushes denormals (the oracle never does)"},
          {"commit", "/commit", "of the program"},
-         {"fingerprint", "/fingerprint", "of the machine and the build; times compare only where it is equal"}});
+         {"fingerprint", "/fingerprint",
+          "of the machine and the build; times compare only where it is equal"}});
     return columns;
   }();
   return all;
@@ -224,7 +224,8 @@ class LineFile {
     for (std::string_view rest = line; !rest.empty();) {
       const ssize_t written = ::write(fd_, rest.data(), rest.size());
       if (written < 0 && errno == EINTR) continue;
-      if (written < 0) throw InfrastructureError(fmt::format("{}: write failed: {}", path_, std::strerror(errno)));
+      if (written < 0)
+        throw InfrastructureError(fmt::format("{}: write failed: {}", path_, std::strerror(errno)));
       rest.remove_prefix(static_cast<std::size_t>(written));
     }
   }
@@ -249,7 +250,8 @@ struct ResultsFile::Files {
 
 ResultsFile::ResultsFile(const std::string& directory) {
   const std::string path = made(directory);
-  files_ = std::unique_ptr<Files>(new Files{LineFile(path + "/results.jsonl"), LineFile(path + "/results.csv")});
+  files_ =
+      std::unique_ptr<Files>(new Files{LineFile(path + "/results.jsonl"), LineFile(path + "/results.csv")});
   std::string header;
   for (const Source& source : sources()) header += (header.empty() ? "" : ",") + source.name;
   files_->csv.append(header);

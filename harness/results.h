@@ -15,15 +15,15 @@ struct RunInfo {
   std::string fingerprint;
   std::string communicator;
   std::string device;
-  int world = 0;                  ///< processes under MPI; 0: each case has its own threads
-  bool flushes_denormals = false; ///< in the device's kernels; the oracle never does
+  int world = 0;                   ///< processes under MPI; 0: each case has its own threads
+  bool flushes_denormals = false;  ///< in the device's kernels; the oracle never does
 };
 
 /// Version of the rows' schema; it grows when a field changes its meaning or goes.
 inline constexpr int kResultsSchema = 1;
 
-/// Writes DIR/results.jsonl and DIR/results.csv, in place of those of an earlier run. A row has left this process when
-/// add() returns, so that a killed run loses none.
+/// Writes DIR/results.jsonl and DIR/results.csv, in place of those of an earlier run. A row has left this
+/// process when add() returns, so that a killed run loses none.
 class ResultsFile {
  public:
   /// Makes the directory. Throws UsageError if it cannot be written.

@@ -63,9 +63,11 @@ void check_traffic(const Case& c, const Variant& variant, CaseResult& result) {
     result.expected_traffic.push_back(expected);
     const auto check = [&](std::string_view pass, const Traffic& sent, const Traffic& formula) {
       if (sent == formula) return;
-      result.failures.push_back(fmt::format(
-          "traffic: rank {} sent {} bytes in {} messages and {} collectives in {}; the formula says {}, {}, {}", rank,
-          sent.bytes, sent.messages, sent.collectives, pass, formula.bytes, formula.messages, formula.collectives));
+      result.failures.push_back(
+          fmt::format("traffic: rank {} sent {} bytes in {} messages and {} collectives in {}; the formula "
+                      "says {}, {}, {}",
+                      rank, sent.bytes, sent.messages, sent.collectives, pass, formula.bytes,
+                      formula.messages, formula.collectives));
     };
     check("forward", result.ranks[at].forward, expected.forward);
     check("backward", result.ranks[at].backward, expected.backward);
@@ -79,8 +81,8 @@ void check_repeats(CaseResult& result) {
   }
 }
 
-/// A verdict that could not have been red is none: every tensor zero by definition, or Gaussian data that give
-/// exact zeros where the reference is far from it.
+/// A verdict that could not have been red is none: every tensor zero by definition, or Gaussian data that
+/// give exact zeros where the reference is far from it.
 std::string why_mistrusted(const CaseResult& result) {
   const auto& tensors = result.tensors.of;
   if (std::ranges::all_of(tensors, [](const TensorVerdict& v) { return zero_by_definition(v.stats); })) {
@@ -90,7 +92,8 @@ std::string why_mistrusted(const CaseResult& result) {
   for (const Out out : kOuts) {
     const TensorStats& s = result.tensors[out].stats;
     if (10 * s.zeros > 3 * s.telling) {
-      return fmt::format("mistrusted: {} of {} elements of {} are exactly zero", s.zeros, s.telling, to_string(out));
+      return fmt::format("mistrusted: {} of {} elements of {} are exactly zero", s.zeros, s.telling,
+                         to_string(out));
     }
   }
   return "";

@@ -17,7 +17,8 @@ struct Timing {
   static Timing of(std::vector<double> seconds);
 };
 
-/// Where a case's wall time went in this process. The standard's share is entered with the case that needed it first.
+/// Where a case's wall time went in this process. The standard's share is entered with the case that needed
+/// it first.
 struct Phases {
   double standard_s = 0;  ///< oracle and honest run
   double variant_s = 0;   ///< verified and timed passes, slowest rank
@@ -29,19 +30,19 @@ struct Phases {
 struct CaseResult {
   Case c;
   Status status = Status::skip;
-  std::string reason{};                        ///< why it was skipped
+  std::string reason{};  ///< why it was skipped
   PerOut<TensorVerdict> tensors{};
-  std::vector<RankMeasure> ranks{};            ///< one a rank of the world
-  std::vector<PassTraffic> expected_traffic{}; ///< likewise
+  std::vector<RankMeasure> ranks{};             ///< one a rank of the world
+  std::vector<PassTraffic> expected_traffic{};  ///< likewise
   Timing forward{}, forward_backward{};
-  int repeat = 0;                            ///< timed iterations made
-  bool oversubscribed = false;               ///< more ranks than cores on this node: times mean little
-  std::vector<std::string> failures{};         ///< of the case as a whole, beside those of its tensors
+  int repeat = 0;                       ///< timed iterations made
+  bool oversubscribed = false;          ///< more ranks than cores on this node: times mean little
+  std::vector<std::string> failures{};  ///< of the case as a whole, beside those of its tensors
   Phases phases{};
 };
 
-/// Runs and judges a case that the variant supports. Collective over the fleet's processes. `keep`, if not null, gets
-/// the outputs of this process's shard. Throws what a rank throws.
+/// Runs and judges a case that the variant supports. Collective over the fleet's processes. `keep`, if not
+/// null, gets the outputs of this process's shard. Throws what a rank throws.
 CaseResult run_case(const Case& c, const Variant& variant, std::string_view device, const TimingPlan& timing,
                     const Standard& standard, Fleet& fleet, HostOutputs* keep = nullptr);
 

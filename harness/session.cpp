@@ -38,7 +38,8 @@ int in_mpi_session(const SessionOptions& options, const std::function<int(Fleet&
 int in_session(const SessionOptions& options, const std::function<int(Fleet&)>& body) {
   const bool launched = MpiSession::launched_by_mpi();
   if (options.comm == Comm::threads && launched) {
-    throw UsageError("--comm threads: started by mpirun, so every process would repeat the same work; leave mpirun out");
+    throw UsageError(
+        "--comm threads: started by mpirun, so every process would repeat the same work; leave mpirun out");
   }
   if (options.comm == Comm::mpi || (options.comm == Comm::automatic && launched)) {
     if (options.ranks) throw UsageError("--ranks: under MPI the world is mpirun's");
@@ -86,7 +87,8 @@ std::vector<Case> select_cases(const std::string& file, const std::string& filte
   } catch (const std::regex_error& error) {
     throw UsageError(fmt::format("--filter '{}': {}", filter, error.what()));
   }
-  if (cases.empty()) throw UsageError(fmt::format("{}: no case ran: none matches --filter '{}'", file, filter));
+  if (cases.empty())
+    throw UsageError(fmt::format("{}: no case ran: none matches --filter '{}'", file, filter));
   return cases;
 }
 
@@ -95,13 +97,15 @@ RunInfo run_info(const std::string& device_name, const Fleet& fleet) {
   const auto entry = std::ranges::find(all, device_name, &DeviceEntry::name);
   if (entry == all.end()) {
     std::string known;
-    for (const DeviceEntry& device : all) known += fmt::format("{}{}", known.empty() ? "" : ", ", device.name);
+    for (const DeviceEntry& device : all)
+      known += fmt::format("{}{}", known.empty() ? "" : ", ", device.name);
     throw UsageError(fmt::format("--device {}: no such device; there is {}", device_name, known));
   }
   if (entry->unavailable) throw UsageError(fmt::format("--device {}: {}", device_name, *entry->unavailable));
   const bool flushes = entry->make(false)->flushes_denormals();
   return {.commit = build_commit(),
-          .fingerprint = machine_fingerprint({{"mpi", mpi_library_version()}, {"ftz", flushes ? "yes" : "no"}}).id,
+          .fingerprint =
+              machine_fingerprint({{"mpi", mpi_library_version()}, {"ftz", flushes ? "yes" : "no"}}).id,
           .communicator = std::string(fleet.communicator()),
           .device = device_name,
           .world = fleet.world().value_or(0),

@@ -11,15 +11,16 @@
 
 namespace ringside {
 
-/// Runs body on the fleet that the options ask for and returns its status. Under MPI an error that all processes meet
-/// alike (UsageError) is thrown in all; any other error of one of them is printed there and ends them all with status
-/// 5 (MPI_Abort).
+/// Runs body on the fleet that the options ask for and returns its status. Under MPI an error that all
+/// processes meet alike (UsageError) is thrown in all; any other error of one of them is printed there and
+/// ends them all with status 5 (MPI_Abort).
 int in_session(const SessionOptions& options, const std::function<int(Fleet&)>& body);
 
 /// Runs body in the root process; what it throws is thrown in all. Collective.
 void on_root(Fleet& fleet, const std::function<void()>& body);
 
-/// The cases of a file whose names match. Throws UsageError: no such file, a fault in it, a bad regex, no match.
+/// The cases of a file whose names match. Throws UsageError: no such file, a fault in it, a bad regex, no
+/// match.
 std::vector<Case> select_cases(const std::string& file, const std::string& filter);
 
 /// Throws UsageError, with the devices there are, unless `device` is one that can be used here.

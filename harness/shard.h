@@ -6,8 +6,9 @@
 
 namespace ringside {
 
-/// The (batch, kv head) groups [first, last) of a case, in order b·kv_heads + kv_head. A group is independent of all
-/// others, so a shard is a problem of its own: batch 1, one kv head a group. The groups are dealt out evenly.
+/// The (batch, kv head) groups [first, last) of a case, in order b·kv_heads + kv_head. A group is independent
+/// of all others, so a shard is a problem of its own: batch 1, one kv head a group. The groups are dealt out
+/// evenly.
 struct Shard {
   Index first = 0;
   Index last = 0;

@@ -21,7 +21,10 @@ struct Values {
   std::vector<float> q, k, v, dout;
 
   Operands operands(const Problem& p) const {
-    return {{q.data(), p.q_shape()}, {k.data(), p.k_shape()}, {v.data(), p.v_shape()}, {dout.data(), p.o_shape()}};
+    return {{q.data(), p.q_shape()},
+            {k.data(), p.k_shape()},
+            {v.data(), p.v_shape()},
+            {dout.data(), p.o_shape()}};
   }
 };
 
@@ -42,8 +45,8 @@ Values make_values(const Case& c, const Shard& shard, const Problem& problem, in
 }
 
 /// Runs the single-rank variant on one (batch, kv head) group; `problem` is that group's, `group` its index.
-void run_honest_group(const Case& c, const Problem& problem, Index group, const Values& values, Communicator& comm,
-                      HostOutputs& result) {
+void run_honest_group(const Case& c, const Problem& problem, Index group, const Values& values,
+                      Communicator& comm, HostOutputs& result) {
   const Variant& variant = *find_variant(single_rank_variant(c.op));
   const auto device = make_cpu_device();
   const auto part = [&](auto& all, const Shape& shape) {
@@ -99,7 +102,8 @@ void demand_exactness(const Case& c, Truth& truth) {
   }
 }
 
-/// The rows that a NaN or inf token may spoil although they do not see it: earlier ones on the rank that holds it.
+/// The rows that a NaN or inf token may spoil although they do not see it: earlier ones on the rank that
+/// holds it.
 std::function<bool(Index)> spoiled_rows(const Case& c, Out out, Index batch, Index kv_head,
                                         std::span<const int> holder) {
   const auto token = poisoned_token(c);
@@ -109,8 +113,8 @@ std::function<bool(Index)> spoiled_rows(const Case& c, Out out, Index batch, Ind
   };
 }
 
-/// Merges heads in global order, whoever measured them: stats[i] and ranks[i·sp, (i+1)·sp) are of this process's i-th
-/// head.
+/// Merges heads in global order, whoever measured them: stats[i] and ranks[i·sp, (i+1)·sp) are of this
+/// process's i-th head.
 void merge_over_processes(const Case& c, Index per_group, std::span<const TensorStats> stats,
                           std::span<const RankStats> ranks, Fleet& fleet, TensorStats& total,
                           std::vector<RankStats>& total_ranks) {
@@ -161,8 +165,8 @@ Standard make_standard(const Case& of, Fleet& fleet) {
   return s;
 }
 
-Measured measure_all(const Case& c, Layout layout, const Standard& s, const HostOutputs& outputs, bool with_legacy,
-                     Fleet& fleet) {
+Measured measure_all(const Case& c, Layout layout, const Standard& s, const HostOutputs& outputs,
+                     bool with_legacy, Fleet& fleet) {
   const std::vector<int> holder = holders(c, layout);
   const Rounding rounding = {unit_roundoff(DType::fp32), unit_roundoff(c.dtype)};
   const auto sp = static_cast<std::size_t>(c.sp);
@@ -176,7 +180,9 @@ Measured measure_all(const Case& c, Layout layout, const Standard& s, const Host
     std::vector<RankStats> ranks(heads * sp);
     parallel_for(static_cast<Index>(heads), fleet.threads_per_process(), [&](Index i) {
       const Index batch = s.shard.batch_of(c, i, per_group), head = s.shard.head_of(c, i, per_group);
-      const auto part = [&](const auto& all) { return std::span(all).subspan(static_cast<std::size_t>(i) * size, size); };
+      const auto part = [&](const auto& all) {
+        return std::span(all).subspan(static_cast<std::size_t>(i) * size, size);
+      };
       const bool legacy = with_legacy && batch % c.dp == 0;
       const HeadView view = {.problem = s.problem,
                              .out = out,

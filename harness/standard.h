@@ -32,8 +32,9 @@ std::string_view single_rank_variant(Operator op);
 /// Computes a case's standard; variant, dp and sp do not matter. Collective over the fleet's processes.
 Standard make_standard(const Case& c, Fleet& fleet);
 
-/// The figures of `outputs` (in the shapes of standard.problem) against the truth, merged over all processes, and
-/// those of each rank. `layout` tells which rank holds which token; `with_legacy`: against the honest run.
+/// The figures of `outputs` (in the shapes of standard.problem) against the truth, merged over all processes,
+/// and those of each rank. `layout` tells which rank holds which token; `with_legacy`: against the honest
+/// run.
 struct Measured {
   PerOut<TensorStats> stats;
   PerOut<std::vector<RankStats>> ranks;

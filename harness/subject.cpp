@@ -35,7 +35,8 @@ class Bench {
       return x;
     };
     const Problem& problem = context.problem;
-    in_ = {upload(problem.q_shape(), host.q), upload(problem.k_shape(), host.k), upload(problem.v_shape(), host.v)};
+    in_ = {upload(problem.q_shape(), host.q), upload(problem.k_shape(), host.k),
+           upload(problem.v_shape(), host.v)};
     dout_ = upload(problem.o_shape(), host.dout);
   }
 

@@ -12,10 +12,10 @@ namespace ringside {
 
 /// What a rank measured. Plain data, so that it can travel between processes.
 struct RankMeasure {
-  Traffic forward, backward;      ///< sent in one pass
-  std::int64_t peak_bytes = 0;    ///< largest device memory in use during forward and backward, inputs included
-  std::int64_t repeats_equal = 1; ///< 1 if the last timed iteration gave the bits of the verified one
-  double inputs_s = 0;            ///< wall time of making inputs, of the verified pass, of the timed passes
+  Traffic forward, backward;    ///< sent in one pass
+  std::int64_t peak_bytes = 0;  ///< largest device memory in use during forward and backward, inputs included
+  std::int64_t repeats_equal = 1;  ///< 1 if the last timed iteration gave the bits of the verified one
+  double inputs_s = 0;             ///< wall time of making inputs, of the verified pass, of the timed passes
   double verified_s = 0;
   double timed_s = 0;
 };
@@ -29,15 +29,16 @@ struct RankRun {
   std::vector<double> forward_backward_s{};
 };
 
-/// How long a case is timed: `repeat` iterations (0: not at all), but no new one once they have taken `limit_s` seconds.
+/// How long a case is timed: `repeat` iterations (0: not at all), but no new one once they have taken
+/// `limit_s` seconds.
 struct TimingPlan {
   int repeat = 0;
   double limit_s = 0;
 };
 
-/// Makes one rank's inputs, runs forward and backward once on poisoned memory (the outputs that are judged), then timed,
-/// each iteration after a barrier over all ranks of `world`, the case's dp·sp ranks; all ranks make equally many.
-/// Throws what the variant, the device or the communicator throw.
+/// Makes one rank's inputs, runs forward and backward once on poisoned memory (the outputs that are judged),
+/// then timed, each iteration after a barrier over all ranks of `world`, the case's dp·sp ranks; all ranks
+/// make equally many. Throws what the variant, the device or the communicator throw.
 RankRun run_rank(const Case& c, const Variant& variant, std::string_view device, Communicator& world,
                  const TimingPlan& timing);
 

@@ -21,7 +21,8 @@
 namespace ringside {
 namespace {
 
-/// The root's files; elsewhere empty. An unwritable directory ends the run in all processes, before anything runs.
+/// The root's files; elsewhere empty. An unwritable directory ends the run in all processes, before anything
+/// runs.
 std::optional<ResultsFile> open_results(const std::optional<std::string>& directory, Fleet& fleet) {
   std::optional<ResultsFile> file;
   on_root(fleet, [&] {
@@ -36,25 +37,29 @@ void refuse_what_does_not_fit(const Plan& plan, const SweepOptions& options, int
     if (planned.skip) continue;
     const double bytes = estimate(planned.c, options.repeat, cores).bytes;
     if (bytes <= 0.9 * memory) continue;
-    throw UsageError(fmt::format("{}: case {} needs about {}; this machine has {}", options.cases, planned.c.name(),
-                                 human_bytes(bytes), human_bytes(memory)));
+    throw UsageError(fmt::format("{}: case {} needs about {}; this machine has {}", options.cases,
+                                 planned.c.name(), human_bytes(bytes), human_bytes(memory)));
   }
 }
 
 void print_plan(const Plan& plan, const SweepOptions& options, const Fleet& fleet) {
-  fmt::print(stderr, "{}: {} cases, {} to run against {} references, on {} ({}); at most {} of memory, about {}\n",
+  fmt::print(stderr,
+             "{}: {} cases, {} to run against {} references, on {} ({}); at most {} of memory, about {}\n",
              options.cases, plan.cases.size(), plan.to_run, plan.standards, fleet.communicator(),
              fleet.world() ? fmt::format("{} ranks", *fleet.world()) : "as many as each case asks for",
              human_bytes(plan.needs.bytes), human_seconds(plan.needs.seconds));
 }
 
 int exit_status(const std::vector<CaseResult>& results) {
-  const auto wrong = [](const CaseResult& r) { return r.status == Status::fail || r.status == Status::mistrusted; };
+  const auto wrong = [](const CaseResult& r) {
+    return r.status == Status::fail || r.status == Status::mistrusted;
+  };
   return std::ranges::any_of(results, wrong) ? 1 : 0;
 }
 
 /// Runs the plan, case by case; each row is written before the next case starts.
-std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, const RunInfo& run, Fleet& fleet) {
+std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, const RunInfo& run,
+                                 Fleet& fleet) {
   std::optional<ResultsFile> file = open_results(options.out, fleet);
   const TimingPlan timing = {.repeat = options.perf ? options.repeat : 0, .limit_s = options.time_limit_s};
   Progress progress(fleet.is_root(), plan.to_run);
@@ -77,7 +82,8 @@ std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, 
       }
       progress.begin(planned.c.name());
       HostOutputs outputs;
-      result = run_case(planned.c, *planned.variant, options.device, timing, *standard, fleet, options.dump ? &outputs : nullptr);
+      result = run_case(planned.c, *planned.variant, options.device, timing, *standard, fleet,
+                        options.dump ? &outputs : nullptr);
       result.phases.standard_s = standard_s;
       if (options.dump) dump_case(*options.dump, planned.c, outputs, fleet);
       if (fleet.is_root()) progress.done(result, standard_s + watch.lap());

@@ -12,18 +12,21 @@ namespace {
 
 /// A case in words that fit a heading.
 std::string heading(const Case& c) {
-  const std::string heads = c.heads == c.kv_heads ? fmt::format("h{}", c.heads)
-                                                  : fmt::format("h{}/{}", c.heads, c.kv_heads);
+  const std::string heads =
+      c.heads == c.kv_heads ? fmt::format("h{}", c.heads) : fmt::format("h{}/{}", c.heads, c.kv_heads);
   const std::string dims = c.head_dim == c.value_dim ? fmt::format("d{}", c.head_dim)
                                                      : fmt::format("d{}/{}", c.head_dim, c.value_dim);
-  const std::string mask = c.op == Operator::lightning ? "decay " + to_string(c.decay) : c.causal ? "causal" : "full";
+  const std::string mask = c.op == Operator::lightning ? "decay " + to_string(c.decay)
+                           : c.causal                  ? "causal"
+                                                       : "full";
   return fmt::format("{} {}{} dp{} sp{}  b{} n{} {} {}  {} {} seed {}", c.variant, to_string(c.dtype),
-                     c.math == Math::fp32 ? "" : "/" + std::string(to_string(c.math)), c.dp, c.sp, c.batch, c.seq,
-                     heads, dims, mask, to_string(c.fill), c.seed);
+                     c.math == Math::fp32 ? "" : "/" + std::string(to_string(c.math)), c.dp, c.sp, c.batch,
+                     c.seq, heads, dims, mask, to_string(c.fill), c.seed);
 }
 
 std::string short_name(const Case& c) {
-  return fmt::format("{} {} dp{} sp{} b{} n{} h{}", c.variant, to_string(c.dtype), c.dp, c.sp, c.batch, c.seq, c.heads);
+  return fmt::format("{} {} dp{} sp{} b{} n{} h{}", c.variant, to_string(c.dtype), c.dp, c.sp, c.batch, c.seq,
+                     c.heads);
 }
 
 bool ran(const CaseResult& r) { return r.status != Status::skip; }
@@ -38,35 +41,37 @@ std::string human_bytes(double bytes) {
 }
 
 std::string human_seconds(double seconds) {
-  if (seconds >= 100) return fmt::format("{:.0f} min {:02.0f} s", std::floor(seconds / 60), std::fmod(seconds, 60));
+  if (seconds >= 100)
+    return fmt::format("{:.0f} min {:02.0f} s", std::floor(seconds / 60), std::fmod(seconds, 60));
   if (seconds >= 1) return fmt::format("{:.2f} s", seconds);
   return seconds >= 1e-3 ? fmt::format("{:.3g} ms", seconds * 1e3) : fmt::format("{:.3g} us", seconds * 1e6);
 }
 
 std::string accuracy_table(const std::vector<CaseResult>& results) {
-  std::string text = fmt::format("{:>6} {:>10} {:>10} {:>10} {:>7} {:>7}  {:<34} {:>10}\n", "tensor", "max |dif|",
-                                 "mean |dif|", "rel. error", "of bound", "of row", "worst at batch,head,position,dim @rank",
-                                 "legacy");
+  std::string text = fmt::format("{:>6} {:>10} {:>10} {:>10} {:>6} {:>6}  {:<39} {:>10}\n", "tensor",
+                                 "max |dif|", "mean |dif|", "rel. error", "bound", "row",
+                                 "worst at batch,head,position,dim @rank", "legacy");
   for (const CaseResult& r : results) {
     if (!ran(r)) continue;
     text += fmt::format("{:<10} {}\n", to_string(r.status), heading(r.c));
     for (const Out out : kOuts) {
       const TensorVerdict& v = r.tensors[out];
       const Element& w = v.stats.worst;
-      const std::string place = v.stats.max_share == 0 ? "-"
-                                                       : fmt::format("{},{},{},{} @{}", w.batch, w.head, w.token, w.dim, w.rank);
-      text += fmt::format("{:>6} {:>10.3e} {:>10.3e} {:>10.3e} {:>7.3f} {:>7.3f}  {:<34} {:>10.4g}{}\n", to_string(out),
-                          v.stats.max_abs, v.mean_abs, v.relative_error, v.stats.max_share, v.row_share, place, v.legacy,
-                          v.failures.empty() ? "" : "  <- FAIL");
+      const std::string place = v.stats.max_share == 0
+                                    ? "-"
+                                    : fmt::format("{},{},{},{} @{}", w.batch, w.head, w.token, w.dim, w.rank);
+      text += fmt::format("{:>6} {:>10.3e} {:>10.3e} {:>10.3e} {:>6.3f} {:>6.3f}  {:<39} {:>10.4g}{}\n",
+                          to_string(out), v.stats.max_abs, v.mean_abs, v.relative_error, v.stats.max_share,
+                          v.row_share, place, v.legacy, v.failures.empty() ? "" : "  <- FAIL");
     }
   }
   return text;
 }
 
 std::string performance_table(const std::vector<CaseResult>& results) {
-  std::string text = fmt::format("{:<44} {:>10} {:>10} {:>7} {:>10} {:>8} {:>10} {:>10} {:>5} {:>9}\n", "case",
-                                 "forward", "fwd+bwd", "spread", "tokens/s", "GFLOP/s", "fwd bytes", "bwd bytes",
-                                 "msgs", "peak/rank");
+  std::string text =
+      fmt::format("{:<44} {:>10} {:>10} {:>7} {:>10} {:>8} {:>10} {:>10} {:>5} {:>9}\n", "case", "forward",
+                  "fwd+bwd", "spread", "tokens/s", "GFLOP/s", "fwd bytes", "bwd bytes", "msgs", "peak/rank");
   for (const CaseResult& r : results) {
     if (!ran(r)) continue;
     Traffic forward, backward;
@@ -78,14 +83,16 @@ std::string performance_table(const std::vector<CaseResult>& results) {
     }
     const Throughput speed = throughput(r);
     const Timing& t = r.forward_backward;
-    const std::string spread = r.repeat < 2 ? "-" : fmt::format("{:.0f}%", 100 * (t.max_s - t.min_s) / t.median_s);
-    text += fmt::format("{:<44} {:>10} {:>10} {:>7} {:>10} {:>8} {:>10} {:>10} {:>5} {:>9}{}\n", short_name(r.c),
-                        r.repeat ? human_seconds(r.forward.median_s) : "-", r.repeat ? human_seconds(t.median_s) : "-",
-                        spread, r.repeat ? fmt::format("{:.3g}", speed.tokens_forward_backward) : "-",
-                        r.repeat ? fmt::format("{:.3g}", 1e3 * speed.tflops_forward_backward) : "-",
-                        human_bytes(static_cast<double>(forward.bytes)),
-                        human_bytes(static_cast<double>(backward.bytes)), forward.messages + backward.messages,
-                        human_bytes(static_cast<double>(peak)), r.oversubscribed && r.repeat ? "  oversubscribed" : "");
+    const std::string spread =
+        r.repeat < 2 ? "-" : fmt::format("{:.0f}%", 100 * (t.max_s - t.min_s) / t.median_s);
+    text += fmt::format(
+        "{:<44} {:>10} {:>10} {:>7} {:>10} {:>8} {:>10} {:>10} {:>5} {:>9}{}\n", short_name(r.c),
+        r.repeat ? human_seconds(r.forward.median_s) : "-", r.repeat ? human_seconds(t.median_s) : "-",
+        spread, r.repeat ? fmt::format("{:.3g}", speed.tokens_forward_backward) : "-",
+        r.repeat ? fmt::format("{:.3g}", 1e3 * speed.tflops_forward_backward) : "-",
+        human_bytes(static_cast<double>(forward.bytes)), human_bytes(static_cast<double>(backward.bytes)),
+        forward.messages + backward.messages, human_bytes(static_cast<double>(peak)),
+        r.oversubscribed && r.repeat ? "  oversubscribed" : "");
   }
   return text;
 }
@@ -107,7 +114,8 @@ std::string summary(const std::vector<CaseResult>& results, double wall_s) {
     total.inputs_s += r.phases.inputs_s;
     total.compare_s += r.phases.compare_s;
     for (const Out out : kOuts) {
-      if (tightest && r.tensors[out].stats.max_share <= tightest->tensors[tightest_out].stats.max_share) continue;
+      if (tightest && r.tensors[out].stats.max_share <= tightest->tensors[tightest_out].stats.max_share)
+        continue;
       tightest = &r;
       tightest_out = out;
     }
@@ -115,8 +123,9 @@ std::string summary(const std::vector<CaseResult>& results, double wall_s) {
   std::string text;
   for (const auto& [reason, count] : skips) text += fmt::format("skipped {}: {}\n", count, reason);
   if (tightest) {
-    text += fmt::format("closest to its bound: {:.3f} of it, {} of {}\n", tightest->tensors[tightest_out].stats.max_share,
-                        to_string(tightest_out), tightest->c.name());
+    text += fmt::format("closest to its bound: {:.3f} of it, {} of {}\n",
+                        tightest->tensors[tightest_out].stats.max_share, to_string(tightest_out),
+                        tightest->c.name());
   }
   const auto share = [&](double seconds) { return wall_s > 0 ? 100 * seconds / wall_s : 0; };
   text += fmt::format(
@@ -125,7 +134,8 @@ std::string summary(const std::vector<CaseResult>& results, double wall_s) {
       share(total.compare_s),
       share(wall_s - total.variant_s - total.standard_s - total.inputs_s - total.compare_s));
   text += fmt::format("{} cases: {} passed, {} failed, {} mistrusted, {} skipped\n", results.size(),
-                      counts[Status::pass], counts[Status::fail], counts[Status::mistrusted], counts[Status::skip]);
+                      counts[Status::pass], counts[Status::fail], counts[Status::mistrusted],
+                      counts[Status::skip]);
   return text;
 }
 

@@ -29,7 +29,8 @@ class DeviceDecorator : public Device {
   void softmax_forward(const SoftmaxBlock& block, const Tensor& o, const Tensor& lse) override {
     real_.softmax_forward(block, o, lse);
   }
-  void softmax_merge(const Tensor& block_o, const Tensor& block_lse, const Tensor& o, const Tensor& lse) override {
+  void softmax_merge(const Tensor& block_o, const Tensor& block_lse, const Tensor& o,
+                     const Tensor& lse) override {
     real_.softmax_merge(block_o, block_lse, o, lse);
   }
   void softmax_delta(const Tensor& o, const Tensor& dout, const Tensor& delta) override {
@@ -42,8 +43,9 @@ class DeviceDecorator : public Device {
   void lightning_forward(const LightningChunk& chunk, const Tensor& state, const Tensor& o) override {
     real_.lightning_forward(chunk, state, o);
   }
-  void lightning_backward(const LightningChunk& chunk, const Tensor& dout, const Tensor& state, const Tensor& dstate,
-                          const Tensor& dq, const Tensor& dk, const Tensor& dv) override {
+  void lightning_backward(const LightningChunk& chunk, const Tensor& dout, const Tensor& state,
+                          const Tensor& dstate, const Tensor& dq, const Tensor& dk,
+                          const Tensor& dv) override {
     real_.lightning_backward(chunk, dout, state, dstate, dq, dk, dv);
   }
   void matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose tb, const Tensor& c,

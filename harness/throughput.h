@@ -7,8 +7,8 @@
 
 namespace ringside {
 
-/// Floating-point operations that a problem needs, matrix products only, an FMA being two; with the formula's name.
-/// softmax: forward 2bh·pairs·(d+e), backward 2bh·pairs·(3d+2e), pairs = n(n+1)/2 if causal, n² if not.
+/// Floating-point operations that a problem needs, matrix products only, an FMA being two; with the formula's
+/// name. softmax: forward 2bh·pairs·(d+e), backward 2bh·pairs·(3d+2e), pairs = n(n+1)/2 if causal, n² if not.
 /// lightning, in blocks of B = 64, T = b·h·n: forward T(B(d+e) + 4de), backward T(B(3d+2e) + 8de).
 struct Work {
   double forward = 0;
@@ -39,7 +39,8 @@ inline Throughput throughput(const CaseResult& r) {
   if (r.repeat == 0) return {};
   const Work work = useful_work(r.c.problem());
   const auto tokens = static_cast<double>(r.c.batch * r.c.seq);
-  return {tokens / r.forward.median_s, tokens / r.forward_backward.median_s, work.forward / r.forward.median_s / 1e12,
+  return {tokens / r.forward.median_s, tokens / r.forward_backward.median_s,
+          work.forward / r.forward.median_s / 1e12,
           (work.forward + work.backward) / r.forward_backward.median_s / 1e12};
 }
 

@@ -1,5 +1,5 @@
-// Every variant against the oracle, on threads: the same checks that a sweep makes, over splits, dtypes, masks and odd
-// shapes.
+// Every variant against the oracle, on threads: the same checks that a sweep makes, over splits, dtypes,
+// masks and odd shapes.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -67,7 +67,8 @@ TEST_P(EveryVariant, TinyShapes) {
 }
 
 TEST_P(EveryVariant, HostileValues) {
-  for (const Fill fill : {Fill::large_logit, Fill::exact, Fill::one_hot, Fill::denormal, Fill::inf, Fill::nan}) {
+  for (const Fill fill :
+       {Fill::large_logit, Fill::exact, Fill::one_hot, Fill::denormal, Fill::inf, Fill::nan}) {
     expect_pass({.batch = 2, .seq = 130, .heads = 2, .head_dim = 16, .value_dim = 24, .fill = fill},
                 {{1, 1}, {1, 3}, {2, 2}});
   }

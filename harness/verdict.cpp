@@ -23,17 +23,20 @@ std::string failed_by_rank(const std::vector<RankStats>& ranks) {
 void judge_elements(TensorVerdict& v) {
   if (v.stats.failed == 0) return;
   const Element& w = v.stats.worst;
-  v.failures.push_back(fmt::format(
-      "{} of {} elements beyond their bound ({}){}; worst at batch {}, head {}, position {}, dim {} on rank {}: got {:.9g}, "
-      "expected {:.9g}, bound {:.3g}",
-      v.stats.failed, v.stats.elements + v.stats.nonfinite, failed_by_rank(v.ranks),
-      v.stats.pattern_errors > 0 ? fmt::format(", {} of them by their NaN/inf pattern", v.stats.pattern_errors) : "",
-      w.batch, w.head, w.token, w.dim, w.rank, w.value, w.expected, w.bound()));
+  v.failures.push_back(
+      fmt::format("{} of {} elements beyond their bound ({}){}; worst at batch {}, head {}, position {}, dim "
+                  "{} on rank {}: got {:.9g}, "
+                  "expected {:.9g}, bound {:.3g}",
+                  v.stats.failed, v.stats.elements + v.stats.nonfinite, failed_by_rank(v.ranks),
+                  v.stats.pattern_errors > 0
+                      ? fmt::format(", {} of them by their NaN/inf pattern", v.stats.pattern_errors)
+                      : "",
+                  w.batch, w.head, w.token, w.dim, w.rank, w.value, w.expected, w.bound()));
 }
 
-/// Rows against the honest run's envelope. Both sides are shares of the same element bound, so the check is about
-/// the size of the error alone; the maximum over a bucket of at least kEnvelopeElements elements is a stable figure,
-/// and kRowFactor leaves room for another order of summation (measured head-room: see README).
+/// Rows against the honest run's envelope. Both sides are shares of the same element bound, so the check is
+/// about the size of the error alone; the maximum over a bucket of at least kEnvelopeElements elements is a
+/// stable figure, and kRowFactor leaves room for another order of summation (measured head-room: see README).
 void judge_rows(TensorVerdict& v, const TensorStats& honest) {
   for (std::size_t i = 0; i < kRowBuckets; ++i) {
     const RowShare& row = v.stats.rows[i];
@@ -48,23 +51,25 @@ void judge_rows(TensorVerdict& v, const TensorStats& honest) {
     }
   }
   if (v.row_share <= 1) return;
-  v.failures.push_back(
-      fmt::format("a row strays {:.1f} times as far as its limit, {} times the worst row of an honest single-rank run "
-                  "with as many terms: batch {}, head {}, position {}",
-                  v.row_share, kRowFactor, v.worst_row.batch, v.worst_row.head, v.worst_row.token));
+  v.failures.push_back(fmt::format(
+      "a row strays {:.1f} times as far as its limit, {} times the worst row of an honest single-rank run "
+      "with as many terms: batch {}, head {}, position {}",
+      v.row_share, kRowFactor, v.worst_row.batch, v.worst_row.head, v.worst_row.token));
 }
 
-/// The least-squares slope β = Σ x·ref / Σ ref² of an honest result departs from 1 by at most Σ error·|ref| / Σ ref².
-/// Accumulation errors may all point one way and are summed as they are. Storage roundings are independent from row
-/// to row with mean 0 (Hoeffding: λ = 9 standard bounds, 5e-18), and never exceed their plain sum.
+/// The least-squares slope β = Σ x·ref / Σ ref² of an honest result departs from 1 by at most Σ error·|ref| /
+/// Σ ref². Accumulation errors may all point one way and are summed as they are. Storage roundings are
+/// independent from row to row with mean 0 (Hoeffding: λ = 9 standard bounds, 5e-18), and never exceed their
+/// plain sum.
 void judge_bias(TensorVerdict& v) {
   if (v.stats.sum_ref2 == 0 || v.stats.pattern_errors > 0) return;
   const double store = std::min(v.stats.slope_store, 9 * std::sqrt(v.stats.slope_store2));
   v.bias = std::abs(v.stats.sum_x_ref / v.stats.sum_ref2 - 1);
   v.bias_limit = (v.stats.slope_certain + store) / v.stats.sum_ref2;
   if (v.bias <= v.bias_limit) return;
-  v.failures.push_back(fmt::format("biased: the least-squares slope against the reference is off by {:.3g}, limit {:.3g}",
-                                   v.bias, v.bias_limit));
+  v.failures.push_back(
+      fmt::format("biased: the least-squares slope against the reference is off by {:.3g}, limit {:.3g}",
+                  v.bias, v.bias_limit));
 }
 
 }  // namespace

@@ -9,9 +9,10 @@
 
 namespace ringside {
 
-/// A variant asks for the same tensors in every step and pass. Memory fresh from the system costs a fault a page, on
-/// virtual machines one in the host as well: a quarter of a sweep's processor time before blocks were kept. Small
-/// blocks are left to malloc, which keeps them itself. Thread safe: a tensor's last handle may go in another thread.
+/// A variant asks for the same tensors in every step and pass. Memory fresh from the system costs a fault a
+/// page, on virtual machines one in the host as well: a quarter of a sweep's processor time before blocks
+/// were kept. Small blocks are left to malloc, which keeps them itself. Thread safe: a tensor's last handle
+/// may go in another thread.
 class BlockCache {
  public:
   BlockCache() = default;
@@ -44,7 +45,8 @@ class BlockCache {
   }
 
  private:
-  static constexpr std::size_t kSmallest = std::size_t{1} << 17;  // malloc's own threshold for asking the system
+  static constexpr std::size_t kSmallest = std::size_t{1}
+                                           << 17;  // malloc's own threshold for asking the system
 
   std::mutex mutex_;
   std::multimap<std::size_t, std::byte*> kept_;

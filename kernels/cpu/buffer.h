@@ -16,7 +16,8 @@ namespace ringside {
 /// A cache line, and the widest vector.
 inline constexpr std::size_t kAlignment = 64;
 
-/// Large arrays are asked for in huge pages: fresh memory costs a fault a page, which took a fifth of a sweep's time.
+/// Large arrays are asked for in huge pages: fresh memory costs a fault a page, which took a fifth of a
+/// sweep's time.
 inline constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 /// Uninitialised; free with std::free. Throws std::bad_alloc.

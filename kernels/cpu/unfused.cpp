@@ -53,12 +53,14 @@ void multiply_blocked(const Factor& a, const Factor& b, const HeadMemory& c, Int
     const Index dn = std::min(kCols, n - j);
     right.clear();
     for (Index k = 0; k < depth; k += kDepth) {
-      right.push_back(pack(b, k, std::min(kDepth, depth - k), j, dn, b_panel.data() + k * dn, scratch.data()));
+      right.push_back(
+          pack(b, k, std::min(kDepth, depth - k), j, dn, b_panel.data() + k * dn, scratch.data()));
     }
     for (Index i = 0; i < m; i += kRows) {
       const Index dm = std::min(kRows, m - i);
       for (Index k = 0; k < depth; k += kDepth) {
-        const ConstMatrix left = pack(a, i, dm, k, std::min(kDepth, depth - k), a_panel.data(), scratch.data());
+        const ConstMatrix left =
+            pack(a, i, dm, k, std::min(kDepth, depth - k), a_panel.data(), scratch.data());
         multiply(left, right[static_cast<std::size_t>(k / kDepth)], {c.floats(i) + j, dm, dn, n},
                  k == 0 ? into : Into::add);
       }
@@ -85,7 +87,8 @@ void CpuDevice::matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose
                "c", c, "a", a);
 
   const DenormalMode guard(DenormalMode::flush);
-  const Buffer a_panel(kRows * kDepth), b_panel(left.dim * std::min(kCols, right.dim)), scratch(kDepth * kCols);
+  const Buffer a_panel(kRows * kDepth), b_panel(left.dim * std::min(kCols, right.dim)),
+      scratch(kDepth * kCols);
   const Index b_group = as.heads / bs.heads, c_group = as.heads / cs.heads;
   for (Index batch = 0; batch < as.batch; ++batch) {
     for (Index h = 0; h < as.heads; ++h) {
