@@ -33,8 +33,8 @@ T parse_number(std::string_view what, std::string_view text, T low, T high) {
   return value;
 }
 
-Index parse_size(std::string_view what, std::string_view text) {
-  return parse_number(what, text, Index{1}, kMaxSize);
+Index parse_size(std::string_view what, std::string_view text, Index largest = kMaxSize) {
+  return parse_number(what, text, Index{1}, largest);
 }
 
 int parse_ranks(std::string_view what, std::string_view text) {
@@ -85,10 +85,10 @@ constexpr std::array kColumns = {
     CaseColumn{"seq", "", "tokens of a sequence, over all its ranks",
                [](Case& c, std::string_view text) { c.seq = parse_size("seq", text); }},
     CaseColumn{"heads", "1", "query heads",
-               [](Case& c, std::string_view text) { c.heads = parse_size("heads", text); }},
+               [](Case& c, std::string_view text) { c.heads = parse_size("heads", text, kMaxHeads); }},
     CaseColumn{"kv_heads", "heads", "key and value heads, a divisor of heads",
                [](Case& c, std::string_view text) {
-                 c.kv_heads = text == "heads" ? c.heads : parse_size("kv_heads", text);
+                 c.kv_heads = text == "heads" ? c.heads : parse_size("kv_heads", text, kMaxHeads);
                }},
     CaseColumn{"head_dim", "", "d, of q and k",
                [](Case& c, std::string_view text) { c.head_dim = parse_size("head_dim", text); }},

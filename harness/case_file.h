@@ -32,7 +32,9 @@ using OperatorOf = std::function<std::optional<Operator>(std::string_view varian
 inline constexpr std::size_t kMaxCaseFileBytes = std::size_t{16} << 20;
 inline constexpr std::size_t kMaxCases = 100'000;
 inline constexpr int kMaxRanks = 4096;
-inline constexpr Index kMaxSize = Index{1} << 31;      ///< of any one dimension
+inline constexpr Index kMaxSize = Index{1} << 31;  ///< of any one dimension
+inline constexpr Index kMaxHeads = Index{1}
+                                   << 20;  ///< fewer: each has its slope in memory even of a refused case
 inline constexpr Index kMaxElements = Index{1} << 40;  ///< of any one tensor
 
 /// The cases of a table, in the order of its rows. The first record names the columns. A cell may hold

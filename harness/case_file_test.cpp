@@ -276,8 +276,10 @@ TEST(CaseErrors, Sizes) {
       "t.csv:2:6: a tensor of batch 1, heads 1, seq 2147483648, head_dim 513, value_dim 513 has more than "
       "1099511627776 elements");
   const std::string all = "variant,seq,head_dim,value_dim,batch,heads\nring,";
-  EXPECT_THAT(error_of(all + "2147483648,2147483648,2147483648,2147483648,2147483648\n"),
+  EXPECT_THAT(error_of(all + "2147483648,2147483648,2147483648,2147483648,1048576\n"),
               StartsWith("t.csv:2:6: a tensor"));
+  EXPECT_THAT(error_of(all + "1,1,1,1,1048577\n"),
+              StartsWith("t.csv:2:14: heads must be a whole number from 1 to 1048576"));
   EXPECT_THAT(error_of(all + "1,1,2147483648,512,2\n"), StartsWith("t.csv:2:6: a tensor"));
   EXPECT_EQ(parse(all + "1,1048576,1048576,1,1\n").size(), 1u);  // a state of 2^40
   EXPECT_THAT(error_of(all + "1,1048576,1048577,1,1\n"), StartsWith("t.csv:2:6: a tensor"));

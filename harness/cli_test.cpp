@@ -4,14 +4,10 @@
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
+#include <algorithm>
 
+#include "harness/test_program.h"
 #include "reference/error.h"
 
 namespace ringside {
@@ -138,26 +134,6 @@ TEST(Parse, WrongUsageNamesTheArgument) {
         << ::testing::PrintToString(args);
   }
 }
-
-struct Outcome {
-  int status;
-  std::string out, err;
-};
-
-/// Runs a command line of the shell and gathers what it prints.
-Outcome run(const std::string& command) {
-  const std::string base = fmt::format("{}ringside_cli.{}", ::testing::TempDir(), getpid());
-  const int status = std::system(fmt::format("{} >{}.out 2>{}.err", command, base, base).c_str());
-  const auto take = [](const std::string& path) {
-    std::ifstream in(path);
-    std::string text(std::istreambuf_iterator<char>(in), {});
-    std::filesystem::remove(path);
-    return text;
-  };
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, take(base + ".out"), take(base + ".err")};
-}
-
-Outcome ringside(const std::string& args) { return run(fmt::format("{} {}", RINGSIDE_PROGRAM, args)); }
 
 /// Number of lines of `text` that start with "ringside".
 int own_lines(const std::string& text) {

@@ -46,6 +46,12 @@ void write_output(const Path& path, const Case& c, Out out, const std::vector<fl
 
 }  // namespace
 
+void make_dump_directory(const std::string& directory) {
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  if (error) throw UsageError(fmt::format("{}: cannot be made: {}", directory, error.message()));
+}
+
 void dump_case(const std::string& directory, const Case& c, const HostOutputs& outputs, Fleet& fleet) {
   const Path folder = Path(directory) / c.name();
   if (fleet.is_root()) {

@@ -9,6 +9,9 @@
 
 namespace ringside {
 
+/// Throws UsageError if it cannot be made.
+void make_dump_directory(const std::string& directory);
+
 /// Writes DIR/NAME/{q,k,v,do,o,dq,dk,dv}.npy as global fp32 arrays, slopes.npy for lightning, and case.json.
 /// `outputs` are those of this process's shard. Collective over the fleet's processes; the root writes.
 /// Throws InfrastructureError naming the file that could not be written.

@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -17,8 +16,8 @@
 #include <map>
 #include <stdexcept>
 #include <string_view>
-#include <thread>
 
+#include "harness/test_process.h"
 #include "reference/error.h"
 
 namespace ringside {
@@ -141,17 +140,6 @@ TEST(Launch, RanksReadNothing) {
   dup2(before, STDIN_FILENO);
   close(file);
   close(before);
-}
-
-/// True once `done` holds; false if it does not within a minute.
-template <class Condition>
-bool eventually(Condition done) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
-  while (!done()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  return true;
 }
 
 std::string make_folder(const std::string& path) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <regex>
 
 #include "distributed/mpi_communicator.h"
@@ -21,16 +22,20 @@ std::chrono::milliseconds timeout_of(const SessionOptions& options) {
 }
 
 int in_mpi_session(const SessionOptions& options, const std::function<int(Fleet&)>& body) {
-  const MpiSession mpi;
-  Fleet fleet = Fleet::of_mpi(timeout_of(options));
-  try {
-    return body(fleet);
-  } catch (const UsageError&) {
-    throw;
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "ringside: process {}: {}\n", fleet.processes().rank(), error.what());
-    MpiSession::abort(5);
+  std::optional<UsageError> usage;  // thrown once MPI is finalised: a session left by an exception aborts
+  {
+    const MpiSession mpi;
+    Fleet fleet = Fleet::of_mpi(timeout_of(options));
+    try {
+      return body(fleet);
+    } catch (const UsageError& error) {
+      usage = error;
+    } catch (const std::exception& error) {
+      fmt::print(stderr, "ringside: process {}: {}\n", fleet.processes().rank(), error.what());
+      MpiSession::abort(5);
+    }
   }
+  throw UsageError(*usage);
 }
 
 }  // namespace
@@ -73,7 +78,10 @@ void on_root(Fleet& fleet, const std::function<void()>& body) {
   const auto text = take_bytes<char>(root, root.size());
   what.assign(text.begin(), text.end());
   if (outcome == Outcome::usage) throw UsageError(what);
-  if (outcome == Outcome::failure) throw InfrastructureError(what);
+  if (outcome != Outcome::failure) return;
+  // The root tells, and ends all.
+  if (!fleet.is_root()) fleet.processes().all_gather({}, "the end of the run");
+  throw InfrastructureError(what);
 }
 
 std::vector<Case> select_cases(const std::string& file, const std::string& filter) {

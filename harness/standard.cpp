@@ -151,15 +151,17 @@ Standard make_standard(const Case& of, Fleet& fleet) {
   s.problem = s.shard.problem(c);
   const int threads = fleet.threads_per_process();
   Stopwatch watch;
-  const Values values = make_values(c, s.shard, s.problem, threads);
-  s.inputs_s = watch.lap();
-  const Operands operands = values.operands(s.problem);
-  s.truth = c.op == Operator::softmax ? softmax_oracle(s.problem, operands, threads)
-                                      : lightning_oracle(s.problem, operands, threads);
-  if (exact_is_exact(c)) demand_exactness(c, s.truth);
-  s.oracle_s = watch.lap();
-  s.honest = run_honest(c, s.problem, values, fleet);
-  s.honest_s = watch.lap();
+  if (s.shard.groups() > 0) {  // with more processes than groups some have none
+    const Values values = make_values(c, s.shard, s.problem, threads);
+    s.inputs_s = watch.lap();
+    const Operands operands = values.operands(s.problem);
+    s.truth = c.op == Operator::softmax ? softmax_oracle(s.problem, operands, threads)
+                                        : lightning_oracle(s.problem, operands, threads);
+    if (exact_is_exact(c)) demand_exactness(c, s.truth);
+    s.oracle_s = watch.lap();
+    s.honest = run_honest(c, s.problem, values, fleet);
+    s.honest_s = watch.lap();
+  }
   s.stats = measure_all(c, Layout::contiguous, s, s.honest, false, fleet).stats;
   s.measure_s = watch.lap();
   return s;
@@ -173,7 +175,7 @@ Measured measure_all(const Case& c, Layout layout, const Standard& s, const Host
   Measured total;
   for (const Out out : kOuts) {
     const Expected& expected = expected_of(s.truth, out);
-    const Index per_group = per_kv_head(out) ? 1 : s.problem.group();
+    const Index per_group = per_kv_head(out) ? 1 : c.heads / c.kv_heads;
     const auto heads = static_cast<std::size_t>(s.shard.groups() * per_group);
     const auto size = static_cast<std::size_t>(expected.shape.head_size());
     std::vector<TensorStats> stats(heads);

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
-#include <regex>
+#include <utility>
 
 #include "distributed/mpi_communicator.h"
 #include "harness/case_file.h"
@@ -23,10 +23,11 @@ namespace {
 
 /// The root's files; elsewhere empty. An unwritable directory ends the run in all processes, before anything
 /// runs.
-std::optional<ResultsFile> open_results(const std::optional<std::string>& directory, Fleet& fleet) {
+std::optional<ResultsFile> open_results(const SweepOptions& options, Fleet& fleet) {
   std::optional<ResultsFile> file;
   on_root(fleet, [&] {
-    if (directory) file.emplace(*directory);
+    if (options.dump) make_dump_directory(*options.dump);
+    if (options.out) file.emplace(*options.out);
   });
   return file;
 }
@@ -59,8 +60,7 @@ int exit_status(const std::vector<CaseResult>& results) {
 
 /// Runs the plan, case by case; each row is written before the next case starts.
 std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, const RunInfo& run,
-                                 Fleet& fleet) {
-  std::optional<ResultsFile> file = open_results(options.out, fleet);
+                                 std::optional<ResultsFile> file, Fleet& fleet) {
   const TimingPlan timing = {.repeat = options.perf ? options.repeat : 0, .limit_s = options.time_limit_s};
   Progress progress(fleet.is_root(), plan.to_run);
   std::vector<CaseResult> results;
@@ -101,13 +101,15 @@ std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, 
 
 int sweep(const SweepOptions& options) {
   return in_session(options, [&](Fleet& fleet) {
+    const RunInfo run = run_info(options.device, fleet);
     const int cores = usable_cores();
     const Plan plan = make_plan(select_cases(options.cases, options.filter), options.device, fleet.world(),
                                 options.perf ? options.repeat : 0, cores);
     refuse_what_does_not_fit(plan, options, cores);
+    std::optional<ResultsFile> file = open_results(options, fleet);
     if (fleet.is_root()) print_plan(plan, options, fleet);
     Stopwatch watch;
-    const std::vector<CaseResult> results = run_plan(plan, options, run_info(options.device, fleet), fleet);
+    const std::vector<CaseResult> results = run_plan(plan, options, run, std::move(file), fleet);
     const double wall_s = watch.lap();
     if (fleet.is_root()) {
       fmt::print("{}\n{}\n", accuracy_table(results), performance_table(results));

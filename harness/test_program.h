@@ -1,0 +1,26 @@
+// The built program, its path RINGSIDE_PROGRAM, as tests run it.
+#pragma once
+
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "harness/test_process.h"
+
+namespace ringside {
+
+inline std::string program(const std::string& args) {
+  return std::string("exec ") + RINGSIDE_PROGRAM + " " + args;
+}
+
+inline Outcome ringside(const std::string& args) { return run(program(args)); }
+
+/// The lines of a text that are whole: a last one without its end is left out.
+inline std::vector<std::string> whole_lines(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream in(text.substr(0, text.rfind('\n') + 1));
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  return lines;
+}
+
+}  // namespace ringside
