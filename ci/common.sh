@@ -41,9 +41,9 @@ install_packages() {
   ((INSTALL == 0)) || stage install bash ci/install.sh
 }
 
-# build_preset PRESET: configures build/PRESET and builds it with as many jobs as there are processors.
+# build_preset PRESET [TARGET]: configures build/PRESET and builds all or TARGET with as many jobs as there are processors.
 build_preset() {
-  local preset=$1 cache=build/$1/CMakeCache.txt home
+  local preset=$1 target=${2:-all} cache=build/$1/CMakeCache.txt home
   if [[ -f $cache ]]; then
     home=$(sed -n 's/^CMAKE_HOME_DIRECTORY:INTERNAL=//p' "$cache")
     if [[ $home != "$root" ]]; then
@@ -52,5 +52,5 @@ build_preset() {
     fi
   fi
   stage "configure $preset" cmake --preset "$preset" --log-level=WARNING
-  stage "build $preset" cmake --build --preset "$preset" --parallel "$(nproc)"
+  stage "build $preset" cmake --build --preset "$preset" --target "$target" --parallel "$(nproc)"
 }

@@ -6,5 +6,5 @@ set -euo pipefail
 source "$(dirname "$0")/common.sh"
 parse_arguments "$@"
 install_packages
-build_preset release
+build_preset release ringside
 stage sweep build/release/ringside launch -n 4 -- sweep cases/lasp_readme.csv --out results "${ARGS[@]}"

@@ -23,7 +23,8 @@ class Operation final : public Pending::State {
  public:
   Operation(const std::shared_ptr<mpi::Channel>& channel, std::vector<Message> sends,
             std::vector<Message> receives, std::string what)
-      : what_(std::move(what)),
+      : channel_(channel),
+        what_(std::move(what)),
         messages_(std::make_shared<std::array<std::vector<Message>, 2>>(
             std::array{std::move(receives), std::move(sends)})),
         requests_(channel, messages_) {
@@ -31,9 +32,14 @@ class Operation final : public Pending::State {
     for (const Message& m : messages_->back()) requests_.send(m.peer, bytes_of(m.tensor));
   }
 
-  void wait() override { requests_.wait(what_); }
+  void wait() override {
+    // left by an exception, whose cause must not wait for peers that may never come
+    if (std::uncaught_exceptions() > 0) channel_->lost = true;
+    requests_.wait(what_);
+  }
 
  private:
+  std::shared_ptr<mpi::Channel> channel_;
   std::string what_;
   std::shared_ptr<std::array<std::vector<Message>, 2>> messages_;  // received, sent
   mpi::Requests requests_;

@@ -1,6 +1,5 @@
 #include "harness/collect.h"
 
-#include <bit>
 #include <cstring>
 #include <limits>
 
@@ -102,12 +101,6 @@ HostOutputs collect(const Case& c, Layout layout, const std::vector<RankRun>& mi
     });
   }
   return result;
-}
-
-std::uint64_t digest(std::span<const float> values) {
-  std::uint64_t hash = 0xcbf29ce484222325u;
-  for (const float x : values) hash = (hash ^ std::bit_cast<std::uint32_t>(x)) * 0x100000001b3u;
-  return hash;
 }
 
 }  // namespace ringside

@@ -13,7 +13,4 @@ namespace ringside {
 /// processes.
 HostOutputs collect(const Case& c, Layout layout, const std::vector<RankRun>& mine, Fleet& fleet);
 
-/// Text for a digest: 64-bit FNV-1a over 32-bit words, for telling whether two runs gave the same bits.
-std::uint64_t digest(std::span<const float> values);
-
 }  // namespace ringside

@@ -17,6 +17,7 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 /// What is summed over a row before it enters the head's figures.
 struct Row {
   double error2 = 0, bound2 = 0, slope_store = 0;
+  std::int64_t zeros = 0, telling = 0;
 };
 
 /// Judges one element; true if it stays within its bound.
@@ -26,14 +27,14 @@ bool measure_element(const HeadView& head, Index token, Index dim, std::size_t a
   const auto x = static_cast<double>(head.values[at]);
   if (!std::isfinite(ref)) {
     ++stats.nonfinite;
-    if (!std::isfinite(x)) return true;
+    if (std::isnan(x) || x == ref || (std::isnan(ref) && std::isinf(x))) return true;
   } else if (!std::isfinite(x) && head.may_be_either && head.may_be_either(token)) {
     return true;
   }
   const double accumulated = head.rounding.accumulator * head.error[at];
   const double stored = head.rounding.storage * head.storage[at];
   const double bound = accumulated + stored + head.floor;
-  const bool same_pattern = std::isfinite(ref) == std::isfinite(x);
+  const bool same_pattern = std::isfinite(ref) && std::isfinite(x);
   const double error = same_pattern ? std::abs(x - ref) : kInfinity;
   const double share = error == 0 ? 0 : error / bound;
   if (!(share <= stats.max_share)) {
@@ -50,8 +51,8 @@ bool measure_element(const HeadView& head, Index token, Index dim, std::size_t a
     stats.sum_ref2 += ref * ref;
     stats.slope_certain += (accumulated + head.floor) * std::abs(ref);
     const bool telling = std::abs(ref) > bound;
-    stats.telling += telling;
-    stats.zeros += telling && x == 0;
+    row.telling += telling;
+    row.zeros += ref == 0;
     row.error2 += error * error;
     row.bound2 += bound * bound;
     row.slope_store += stored * std::abs(ref);
@@ -88,6 +89,8 @@ TensorStats measure(const HeadView& head, std::span<RankStats> by_rank) {
         ++stats.legacy_elements;
       }
     }
+    stats.telling += row.telling;
+    if (row.telling > 0) stats.zeros += row.zeros;
     stats.sum_error2 += row.error2;
     stats.slope_store += row.slope_store;
     stats.slope_store2 += row.slope_store * row.slope_store;

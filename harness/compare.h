@@ -40,20 +40,22 @@ int row_bucket(const Problem& problem, Out out, Index token);
 inline constexpr std::size_t kRowBuckets = 36;
 
 /// What is measured of the elements of one head, or of many (LASP's legacy figure: mean |x - y| in bf16, on
-/// rank 0). Plain data. Non-finite reference elements are counted apart and enter nothing else.
+/// rank 0). Plain data. Non-finite reference
+/// elements are judged by their pattern and enter no sum.
 struct TensorStats {
-  std::int64_t elements = 0;        ///< with a finite reference
-  std::int64_t nonfinite = 0;       ///< reference elements that are not finite
-  std::int64_t pattern_errors = 0;  ///< finite where the reference is not, or the other way round
-  std::int64_t failed = 0;          ///< elements beyond their bound, pattern errors included
-  std::int64_t zeros = 0;           ///< exact zeros among elements whose reference is beyond its bound
+  std::int64_t elements = 0;   ///< with a finite reference
+  std::int64_t nonfinite = 0;  ///< reference elements that are not finite
+  std::int64_t pattern_errors =
+      0;                    ///< finite where the reference is not, the other way round, or the other infinity
+  std::int64_t failed = 0;  ///< elements beyond their bound, pattern errors included
+  std::int64_t zeros = 0;   ///< exact zeros of the reference in rows that tell something
   std::int64_t telling = 0;         ///< elements whose reference is beyond its bound: a zero there would fail
   double max_abs = 0, sum_abs = 0;  ///< of |x - ref|
   double sum_error2 = 0, sum_ref2 = 0;
   double max_share = 0;      ///< of |x - ref| / bound
   Element worst;             ///< where max_share is
   double sum_x_ref = 0;      ///< Σ x·ref
-  double slope_certain = 0;  ///< Σ (accumulator part of the bound)·|ref|
+  double slope_certain = 0;  ///< Σ (accumulator part of the bound + floor)·|ref|
   double slope_store = 0;    ///< Σ (storage part)·|ref|
   double slope_store2 = 0;   ///< Σ over rows of (row's storage part·|ref|)²
   double legacy_sum = 0;     ///< Σ bf16(|x - y|) over rank 0's elements

@@ -17,14 +17,17 @@ Fleet::Fleet(std::unique_ptr<Communicator> mpi, ProcessGroup processes, std::opt
       cores_(usable_cores()),
       neighbours_(processes_.processes_on_this_node()) {}
 
-Fleet Fleet::of_threads(std::optional<int> world, std::chrono::milliseconds timeout) {
-  return {nullptr, ProcessGroup::single(), world, timeout};
+Fleet Fleet::of_threads(std::optional<int> world, std::chrono::milliseconds timeout, bool hostile) {
+  Fleet fleet(nullptr, ProcessGroup::single(), world, timeout);
+  fleet.hostile_ = hostile;
+  return fleet;
 }
 
 Fleet Fleet::of_mpi(std::chrono::milliseconds timeout) {
   auto world = mpi_world(timeout);
   const int size = world->size();
-  return {std::move(world), ProcessGroup::mpi(timeout), size, timeout};
+  // between its calls processes compute shares of a reference, which take unequal time: a longer deadline
+  return {std::move(world), ProcessGroup::mpi(10 * timeout), size, timeout};
 }
 
 int Fleet::threads_per_process() const { return std::max(1, cores_ / neighbours_); }
@@ -33,7 +36,7 @@ bool Fleet::oversubscribed(int ranks) const { return (mpi_ ? std::min(ranks, nei
 
 void Fleet::run(int ranks, const std::function<void(Communicator&)>& body) {
   if (!mpi_) {
-    run_ranks(ranks, {.timeout = timeout_}, body);
+    run_ranks(ranks, {.timeout = timeout_, .poison = hostile_, .delay_seed = hostile_ ? 1U : 0U}, body);
     return;
   }
   const bool runs = mpi_->rank() < ranks;

@@ -16,7 +16,8 @@ namespace ringside {
 class Fleet {
  public:
   /// Ranks as threads of this process: `world` of them, or as many as each case asks for.
-  static Fleet of_threads(std::optional<int> world, std::chrono::milliseconds timeout);
+  /// hostile: receive buffers are poisoned and messages come as late as they may, so that overlap bugs show.
+  static Fleet of_threads(std::optional<int> world, std::chrono::milliseconds timeout, bool hostile = false);
   /// Ranks as MPI processes; MPI is initialised.
   static Fleet of_mpi(std::chrono::milliseconds timeout);
 
@@ -47,6 +48,7 @@ class Fleet {
   ProcessGroup processes_;
   std::optional<int> world_;
   std::chrono::milliseconds timeout_;
+  bool hostile_ = false;
   int cores_ = 1;       ///< usable by this process
   int neighbours_ = 1;  ///< processes of the run on this node
 };

@@ -1,6 +1,8 @@
 // The data-parallel × sequence-parallel grid: which rank holds which batch entries and tokens.
 #pragma once
 
+#include <algorithm>
+#include <stdexcept>
 #include <vector>
 
 #include "distributed/variant.h"
@@ -26,14 +28,18 @@ struct Place {
   Positions tokens(const Case& c, Layout layout) const { return positions(layout, c.seq, c.sp, sp_rank); }
 };
 
-/// sp_rank that holds each position.
+/// sp_rank that holds each position. Throws std::logic_error if the layout gives a position to two ranks or
+/// to none.
 inline std::vector<int> holders(const Case& c, Layout layout) {
-  std::vector<int> of(static_cast<std::size_t>(c.seq));
+  std::vector<int> of(static_cast<std::size_t>(c.seq), -1);
+  Index held = 0;
   for (int r = 0; r < c.sp; ++r) {
     for (const Run& run : positions(layout, c.seq, c.sp, r)) {
-      for (Index i = 0; i < run.count; ++i) of[static_cast<std::size_t>(run.position(i))] = r;
+      for (Index i = 0; i < run.count; ++i, ++held) of[static_cast<std::size_t>(run.position(i))] = r;
     }
   }
+  if (held != c.seq || std::ranges::count(of, -1) > 0)
+    throw std::logic_error("a layout that is no partition");
   return of;
 }
 

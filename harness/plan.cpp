@@ -15,7 +15,8 @@ namespace {
 /// factor of two for others.
 constexpr double kVariantRate = 40e9;
 constexpr double kOracleRate = 8e9;
-constexpr double kElementRate = 20e6;  ///< elements made, moved and compared a second
+constexpr double kCaseOverhead = 1e-3;  ///< seconds a rank: threads, groups, devices
+constexpr double kElementRate = 20e6;   ///< elements made, moved and compared a second
 
 std::optional<std::string> why_skip(const Case& c, const Variant& variant, Device& device,
                                     std::optional<int> world) {
@@ -41,16 +42,19 @@ Estimate estimate(const Case& c, int repeat, int cores) {
   const Problem whole = c.problem();
   const Variant& variant = *find_variant(c.variant);
   const double elements = elements_of(whole);
-  const auto dp = static_cast<double>(c.dp);
+  const auto ranks = static_cast<double>(c.ranks());
   const auto stored = static_cast<double>(size_of(c.dtype));
   const double standard = elements * (3 * 8 + 3 * 4);  // value, error, storage; operands, honest, outputs
   const double hosts = elements * 4 * stored;          // inputs and outputs, in host and device memory
-  const double work = elements * 2 * 4 + dp * c.sp * variant.scratch_bytes(c.local_problem(), c.sp);
-  const Work flops = useful_work(whole);
-  const double parallel = std::min(cores, c.ranks());
+  const double work = elements * 2 * 4 + ranks * variant.scratch_bytes(c.local_problem(), c.sp);
+  const Work useful = useful_work(whole);
+  // what a variant materialises is the result or the operand of products over d or e, seven in both passes
+  const double materialised = 7 * ranks * variant.scratch_bytes(c.local_problem(), c.sp) / 4 *
+                              static_cast<double>(c.head_dim + c.value_dim);
+  const double flops = std::max(useful.forward + useful.backward, materialised);
   return {.bytes = standard + hosts + work,
-          .seconds = (flops.forward + flops.backward) * ((1 + repeat) / kVariantRate / parallel) +
-                     elements / kElementRate / cores};
+          .seconds = kCaseOverhead * ranks + elements / kElementRate / cores +
+                     flops * (1 + repeat) / kVariantRate / std::min<double>(cores, ranks)};
 }
 
 Plan make_plan(std::vector<Case> cases, std::string_view device_name, std::optional<int> world, int repeat,

@@ -42,6 +42,7 @@ Json tensor_json(const TensorVerdict& v) {
           {"bias_limit", number(v.bias_limit)},
           {"legacy", number(v.legacy)},
           {"elements", v.stats.elements + v.stats.nonfinite},
+          {"telling", v.stats.telling},
           {"failed", v.stats.failed},
           {"worst",
            {{"batch", w.batch},
@@ -89,13 +90,7 @@ Json perf_json(const CaseResult& r) {
 }
 
 Json sums_json(const CaseResult& r) {
-  Traffic forward, backward;
-  std::int64_t peak = 0;
-  for (const RankMeasure& rank : r.ranks) {
-    forward += rank.forward;
-    backward += rank.backward;
-    peak = std::max(peak, rank.peak_bytes);
-  }
+  const auto [forward, backward, peak] = totals(r);
   return {{"forward", traffic_json(forward)}, {"backward", traffic_json(backward)}, {"peak_bytes", peak}};
 }
 
@@ -130,7 +125,7 @@ const std::vector<Source>& sources() {
         {"schema", "/schema", "version of this table's schema"},
         {"name", "/name", "the case's parameters; a --filter that selects it alone"},
         {"status", "/status", "pass, FAIL, MISTRUSTED (nothing could have failed) or skip"},
-        {"reason", "/reason", "why it was skipped"},
+        {"reason", "/reason", "why it was skipped, or what is wrong"},
     };
     const Json case_columns = case_json(Case{});
     for (const auto& [column, value] : case_columns.items()) {
@@ -149,6 +144,8 @@ const std::vector<Source>& sources() {
       add("bias", "|least-squares slope of x on ref - 1|");
       add("bias_limit", "limit of the bias");
       add("legacy", "mean |x - y| on rank 0 in bf16, y the single-rank variant (LASP's own figure)");
+      add("elements", "elements compared");
+      add("telling", "elements whose reference is beyond their bound: a zero there would fail");
       add("failed", "elements beyond their bound");
       for (const std::string_view place : {"batch", "head", "position", "dim", "rank"}) {
         columns.push_back({fmt::format("{}_worst_{}", out, place),

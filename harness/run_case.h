@@ -30,7 +30,7 @@ struct Phases {
 struct CaseResult {
   Case c;
   Status status = Status::skip;
-  std::string reason{};  ///< why it was skipped
+  std::string reason{};  ///< why it was skipped, or all that is wrong with it
   PerOut<TensorVerdict> tensors{};
   std::vector<RankMeasure> ranks{};             ///< one a rank of the world
   std::vector<PassTraffic> expected_traffic{};  ///< likewise
@@ -45,6 +45,13 @@ struct CaseResult {
 /// null, gets the outputs of this process's shard. Throws what a rank throws.
 CaseResult run_case(const Case& c, const Variant& variant, std::string_view device, const TimingPlan& timing,
                     const Standard& standard, Fleet& fleet, HostOutputs* keep = nullptr);
+
+/// Sent in each pass by all ranks together, and the largest peak_bytes of a rank.
+struct Totals {
+  Traffic forward, backward;
+  std::int64_t peak_bytes = 0;
+};
+Totals totals(const CaseResult& result);
 
 /// All failures of a case, tensors' first: "dq: …".
 std::vector<std::string> all_failures(const CaseResult& result);

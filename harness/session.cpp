@@ -25,13 +25,13 @@ int in_mpi_session(const SessionOptions& options, const std::function<int(Fleet&
   std::optional<UsageError> usage;  // thrown once MPI is finalised: a session left by an exception aborts
   {
     const MpiSession mpi;
-    Fleet fleet = Fleet::of_mpi(timeout_of(options));
     try {
+      Fleet fleet = Fleet::of_mpi(timeout_of(options));
       return body(fleet);
     } catch (const UsageError& error) {
       usage = error;
     } catch (const std::exception& error) {
-      fmt::print(stderr, "ringside: process {}: {}\n", fleet.processes().rank(), error.what());
+      fmt::print(stderr, "ringside: {}\n", error.what());
       MpiSession::abort(5);
     }
   }

@@ -1,6 +1,9 @@
 #include "harness/subject.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <stdexcept>
 
 #include "harness/grid.h"
 #include "harness/inputs.h"
@@ -54,6 +57,7 @@ class Bench {
     PerOut<std::vector<std::byte>> host;
     const PerOut<Tensor> device = {{forward_.o, grad_.dq, grad_.dk, grad_.dv}};
     for (const Out out : kOuts) {
+      require_output(out, device[out]);
       host[out].resize(device[out].size_bytes());
       context_.device.download(device[out], host[out]);
     }
@@ -61,6 +65,18 @@ class Bench {
   }
 
  private:
+  /// Throws std::logic_error unless the variant gave what it was asked for.
+  void require_output(Out out, const Tensor& x) const {
+    Shape shape = shape_of(context_.problem, out);
+    shape.tokens = in_.q.shape().tokens;
+    if (x && x.shape() == shape && x.dtype() == in_.q.dtype()) return;
+    const Shape& got = x.shape();
+    throw std::logic_error(fmt::format("{} gave {} as [{}, {}, {}, {}] {}, not [{}, {}, {}, {}] {}",
+                                       variant_.name, to_string(out), got.batch, got.heads, got.tokens,
+                                       got.dim, to_string(x.dtype()), shape.batch, shape.heads, shape.tokens,
+                                       shape.dim, to_string(in_.q.dtype())));
+  }
+
   const Variant& variant_;
   const Context& context_;
   Inputs in_;

@@ -115,6 +115,11 @@ int sweep(const SweepOptions& options) {
       fmt::print("{}\n{}\n", accuracy_table(results), performance_table(results));
       for (const CaseResult& result : results) fmt::print("{}", failure_report(result, options.cases));
       fmt::print("{}", summary(results, wall_s));
+      if (results.size() < plan.cases.size()) {
+        fmt::print("stopped at the first wrong result: {} cases not run\n",
+                   plan.cases.size() - results.size());
+      }
+      if (options.dump) fmt::print("tensors: {}/\n", *options.dump);
       if (options.out) fmt::print("results: {0}/results.jsonl, {0}/results.csv\n", *options.out);
     }
     if (plan.to_run == 0) throw UsageError("no case ran");

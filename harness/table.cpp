@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <map>
 
 #include "harness/throughput.h"
@@ -25,8 +26,17 @@ std::string heading(const Case& c) {
 }
 
 std::string short_name(const Case& c) {
-  return fmt::format("{} {} dp{} sp{} b{} n{} h{}", c.variant, to_string(c.dtype), c.dp, c.sp, c.batch, c.seq,
-                     c.heads);
+  return fmt::format("{} {} dp{} sp{} n{} {}", c.variant, to_string(c.dtype), c.dp, c.sp, c.seq,
+                     c.op == Operator::lightning ? to_string(c.decay)
+                     : c.causal                  ? "causal"
+                                                 : "full");
+}
+
+/// A word of the shell, whatever it holds.
+std::string quoted(const std::string& text) {
+  std::string out = "'";
+  for (const char ch : text) out += ch == '\'' ? "'\\''" : std::string(1, ch);
+  return out + "'";
 }
 
 bool ran(const CaseResult& r) { return r.status != Status::skip; }
@@ -53,42 +63,38 @@ std::string accuracy_table(const std::vector<CaseResult>& results) {
                                  "worst at batch,head,position,dim @rank", "legacy");
   for (const CaseResult& r : results) {
     if (!ran(r)) continue;
-    text += fmt::format("{:<10} {}\n", to_string(r.status), heading(r.c));
+    text += fmt::format("#{:<4} {:<10} {}\n", &r - results.data() + 1, to_string(r.status), heading(r.c));
     for (const Out out : kOuts) {
       const TensorVerdict& v = r.tensors[out];
       const Element& w = v.stats.worst;
+      const std::string row = v.row_share == 0 ? "-" : fmt::format("{:.3f}", v.row_share);
       const std::string place = v.stats.max_share == 0
                                     ? "-"
                                     : fmt::format("{},{},{},{} @{}", w.batch, w.head, w.token, w.dim, w.rank);
-      text += fmt::format("{:>6} {:>10.3e} {:>10.3e} {:>10.3e} {:>6.3f} {:>6.3f}  {:<39} {:>10.4g}{}\n",
+      text += fmt::format("{:>6} {:>10.3e} {:>10.3e} {:>10.3e} {:>6.3f} {:>6}  {:<39} {:>10.4g}{}\n",
                           to_string(out), v.stats.max_abs, v.mean_abs, v.relative_error, v.stats.max_share,
-                          v.row_share, place, v.legacy, v.failures.empty() ? "" : "  <- FAIL");
+                          row, place, v.legacy, v.failures.empty() ? "" : "  <- FAIL");
     }
   }
   return text;
 }
 
 std::string performance_table(const std::vector<CaseResult>& results) {
-  std::string text =
-      fmt::format("{:<44} {:>10} {:>10} {:>7} {:>10} {:>8} {:>10} {:>10} {:>5} {:>9}\n", "case", "forward",
-                  "fwd+bwd", "spread", "tokens/s", "GFLOP/s", "fwd bytes", "bwd bytes", "msgs", "peak/rank");
+  std::string text = fmt::format("#     {:<38} {:>10} {:>10} {:>7} {:>10} {:>8} {:>10} {:>10} {:>5} {:>9}\n",
+                                 "case", "forward", "fwd+bwd", "spread", "tokens/s", "GFLOP/s", "fwd bytes",
+                                 "bwd bytes", "msgs", "peak/rank");
   for (const CaseResult& r : results) {
     if (!ran(r)) continue;
-    Traffic forward, backward;
-    std::int64_t peak = 0;
-    for (const RankMeasure& rank : r.ranks) {
-      forward += rank.forward;
-      backward += rank.backward;
-      peak = std::max(peak, rank.peak_bytes);
-    }
+    const auto [forward, backward, peak] = totals(r);
     const Throughput speed = throughput(r);
     const Timing& t = r.forward_backward;
     const std::string spread =
         r.repeat < 2 ? "-" : fmt::format("{:.0f}%", 100 * (t.max_s - t.min_s) / t.median_s);
     text += fmt::format(
-        "{:<44} {:>10} {:>10} {:>7} {:>10} {:>8} {:>10} {:>10} {:>5} {:>9}{}\n", short_name(r.c),
-        r.repeat ? human_seconds(r.forward.median_s) : "-", r.repeat ? human_seconds(t.median_s) : "-",
-        spread, r.repeat ? fmt::format("{:.3g}", speed.tokens_forward_backward) : "-",
+        "#{:<4} {:<38} {:>10} {:>10} {:>7} {:>10} {:>8} {:>10} {:>10} {:>5} {:>9}{}\n",
+        &r - results.data() + 1, short_name(r.c), r.repeat ? human_seconds(r.forward.median_s) : "-",
+        r.repeat ? human_seconds(t.median_s) : "-", spread,
+        r.repeat ? fmt::format("{:.3g}", speed.tokens_forward_backward) : "-",
         r.repeat ? fmt::format("{:.3g}", 1e3 * speed.tflops_forward_backward) : "-",
         human_bytes(static_cast<double>(forward.bytes)), human_bytes(static_cast<double>(backward.bytes)),
         forward.messages + backward.messages, human_bytes(static_cast<double>(peak)),
@@ -143,7 +149,8 @@ std::string failure_report(const CaseResult& r, const std::string& case_file) {
   if (!ran(r) || r.status == Status::pass) return "";
   std::string text = fmt::format("{} {}\n", to_string(r.status), r.c.name());
   for (const std::string& failure : all_failures(r)) text += fmt::format("  {}\n", failure);
-  text += fmt::format("  repeat: ringside sweep {} --filter '^{}$' --comm threads\n", case_file, r.c.name());
+  text += fmt::format("  repeat: {} sweep {} --filter '^{}$' --comm threads\n", program_invocation_name,
+                      quoted(case_file), r.c.name());
   return text;
 }
 

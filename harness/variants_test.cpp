@@ -47,7 +47,7 @@ class EveryVariant : public testing::TestWithParam<Setting> {
     }
   }
 
-  Fleet fleet_ = Fleet::of_threads(std::nullopt, std::chrono::seconds(60));
+  Fleet fleet_ = Fleet::of_threads(std::nullopt, std::chrono::seconds(60), true);
   int ran_ = 0;
   std::vector<std::uint64_t> digests_;
 };

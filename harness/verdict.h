@@ -4,19 +4,23 @@
 #include <string>
 #include <vector>
 
+#include "harness/case.h"
 #include "harness/compare.h"
 
 namespace ringside {
 
 /// How a case ended. mistrusted: nothing exceeded a bound, but what was compared could not have told.
-enum class Status { pass, fail, mistrusted, skip, error };
+enum class Status { pass, fail, mistrusted, skip };
 
 std::string_view to_string(Status status);
 
-/// The row bound: how often the honest run's own envelope a row may reach, beside kRowRoundings roundings of
-/// the sum of its terms' magnitudes. An honest envelope can be 0 (constant data cancel exactly) where another
-/// order of summation, a merge or a carried state rounds a few times more: to and from the merge's three
-/// products on either side, and a store.
+/// The row bound: a row of a result that was put together from P partial ones may stray
+///   kRowFactor·√P times as far as the worst row of an honest single-rank run, which is one part: the parts'
+///   errors, and those of the lse that each merge rounds, are independent; and kRowRoundings + 3P roundings
+///   of the sum of its terms' magnitudes: an honest run can be exact by luck (constant data cancel) where
+///   each merge or carried state rounds a factor, a product and a sum.
+/// kRowFactor is calibrated, not derived: over the cases of cases/ no row used more than a quarter of its
+/// limit.
 inline constexpr double kRowFactor = 4;
 inline constexpr double kRowRoundings = 8;
 /// A bucket with fewer elements has no envelope worth the name: the element bound alone judges its rows.
@@ -35,11 +39,11 @@ struct TensorVerdict {
   std::vector<std::string> failures{};  ///< one line each; empty: passed
 };
 
-/// Judges one tensor. `honest`: the same measurements of an honest single-rank run.
-TensorVerdict judge(const TensorStats& stats, std::vector<RankStats> ranks, const TensorStats& honest);
+/// Judges one tensor of case `c`. `honest`: the same measurements of an honest single-rank run.
+TensorVerdict judge(const Case& c, const TensorStats& stats, std::vector<RankStats> ranks,
+                    const TensorStats& honest);
 
-/// True if no element of the tensor could have told zero from the truth (a gradient that is zero by
-/// definition).
-bool zero_by_definition(const TensorStats& stats);
+/// True if a tensor of zeros would have passed (a gradient that is zero by definition).
+bool tells_nothing(const TensorStats& stats);
 
 }  // namespace ringside
