@@ -367,8 +367,8 @@ TEST_F(Dump, NumPyAgreesAndSeesOneWrongElement) {
   }
   const Outcome bad = recompute("dump");
   EXPECT_EQ(bad.status, 1) << bad.out << bad.err;
-  EXPECT_THAT(bad.out, AllOf(HasSubstr(victim.filename().string() + ": dk: off by"),
-                             HasSubstr(", 1 wrong\n")));
+  EXPECT_THAT(bad.out,
+              AllOf(HasSubstr(victim.filename().string() + ": dk: off by"), HasSubstr(", 1 wrong\n")));
 }
 
 TEST_F(Dump, ThreadsAndMpiWriteTheSameBytes) {
