@@ -23,7 +23,6 @@ std::optional<std::string> why_skip(const Case& c, const Variant& variant, Devic
   if (world && c.ranks() > *world) {
     return fmt::format("needs {} ranks (dp {} x sp {}), there are {}", c.ranks(), c.dp, c.sp, *world);
   }
-  if (c.op == Operator::lightning && !c.causal) return "lightning attention is causal";
   if (auto why = device.unsupported(c.dtype, c.math)) return why;
   return variant.unsupported(c.local_problem(), c.sp);
 }
