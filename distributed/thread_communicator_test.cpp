@@ -244,9 +244,10 @@ TEST(ThreadCommunicator, WhatIsReadBeforeWaitIsPoison) {
         pending.wait();
         EXPECT_THAT(values(next), Each(4));
       }
-      const Tensor narrow = device.allocate({1, 1, 1, 1}, DType::bf16);
-      Pending pending = comm.exchange({{right_of(comm), narrow}}, {{left_of(comm), narrow}}, "bf16");
-      EXPECT_TRUE(std::isnan(to_float(*narrow.view<BFloat16>().data)));
+      const Tensor sent = device.allocate({1, 1, 1, 1}, DType::bf16);
+      const Tensor received = device.allocate({1, 1, 1, 1}, DType::bf16);
+      Pending pending = comm.exchange({{right_of(comm), sent}}, {{left_of(comm), received}}, "bf16");
+      EXPECT_TRUE(std::isnan(to_float(*received.view<BFloat16>().data)));
     });
   }
 }
