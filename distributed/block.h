@@ -22,6 +22,9 @@ inline Tensor rounded(Device& device, const Tensor& x, DType dtype) {
   return y;
 }
 
+/// Variant::unsupported of an algorithm that runs everything.
+inline std::optional<std::string> serves_all(const Problem&, int) { return std::nullopt; }
+
 /// Local shape of o and do: [b, h, c, e].
 inline Shape o_shape(const Inputs& in) {
   return {in.q.shape().batch, in.q.shape().heads, in.q.shape().tokens, in.v.shape().dim};
@@ -30,6 +33,13 @@ inline Shape o_shape(const Inputs& in) {
 /// Lightning attention's state: [b, h, d, e], one a query head.
 inline Shape state_shape(const Inputs& in) {
   return {in.q.shape().batch, in.q.shape().heads, in.q.shape().dim, in.v.shape().dim};
+}
+
+/// Uninitialised gradients of the inputs, in their shapes and dtype.
+inline Gradients gradients_like(Device& device, const Inputs& in) {
+  const DType dtype = in.q.dtype();
+  return {device.allocate(in.q.shape(), dtype), device.allocate(in.k.shape(), dtype),
+          device.allocate(in.v.shape(), dtype)};
 }
 
 }  // namespace ringside

@@ -35,7 +35,7 @@ struct Message {
 };
 
 /// Communication under way. It holds its tensors until wait(); a received tensor must not be read, and a sent
-/// one not be written, before. Destroying a Pending that was not waited for waits, and swallows the error.
+/// one not be written, before. Its communicator must outlive it. Destroying a Pending that was not waited for waits, and swallows the error.
 class [[nodiscard]] Pending {
  public:
   /// What an implementation keeps of an operation under way.
@@ -57,7 +57,9 @@ class [[nodiscard]] Pending {
   void wait();
 
  private:
+  friend class Communicator;
   std::unique_ptr<State> state_;
+  std::chrono::duration<double>* waited_ = nullptr;  ///< its communicator's
 };
 
 /// A group of ranks as one rank sees it. Calls of one group are made by all its ranks in matching order;
@@ -74,6 +76,11 @@ class Communicator {
   /// v"). Throws std::invalid_argument for a peer outside the group or itself.
   Pending exchange(std::vector<Message> sends, std::vector<Message> receives, std::string what);
 
+  /// Starts a collective in which sends[p] goes to rank p and receives[p] comes from it; both hold one tensor
+  /// a rank, and the rank's own is copied by its device. Counted as one collective and the bytes that leave.
+  /// Requirements and errors as in exchange(); std::invalid_argument also unless there is one of each a rank.
+  Pending all_to_all(std::vector<Tensor> sends, std::vector<Tensor> receives, std::string what);
+
   /// Returns when every rank of the group has called it. Not counted.
   virtual void barrier() = 0;
 
@@ -84,10 +91,17 @@ class Communicator {
   /// What this rank has sent through this communicator so far.
   const Traffic& traffic() const { return traffic_; }
 
+  /// Seconds this rank has spent in Pending::wait() of this communicator's operations: communication that
+  /// nothing hid.
+  double waited_s() const { return waited_.count(); }
+
  private:
   virtual Pending start(std::vector<Message> sends, std::vector<Message> receives, std::string what) = 0;
 
+  Pending started(std::vector<Message> sends, std::vector<Message> receives, std::string what);
+
   Traffic traffic_;
+  std::chrono::duration<double> waited_{};
 };
 
 /// Next and previous rank around the ring.

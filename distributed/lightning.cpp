@@ -17,9 +17,7 @@ Gradients backward(const Context& context, const Inputs& in, const Forward&, con
   auto& [comm, device, problem] = context;
   const Tensor state = zeros(device, state_shape(in));
   const Tensor dstate = zeros(device, state_shape(in));
-  const Gradients grad = {device.allocate(in.q.shape(), in.q.dtype()),
-                          device.allocate(in.k.shape(), in.q.dtype()),
-                          device.allocate(in.v.shape(), in.q.dtype())};
+  const Gradients grad = gradients_like(device, in);
   device.lightning_backward({in.q, in.k, in.v, problem.slopes}, dout, state, dstate, grad.dq, grad.dk,
                             grad.dv);
   return grad;

@@ -159,7 +159,7 @@ Variant ring(std::string_view name, std::string_view summary) {
           .op = Operator::softmax,
           .summary = summary,
           .layout = layout,
-          .unsupported = [](const Problem&, int) -> std::optional<std::string> { return std::nullopt; },
+          .unsupported = serves_all,
           .forward = forward<layout>,
           .backward = backward<layout>,
           .traffic = traffic<layout>,
@@ -168,6 +168,10 @@ Variant ring(std::string_view name, std::string_view summary) {
 
 const Registration contiguous{ring<Layout::contiguous>(
     "ring", "k and v go round in P-1 hops; contiguous chunks (causal work is unbalanced)")};
+const Registration zigzag{ring<Layout::zigzag>(
+    "ring_zigzag", "the same; rank r holds chunks r and 2P-1-r of 2P (causal work is balanced)")};
+const Registration striped{ring<Layout::striped>(
+    "ring_striped", "the same; rank r holds every P-th token (causal work is nearly balanced)")};
 
 }  // namespace
 }  // namespace ringside

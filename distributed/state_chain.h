@@ -19,20 +19,31 @@ class StateChain {
     return {};
   }
 
-  /// Starts sending `state`; does nothing on the last rank.
-  Pending send(const Tensor& state, std::string what) const {
-    if (!exists(downstream_)) return {};
+  /// Whether a rank is waiting for the state that leaves this one.
+  bool goes_on() const { return exists(downstream_); }
+
+  /// own <- λ^C incoming + own, the state that leaves a chunk of C `tokens`, and starts sending it. Not on the last
+  /// rank, from which none leaves.
+  Pending pass_on(const Tensor& incoming, const Tensor& own, Index tokens, std::string what) const {
+    const Tensor carried = device_.allocate(own.shape(), DType::fp32);
+    device_.decay_rows(incoming, slopes_, decay_across(tokens), carried);
+    device_.add(carried, own);
     device_.synchronize();
-    return comm_.exchange({{downstream_, state}}, {}, std::move(what));
+    return comm_.exchange({{downstream_, own}}, {}, std::move(what));
   }
 
  private:
   StateChain(const Context& context, int upstream, int downstream)
-      : comm_(context.comm), device_(context.device), upstream_(upstream), downstream_(downstream) {}
+      : comm_(context.comm),
+        device_(context.device),
+        slopes_(context.problem.slopes),
+        upstream_(upstream),
+        downstream_(downstream) {}
   bool exists(int rank) const { return rank >= 0 && rank < comm_.size(); }
 
   Communicator& comm_;
   Device& device_;
+  std::span<const float> slopes_;
   int upstream_, downstream_;
 };
 

@@ -45,6 +45,8 @@ class TestDevice : public Device {
     std::memcpy(to.data(), from.data(), from.size_bytes());
   }
   void add(const Tensor&, const Tensor&) override { none(); }
+  void copy_part(const Tensor&, Corner, const Tensor&, Corner, Index, Index) override { none(); }
+  void sum_heads(const Tensor&, const Tensor&) override { none(); }
   void synchronize() override {}
   MemoryUse memory() const override { none(); }
   void reset_peak() override { none(); }
@@ -59,6 +61,18 @@ class TestDevice : public Device {
   void lightning_forward(const LightningChunk&, const Tensor&, const Tensor&) override { none(); }
   void lightning_backward(const LightningChunk&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
                           const Tensor&, const Tensor&) override {
+    none();
+  }
+  void lightning_states(const Tensor&, const Tensor&, std::span<const float>, Index, Toward,
+                        const Tensor&) override {
+    none();
+  }
+  void lightning_scan(const Tensor&, std::span<const float>, Index, Index, Toward, const Tensor&) override {
+    none();
+  }
+  void lightning_forward_blocks(const LightningChunk&, const BlockStates&, const Tensor&) override { none(); }
+  void lightning_backward_blocks(const LightningChunk&, const Tensor&, const BlockStates&, const BlockStates&,
+                                 const Tensor&, const Tensor&, const Tensor&) override {
     none();
   }
   void matmul(const Tensor&, Transpose, const Tensor&, Transpose, const Tensor&, bool) override { none(); }

@@ -1,6 +1,7 @@
 #include "distributed/variant.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace ringside {
 namespace {
@@ -13,14 +14,15 @@ std::vector<Variant>& list() {
 }  // namespace
 
 Registration::Registration(const Variant& variant) {
-  const auto at = std::ranges::lower_bound(list(), variant.name, {}, &Variant::name);
-  list().insert(at, variant);
+  const auto key = [](const Variant& v) { return std::pair(v.name, v.op); };
+  list().insert(std::ranges::lower_bound(list(), key(variant), {}, key), variant);
 }
 
 std::span<const Variant> variants() { return list(); }
 
-const Variant* find_variant(std::string_view name) {
-  const auto at = std::ranges::find(list(), name, &Variant::name);
+const Variant* find_variant(std::string_view name, Operator op) {
+  const auto at =
+      std::ranges::find_if(list(), [&](const Variant& v) { return v.name == name && v.op == op; });
   return at == list().end() ? nullptr : &*at;
 }
 

@@ -25,6 +25,9 @@ struct Context {
 /// A rank's own tokens, in the case's dtype. q: [b, h, c, d]; k: [b, h_kv, c, d]; v: [b, h_kv, c, e].
 struct Inputs {
   Tensor q, k, v;
+  /// Memory that the caller keeps for the variant, fp32, in the shapes of Variant::cache: forward writes it,
+  /// backward reads it. When forward begins it may hold anything.
+  std::vector<Tensor> cache{};
 };
 
 /// o: [b, h, c, e] in the inputs' dtype, and what this variant keeps for backward (its own business).
@@ -59,6 +62,11 @@ struct Variant {
   /// Roughly how many bytes one of `sp` ranks needs beyond inputs, outputs and their fp32 sums: for refusing
   /// what does not fit, before it runs.
   double (*scratch_bytes)(const Problem& problem, int sp);
+  /// Shapes of Inputs::cache; null if the variant wants none.
+  std::vector<Shape> (*cache)(const Problem& problem) = nullptr;
+  /// Whether dk and dv are sums, over parts of each kv head's group of query heads, of shares that had been
+  /// rounded to the storage dtype; null if never.
+  bool (*rounds_shares)(const Problem& problem, int sp) = nullptr;
 };
 
 /// Puts a variant on the list: one such object beside the variant's code.
@@ -66,10 +74,10 @@ struct Registration {
   explicit Registration(const Variant& variant);
 };
 
-/// All registered variants, by name.
+/// All registered variants, by name, then operator. One algorithm that serves two operators is two of them.
 std::span<const Variant> variants();
 
-/// The variant of that name, or null.
-const Variant* find_variant(std::string_view name);
+/// The variant of that name for that operator, or null.
+const Variant* find_variant(std::string_view name, Operator op);
 
 }  // namespace ringside

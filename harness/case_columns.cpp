@@ -72,7 +72,7 @@ constexpr std::array kColumns = {
     CaseColumn{"variant", "", "algorithm under test, as `ringside list` names it",
                [](Case& c, std::string_view text) { c.variant = text; }},
     CaseColumn{"operator", "own",
-               "softmax or lightning: a check that the variant serves it; own: whatever it serves",
+               "softmax or lightning, for a variant that serves both; own: the (first) one that it serves",
                [](Case& c, std::string_view text) {
                  if (text != "own") c.op = parse_name("operator", text, kOperators);
                }},

@@ -122,10 +122,10 @@ struct Conflict {
 };
 
 // What parts of the case do not go together.
-std::optional<Conflict> conflict(const Case& c, Operator own) {
-  if (c.op != own) {
+std::optional<Conflict> conflict(const Case& c, const std::vector<Operator>& served) {
+  if (std::ranges::count(served, c.op) == 0) {
     return Conflict{"operator",
-                    fmt::format("{} serves {}, not {}", c.variant, to_string(own), to_string(c.op))};
+                    fmt::format("{} serves {}, not {}", c.variant, to_string(served.front()), to_string(c.op))};
   }
   if (c.op == Operator::lightning && !c.causal)
     return Conflict{"causal", "lightning attention is always causal"};
@@ -161,7 +161,7 @@ std::size_t column_index(std::string_view name) {
 
 class TableReader {
  public:
-  explicit TableReader(const OperatorOf& operator_of) : operator_of_(operator_of) {}
+  explicit TableReader(const OperatorsOf& operators_of) : operators_of_(operators_of) {}
 
   // Takes a line that is neither blank nor a comment.
   void record(const Line& line) {
@@ -242,17 +242,20 @@ class TableReader {
   void add(const Line& line, const Choice& choice) {
     const auto byte_of = [&](std::size_t column) { return choice[column] ? choice[column]->byte : 0; };
     Case c;
-    Operator own{};
+    std::vector<Operator> served;
     for (std::size_t i = 0; i < choice.size(); ++i) {
       const CaseColumn& column = case_columns()[i];
       try {
         column.parse(c, choice[i] ? choice[i]->text : column.fallback);
-        if (column.name == "variant") own = c.op = serve(c.variant);
+        if (column.name == "variant") {
+          served = operators(c.variant);
+          c.op = served.front();
+        }
       } catch (const UsageError& error) {
         line.fail(byte_of(i), error.what());
       }
     }
-    if (const auto wrong = conflict(c, own)) line.fail(byte_of(column_index(wrong->column)), wrong->message);
+    if (const auto wrong = conflict(c, served)) line.fail(byte_of(column_index(wrong->column)), wrong->message);
     const auto [same, is_new] = line_of_.emplace(c.name(), line.number);
     if (!is_new) {
       line.fail(byte_of(column_index("variant")),
@@ -261,13 +264,13 @@ class TableReader {
     cases_.push_back(std::move(c));
   }
 
-  Operator serve(std::string_view variant) const {
-    const auto op = operator_of_(variant);
-    if (!op) throw UsageError(fmt::format("unknown variant {}", quoted(variant)));
-    return *op;
+  std::vector<Operator> operators(std::string_view variant) const {
+    std::vector<Operator> served = operators_of_(variant);
+    if (served.empty()) throw UsageError(fmt::format("unknown variant {}", quoted(variant)));
+    return served;
   }
 
-  const OperatorOf& operator_of_;
+  const OperatorsOf& operators_of_;
   LineParser parser_;
   std::vector<std::size_t> columns_;  // canonical column of each of the file's
   std::vector<Case> cases_;
@@ -288,10 +291,10 @@ void check_characters(const Line& line) {
 }  // namespace
 
 std::vector<Case> parse_cases(std::string_view text, std::string_view file_name,
-                              const OperatorOf& operator_of) {
+                              const OperatorsOf& operators_of) {
   constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
   if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
-  TableReader reader(operator_of);
+  TableReader reader(operators_of);
   Line line{.file = file_name, .number = 0, .text = {}};
   while (!text.empty()) {
     const std::size_t end = std::min(text.find('\n'), text.size());
@@ -332,8 +335,8 @@ std::string read_file(const std::filesystem::path& path, std::size_t limit) {
   return text;
 }
 
-std::vector<Case> read_cases(const std::filesystem::path& path, const OperatorOf& operator_of) {
-  return parse_cases(read_file(path), path.string(), operator_of);
+std::vector<Case> read_cases(const std::filesystem::path& path, const OperatorsOf& operators_of) {
+  return parse_cases(read_file(path), path.string(), operators_of);
 }
 
 }  // namespace ringside

@@ -26,8 +26,8 @@ struct CaseColumn {
 /// All columns in their canonical order. A file may have them in any order.
 std::span<const CaseColumn> case_columns();
 
-/// The operator that a variant serves; empty if there is no such variant.
-using OperatorOf = std::function<std::optional<Operator>(std::string_view variant)>;
+/// The operators that a variant serves, the usual one first; none if there is no such variant.
+using OperatorsOf = std::function<std::vector<Operator>(std::string_view variant)>;
 
 inline constexpr std::size_t kMaxCaseFileBytes = std::size_t{16} << 20;
 inline constexpr std::size_t kMaxCases = 100'000;
@@ -44,13 +44,13 @@ inline constexpr Index kMaxElements = Index{1} << 40;  ///< of any one tensor
 /// skipped. Anything wrong throws UsageError "file:line:column: message", line and column counted in
 /// characters from 1.
 std::vector<Case> parse_cases(std::string_view text, std::string_view file_name,
-                              const OperatorOf& operator_of);
+                              const OperatorsOf& operators_of);
 
 /// The whole content of a file. Throws UsageError "file: message" if it cannot be read or is larger than
 /// `limit`.
 std::string read_file(const std::filesystem::path& path, std::size_t limit = kMaxCaseFileBytes);
 
 /// parse_cases() of read_file().
-std::vector<Case> read_cases(const std::filesystem::path& path, const OperatorOf& operator_of);
+std::vector<Case> read_cases(const std::filesystem::path& path, const OperatorsOf& operators_of);
 
 }  // namespace ringside

@@ -15,13 +15,14 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-std::optional<Operator> operator_of(std::string_view variant) {
-  if (variant == "ring") return Operator::softmax;
-  if (variant == "lightning" || variant == "lasp_naive") return Operator::lightning;
-  return std::nullopt;
+std::vector<Operator> operators_of(std::string_view variant) {
+  if (variant.starts_with("ring")) return {Operator::softmax};
+  if (variant == "lightning" || variant.starts_with("lasp_")) return {Operator::lightning};
+  if (variant == "ulysses") return {Operator::softmax, Operator::lightning};
+  return {};
 }
 
-std::vector<Case> parse(std::string_view text) { return parse_cases(text, "t.csv", operator_of); }
+std::vector<Case> parse(std::string_view text) { return parse_cases(text, "t.csv", operators_of); }
 
 // The message of the UsageError that the text is answered with.
 std::string error_of(std::string_view text) {
@@ -323,7 +324,7 @@ class CaseFiles : public testing::Test {
 
   std::string error_of_file() const {
     try {
-      read_cases(path_, operator_of);
+      read_cases(path_, operators_of);
     } catch (const UsageError& error) {
       return error.what();
     }
@@ -334,7 +335,7 @@ class CaseFiles : public testing::Test {
 
 TEST_F(CaseFiles, AreRead) {
   write(minimal("ring,8,4\n"));
-  EXPECT_EQ(read_cases(path_, operator_of), parse(minimal("ring,8,4\n")));
+  EXPECT_EQ(read_cases(path_, operators_of), parse(minimal("ring,8,4\n")));
   const std::string large(200'000, 'x');
   write(large);
   EXPECT_EQ(read_file(path_), large);
@@ -351,7 +352,7 @@ TEST_F(CaseFiles, ErrorsNameTheFile) {
   write(minimal("ring,8,\n"));
   EXPECT_EQ(error_of_file(), path_.string() + ":2:8: head_dim must be given");
   path_ = testing::TempDir();
-  EXPECT_THROW(read_cases(path_, operator_of), UsageError);
+  EXPECT_THROW(read_cases(path_, operators_of), UsageError);
   EXPECT_THAT(error_of_file(), HasSubstr("cannot read: Is a directory"));
   path_ = "no such file";
 }
@@ -361,12 +362,12 @@ TEST(CaseFolder, EveryFileIsValid) {
   std::set<std::string> files;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     files.insert(entry.path().filename().string());
-    EXPECT_FALSE(read_cases(entry.path(), operator_of).empty()) << entry.path();
+    EXPECT_FALSE(read_cases(entry.path(), operators_of).empty()) << entry.path();
   }
   for (const char* name : {"smoke.csv", "odd.csv", "softmax.csv", "lasp_readme.csv"}) {
     EXPECT_EQ(files.count(name), 1u) << name;
   }
-  for (const Case& c : read_cases(folder / "lasp_readme.csv", operator_of))
+  for (const Case& c : read_cases(folder / "lasp_readme.csv", operators_of))
     EXPECT_EQ(c.ranks(), 4) << c.name();
 }
 

@@ -190,9 +190,9 @@ struct On {
 /// A twin of ring whose gradients are spoiled afterwards.
 template <auto spoil>
 Variant ring_spoiled() {
-  Variant twin = *find_variant("ring");
+  Variant twin = *find_variant("ring", Operator::softmax);
   twin.backward = [](const Context& c, const Inputs& in, const Forward& f, const Tensor& dout) {
-    Gradients grad = find_variant("ring")->backward(c, in, f, dout);
+    Gradients grad = find_variant("ring", Operator::softmax)->backward(c, in, f, dout);
     spoil(grad, c);
     return grad;
   };
@@ -201,9 +201,9 @@ Variant ring_spoiled() {
 
 template <auto spoil>
 Variant ring_spoiled_forward() {
-  Variant twin = *find_variant("ring");
+  Variant twin = *find_variant("ring", Operator::softmax);
   twin.forward = [](const Context& c, const Inputs& in) {
-    Forward forward = find_variant("ring")->forward(c, in);
+    Forward forward = find_variant("ring", Operator::softmax)->forward(c, in);
     // backward gets the honest o: only what is reported is wrong
     const Tensor o = c.device.allocate(forward.o.shape(), forward.o.dtype());
     c.device.copy(forward.o, o);
@@ -213,7 +213,7 @@ Variant ring_spoiled_forward() {
     return forward;
   };
   twin.backward = [](const Context& c, const Inputs& in, const Forward& f, const Tensor& dout) {
-    return find_variant("ring")->backward(c, in, {f.saved[1], {f.saved[0]}}, dout);
+    return find_variant("ring", Operator::softmax)->backward(c, in, {f.saved[1], {f.saved[0]}}, dout);
   };
   return twin;
 }
@@ -265,8 +265,8 @@ struct Fault {
 };
 
 std::vector<Fault> all_faults() {
-  return {{"none", *find_variant("ring"), softmax_case},
-          {"none", *find_variant("lasp_naive"), lightning_case},
+  return {{"none", *find_variant("ring", Operator::softmax), softmax_case},
+          {"none", *find_variant("lasp_naive", Operator::lightning), lightning_case},
           {"causal offset on rank > 0", On<CausalOffset>::of("ring"), softmax_case},
           {"local positions", On<LocalPositions>::of("ring"), softmax_case},
           {"last step missing", On<LastStepMissing>::of("ring"), softmax_case},

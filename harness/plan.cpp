@@ -39,7 +39,7 @@ double elements_of(const Problem& p) {
 
 Estimate estimate(const Case& c, int repeat, int cores) {
   const Problem whole = c.problem();
-  const Variant& variant = *find_variant(c.variant);
+  const Variant& variant = *find_variant(c.variant, c.op);
   const double elements = elements_of(whole);
   const auto ranks = static_cast<double>(c.ranks());
   const auto stored = static_cast<double>(size_of(c.dtype));
@@ -64,7 +64,7 @@ Plan make_plan(std::vector<Case> cases, std::string_view device_name, std::optio
   std::map<std::string, std::size_t> first_seen;  // standard -> its place in the order
   std::vector<std::size_t> order;
   for (Case& c : cases) {
-    const Variant& variant = *find_variant(c.variant);
+    const Variant& variant = *find_variant(c.variant, c.op);
     order.push_back(first_seen.try_emplace(standard_key(c), first_seen.size()).first->second);
     plan.cases.push_back({c, &variant, why_skip(c, variant, *device, world)});
   }

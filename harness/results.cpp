@@ -68,7 +68,9 @@ Json rank_json(const CaseResult& r, std::size_t rank) {
           {"backward", traffic_json(m.backward)},
           {"formula_forward", traffic_json(r.expected_traffic[rank].forward)},
           {"formula_backward", traffic_json(r.expected_traffic[rank].backward)},
-          {"peak_bytes", m.peak_bytes}};
+          {"peak_bytes", m.peak_bytes},
+          {"iteration_s", m.iteration_s},
+          {"wait_s", m.wait_s}};
 }
 
 Json timing_json(const Timing& t) {
@@ -90,8 +92,11 @@ Json perf_json(const CaseResult& r) {
 }
 
 Json sums_json(const CaseResult& r) {
-  const auto [forward, backward, peak] = totals(r);
-  return {{"forward", traffic_json(forward)}, {"backward", traffic_json(backward)}, {"peak_bytes", peak}};
+  const Totals sum = totals(r);
+  return {{"forward", traffic_json(sum.forward)},
+          {"backward", traffic_json(sum.backward)},
+          {"peak_bytes", sum.peak_bytes},
+          {"wait_s", sum.wait_s}};
 }
 
 Json result_json(const CaseResult& r, const RunInfo& run) {
@@ -164,6 +169,8 @@ const std::vector<Source>& sources() {
          {"forward_backward_min_s", "/perf/forward_backward/min_s", "quickest iteration"},
          {"forward_backward_max_s", "/perf/forward_backward/max_s", "slowest iteration"},
          {"repeat", "/perf/repeat", "timed iterations"},
+         {"wait_s", "/sums/wait_s",
+          "of forward_backward_s, what the rank that waited longest spent waiting for others (median)"},
          {"tokens_per_s_forward", "/perf/tokens_per_s_forward", "batch · seq / forward_s"},
          {"tokens_per_s", "/perf/tokens_per_s", "batch · seq / forward_backward_s"},
          {"useful_tflops_forward", "/perf/useful_tflops_forward", "useful TFLOP/s of forward, whole world"},
@@ -172,8 +179,10 @@ const std::vector<Source>& sources() {
          {"oversubscribed", "/perf/oversubscribed", "more ranks than cores: times mean little"},
          {"forward_bytes", "/sums/forward/bytes", "sent in forward, all ranks"},
          {"forward_messages", "/sums/forward/messages", "messages in forward, all ranks"},
+         {"forward_collectives", "/sums/forward/collectives", "collectives in forward, all ranks"},
          {"backward_bytes", "/sums/backward/bytes", "sent in backward, all ranks"},
          {"backward_messages", "/sums/backward/messages", "messages in backward, all ranks"},
+         {"backward_collectives", "/sums/backward/collectives", "collectives in backward, all ranks"},
          {"peak_bytes", "/sums/peak_bytes", "largest device memory of a rank, inputs and outputs included"},
          {"communicator", "/communicator", "threads or mpi"},
          {"device", "/device", "where the variant ran"},

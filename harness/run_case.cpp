@@ -7,7 +7,6 @@
 
 #include "harness/bytes.h"
 #include "harness/collect.h"
-#include "harness/stopwatch.h"
 
 namespace ringside {
 namespace {
@@ -101,13 +100,6 @@ std::string why_mistrusted(const CaseResult& result) {
 
 }  // namespace
 
-Timing Timing::of(std::vector<double> seconds) {
-  if (seconds.empty()) return {};
-  std::ranges::sort(seconds);
-  const std::size_t n = seconds.size();
-  return {(seconds[(n - 1) / 2] + seconds[n / 2]) / 2, seconds.front(), seconds.back()};
-}
-
 CaseResult run_case(const Case& c, const Variant& variant, std::string_view device, const TimingPlan& timing,
                     const Standard& standard, Fleet& fleet, HostOutputs* keep) {
   CaseResult result = {.c = c, .oversubscribed = fleet.oversubscribed(c.ranks())};
@@ -145,6 +137,7 @@ Totals totals(const CaseResult& result) {
     sum.forward += rank.forward;
     sum.backward += rank.backward;
     sum.peak_bytes = std::max(sum.peak_bytes, rank.peak_bytes);
+    sum.wait_s = std::max(sum.wait_s, rank.wait_s);
   }
   return sum;
 }

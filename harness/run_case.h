@@ -5,17 +5,11 @@
 #include <vector>
 
 #include "harness/standard.h"
+#include "harness/stopwatch.h"
 #include "harness/subject.h"
 #include "harness/verdict.h"
 
 namespace ringside {
-
-/// Wall time of the timed iterations, each the maximum over ranks.
-struct Timing {
-  double median_s = 0, min_s = 0, max_s = 0;
-  /// Of iteration times; all 0 if there are none.
-  static Timing of(std::vector<double> seconds);
-};
 
 /// Where a case's wall time went in this process. The standard's share is entered with the case that needed
 /// it first.
@@ -34,7 +28,7 @@ struct CaseResult {
   PerOut<TensorVerdict> tensors{};
   std::vector<RankMeasure> ranks{};             ///< one a rank of the world
   std::vector<PassTraffic> expected_traffic{};  ///< likewise
-  Timing forward{}, forward_backward{};
+  Timing forward{}, forward_backward{};         ///< of the timed iterations, each the slowest rank's
   int repeat = 0;                       ///< timed iterations made
   bool oversubscribed = false;          ///< more ranks than cores on this node: times mean little
   std::vector<std::string> failures{};  ///< of the case as a whole, beside those of its tensors
@@ -46,10 +40,11 @@ struct CaseResult {
 CaseResult run_case(const Case& c, const Variant& variant, std::string_view device, const TimingPlan& timing,
                     const Standard& standard, Fleet& fleet, HostOutputs* keep = nullptr);
 
-/// Sent in each pass by all ranks together, and the largest peak_bytes of a rank.
+/// Sent in each pass by all ranks together, and the largest peak_bytes and wait_s of a rank.
 struct Totals {
   Traffic forward, backward;
   std::int64_t peak_bytes = 0;
+  double wait_s = 0;
 };
 Totals totals(const CaseResult& result);
 

@@ -85,9 +85,12 @@ void on_root(Fleet& fleet, const std::function<void()>& body) {
 }
 
 std::vector<Case> select_cases(const std::string& file, const std::string& filter) {
-  std::vector<Case> cases = read_cases(file, [](std::string_view name) -> std::optional<Operator> {
-    const Variant* variant = find_variant(name);
-    return variant ? std::optional(variant->op) : std::nullopt;
+  std::vector<Case> cases = read_cases(file, [](std::string_view name) {
+    std::vector<Operator> served;
+    for (const Variant& variant : variants()) {
+      if (variant.name == name) served.push_back(variant.op);
+    }
+    return served;
   });
   try {
     const std::regex regex(filter);

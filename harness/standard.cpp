@@ -47,7 +47,7 @@ Values make_values(const Case& c, const Shard& shard, const Problem& problem, in
 /// Runs the single-rank variant on one (batch, kv head) group; `problem` is that group's, `group` its index.
 void run_honest_group(const Case& c, const Problem& problem, Index group, const Values& values,
                       Communicator& comm, HostOutputs& result) {
-  const Variant& variant = *find_variant(single_rank_variant(c.op));
+  const Variant& variant = *find_variant(single_rank_variant(c.op), c.op);
   const auto device = make_cpu_device();
   const auto part = [&](auto& all, const Shape& shape) {
     const auto size = static_cast<std::size_t>(shape.size());
@@ -102,14 +102,18 @@ void demand_exactness(const Case& c, Truth& truth) {
   }
 }
 
-/// The rows that a NaN or inf token may spoil although they do not see it: earlier ones on the rank that
-/// holds it.
-std::function<bool(Index)> spoiled_rows(const Case& c, Out out, Index batch, Index kv_head,
+/// The rows that a NaN or inf token may spoil although they do not see it, as 0·NaN in a masked product is NaN:
+/// earlier ones on the rank that holds it (whose whole chunk may be one product), and those in a block of
+/// queries that straddles the token's block of keys. With blocks of up to 64 tokens, which are neighbours on
+/// their rank, the two tokens are less than two blocks apart.
+std::function<bool(Index)> spoiled_rows(const Case& c, Layout layout, Out out, Index batch, Index kv_head,
                                         std::span<const int> holder) {
   const auto token = poisoned_token(c);
   if (!token || !c.causal || per_kv_head(out) || batch != token->batch || kv_head != 0) return {};
-  return [position = token->position, holder](Index t) {
-    return t < position && holder[static_cast<std::size_t>(t)] == holder[static_cast<std::size_t>(position)];
+  const Index reach = 2 * 64 * (layout == Layout::striped ? c.sp : 1);
+  return [position = token->position, reach, holder](Index t) {
+    return t < position && (t > position - reach || holder[static_cast<std::size_t>(t)] ==
+                                                        holder[static_cast<std::size_t>(position)]);
   };
 }
 
@@ -199,7 +203,7 @@ Measured measure_all(const Case& c, Layout layout, const Standard& s, const Host
                              .holder = holder,
                              .first_rank = static_cast<int>(batch % c.dp) * c.sp,
                              .yardstick = legacy ? part(s.honest[out]) : std::span<const float>{},
-                             .may_be_either = spoiled_rows(c, out, batch, head / per_group, holder)};
+                             .may_be_either = spoiled_rows(c, layout, out, batch, head / per_group, holder)};
       const auto at = static_cast<std::size_t>(i);
       stats[at] = measure(view, std::span(ranks).subspan(at * sp, sp));
     });

@@ -1,7 +1,10 @@
-// Wall time in laps.
+// Wall time in laps, and what many of them come to.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
+#include <cstddef>
+#include <vector>
 
 namespace ringside {
 
@@ -17,6 +20,18 @@ class Stopwatch {
 
  private:
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+/// Of the times of several iterations, in seconds; all 0 if there are none.
+struct Timing {
+  double median_s = 0, min_s = 0, max_s = 0;
+
+  static Timing of(std::vector<double> seconds) {
+    if (seconds.empty()) return {};
+    std::ranges::sort(seconds);
+    const std::size_t n = seconds.size();
+    return {(seconds[(n - 1) / 2] + seconds[n / 2]) / 2, seconds.front(), seconds.back()};
+  }
 };
 
 }  // namespace ringside

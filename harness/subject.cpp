@@ -41,6 +41,10 @@ class Bench {
     in_ = {upload(problem.q_shape(), host.q), upload(problem.k_shape(), host.k),
            upload(problem.v_shape(), host.v)};
     dout_ = upload(problem.o_shape(), host.dout);
+    if (!variant.cache) return;
+    for (const Shape& shape : variant.cache(problem)) {
+      in_.cache.push_back(context.device.allocate(shape, DType::fp32));
+    }
   }
 
   void forward() {
@@ -138,17 +142,22 @@ RankRun run_rank(const Case& c, const Variant& variant, std::string_view device_
   const Context context = {*group, *device, problem};
   Bench bench(variant, context, host, count(tokens), c.dtype);
   double timed_s = 0;
+  std::vector<double> waits;
   for (int i = 0; i < timing.repeat; ++i) {
     if (i > 0 && !rank_0_says(timed_s < timing.limit_s, world, *device)) break;
     bench.drop_results();
     world.barrier();
+    const double waited_s = group->waited_s();
     Stopwatch iteration;
     bench.forward();
     run.forward_s.push_back(iteration.lap());
     bench.backward();
     run.forward_backward_s.push_back(run.forward_s.back() + iteration.lap());
     timed_s += run.forward_backward_s.back();
+    waits.push_back(group->waited_s() - waited_s);
   }
+  run.measure.iteration_s = Timing::of(run.forward_backward_s).median_s;
+  run.measure.wait_s = Timing::of(std::move(waits)).median_s;
   run.measure.repeats_equal = bench.download().of == run.outputs.of;
   run.measure.timed_s = watch.lap();
   return run;

@@ -15,6 +15,8 @@ struct RankMeasure {
   Traffic forward, backward;    ///< sent in one pass
   std::int64_t peak_bytes = 0;  ///< largest device memory in use during forward and backward, inputs included
   std::int64_t repeats_equal = 1;  ///< 1 if the last timed iteration gave the bits of the verified one
+  double iteration_s = 0;          ///< median of this rank's timed forward and backward passes
+  double wait_s = 0;               ///< median of what they spent waiting for other ranks
   double inputs_s = 0;             ///< wall time of making inputs, of the verified pass, of the timed passes
   double verified_s = 0;
   double timed_s = 0;

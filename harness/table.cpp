@@ -80,24 +80,27 @@ std::string accuracy_table(const std::vector<CaseResult>& results) {
 }
 
 std::string performance_table(const std::vector<CaseResult>& results) {
-  std::string text = fmt::format("#     {:<38} {:>10} {:>10} {:>7} {:>10} {:>8} {:>10} {:>10} {:>5} {:>9}\n",
-                                 "case", "forward", "fwd+bwd", "spread", "tokens/s", "GFLOP/s", "fwd bytes",
+  std::string text = fmt::format("#     {:<38} {:>10} {:>10} {:>7} {:>5} {:>10} {:>8} {:>10} {:>10} {:>5} {:>9}\n",
+                                 "case", "forward", "fwd+bwd", "spread", "wait", "tokens/s", "GFLOP/s", "fwd bytes",
                                  "bwd bytes", "msgs", "peak/rank");
   for (const CaseResult& r : results) {
     if (!ran(r)) continue;
-    const auto [forward, backward, peak] = totals(r);
+    const Totals sum = totals(r);
     const Throughput speed = throughput(r);
     const Timing& t = r.forward_backward;
     const std::string spread =
         r.repeat < 2 ? "-" : fmt::format("{:.0f}%", 100 * (t.max_s - t.min_s) / t.median_s);
     text += fmt::format(
-        "#{:<4} {:<38} {:>10} {:>10} {:>7} {:>10} {:>8} {:>10} {:>10} {:>5} {:>9}{}\n",
+        "#{:<4} {:<38} {:>10} {:>10} {:>7} {:>5} {:>10} {:>8} {:>10} {:>10} {:>5} {:>9}{}\n",
         &r - results.data() + 1, short_name(r.c), r.repeat ? human_seconds(r.forward.median_s) : "-",
         r.repeat ? human_seconds(t.median_s) : "-", spread,
+        r.repeat ? fmt::format("{:.0f}%", 100 * sum.wait_s / t.median_s) : "-",
         r.repeat ? fmt::format("{:.3g}", speed.tokens_forward_backward) : "-",
         r.repeat ? fmt::format("{:.3g}", 1e3 * speed.tflops_forward_backward) : "-",
-        human_bytes(static_cast<double>(forward.bytes)), human_bytes(static_cast<double>(backward.bytes)),
-        forward.messages + backward.messages, human_bytes(static_cast<double>(peak)),
+        human_bytes(static_cast<double>(sum.forward.bytes)),
+        human_bytes(static_cast<double>(sum.backward.bytes)),
+        sum.forward.messages + sum.forward.collectives + sum.backward.messages + sum.backward.collectives,
+        human_bytes(static_cast<double>(sum.peak_bytes)),
         r.oversubscribed && r.repeat ? "  oversubscribed" : "");
   }
   return text;

@@ -23,6 +23,11 @@ class DeviceDecorator : public Device {
   void fill(const Tensor& x, float value) override { real_.fill(x, value); }
   void copy(const Tensor& from, const Tensor& to) override { real_.copy(from, to); }
   void add(const Tensor& from, const Tensor& to) override { real_.add(from, to); }
+  void copy_part(const Tensor& from, Corner from_at, const Tensor& to, Corner to_at, Index heads,
+                 Index tokens) override {
+    real_.copy_part(from, from_at, to, to_at, heads, tokens);
+  }
+  void sum_heads(const Tensor& from, const Tensor& to) override { real_.sum_heads(from, to); }
   void synchronize() override { real_.synchronize(); }
   MemoryUse memory() const override { return real_.memory(); }
   void reset_peak() override { real_.reset_peak(); }
@@ -47,6 +52,23 @@ class DeviceDecorator : public Device {
                           const Tensor& dstate, const Tensor& dq, const Tensor& dk,
                           const Tensor& dv) override {
     real_.lightning_backward(chunk, dout, state, dstate, dq, dk, dv);
+  }
+  void lightning_states(const Tensor& a, const Tensor& b, std::span<const float> slopes, Index block,
+                        Toward toward, const Tensor& states) override {
+    real_.lightning_states(a, b, slopes, block, toward, states);
+  }
+  void lightning_scan(const Tensor& states, std::span<const float> slopes, Index tokens, Index block,
+                      Toward toward, const Tensor& total) override {
+    real_.lightning_scan(states, slopes, tokens, block, toward, total);
+  }
+  void lightning_forward_blocks(const LightningChunk& chunk, const BlockStates& states,
+                                const Tensor& o) override {
+    real_.lightning_forward_blocks(chunk, states, o);
+  }
+  void lightning_backward_blocks(const LightningChunk& chunk, const Tensor& dout, const BlockStates& states,
+                                 const BlockStates& dstates, const Tensor& dq, const Tensor& dk,
+                                 const Tensor& dv) override {
+    real_.lightning_backward_blocks(chunk, dout, states, dstates, dq, dk, dv);
   }
   void matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose tb, const Tensor& c,
               bool accumulate) override {

@@ -31,6 +31,24 @@ struct LightningChunk {
   std::span<const float> slopes;  ///< one a query head
 };
 
+/// Where a lightning state is on its way to: S, made of k and v, to the end of the tokens; R, made of q and do,
+/// to their start.
+enum class Toward { end, start };
+
+/// States of a chunk cut into blocks of `block` tokens (the last may be shorter; there is at least one), for
+/// blocks that are computed independently. The state that enters a block is `own` plus `incoming`, decayed on its way to the block.
+struct BlockStates {
+  Tensor own;       ///< [b, h, blocks·d, e] fp32: what the chunk's other tokens bring to each block
+  Tensor incoming;  ///< [b, h, d, e] fp32: what enters the chunk
+  Index block = 0;  ///< tokens of a block
+};
+
+/// A place in a tensor.
+struct Corner {
+  Index head = 0;
+  Index token = 0;
+};
+
 enum class Transpose { no, yes };
 
 /// Bytes that a device has handed out and not yet got back.
@@ -65,6 +83,13 @@ class Device {
   virtual void copy(const Tensor& from, const Tensor& to) = 0;
   /// to += from; same shape, both fp32.
   virtual void add(const Tensor& from, const Tensor& to) = 0;
+  /// The `heads` x `tokens` rows of `from` that begin at one corner -> those of `to` at another, for every batch
+  /// entry. Same batch, dim and dtype; different memory.
+  virtual void copy_part(const Tensor& from, Corner from_at, const Tensor& to, Corner to_at, Index heads,
+                         Index tokens) = 0;
+  /// Head x of `to` <- the sum, in fp32, of its share of from's heads: `from` has a multiple of to's. Same
+  /// tokens, dim and dtype.
+  virtual void sum_heads(const Tensor& from, const Tensor& to) = 0;
   virtual void synchronize() = 0;
   virtual MemoryUse memory() const = 0;
   virtual void reset_peak() = 0;
@@ -92,6 +117,25 @@ class Device {
   virtual void lightning_backward(const LightningChunk& chunk, const Tensor& dout, const Tensor& state,
                                   const Tensor& dstate, const Tensor& dq, const Tensor& dk,
                                   const Tensor& dv) = 0;
+
+  // --- lightning attention, fused, in blocks that do not wait for each other
+  /// For each block of `block` tokens the state that its own tokens bring to its end or start: Σ_j λ^(C-j) a_jᵀ b_j
+  /// (a is k, b is v) or Σ_i λ^i a_iᵀ b_i (a is q, b is do), C the block's tokens. a: [b, h or h_kv, c, d], b: the
+  /// same with e, one dtype; states: [b, h, blocks·d, e] fp32, overwritten.
+  virtual void lightning_states(const Tensor& a, const Tensor& b, std::span<const float> slopes, Index block,
+                                Toward toward, const Tensor& states) = 0;
+  /// In place, from what each block brings (lightning_states()) to what all blocks before it (toward the end)
+  /// or after it (toward the start) bring to it: BlockStates::own. total: [b, h, d, e] fp32 <- what all bring to
+  /// the chunk's end or start. `tokens` are the chunk's.
+  virtual void lightning_scan(const Tensor& states, std::span<const float> slopes, Index tokens, Index block,
+                              Toward toward, const Tensor& total) = 0;
+  /// As lightning_forward(), each block from its own state.
+  virtual void lightning_forward_blocks(const LightningChunk& chunk, const BlockStates& states,
+                                        const Tensor& o) = 0;
+  /// As lightning_backward(), each block from its own two states.
+  virtual void lightning_backward_blocks(const LightningChunk& chunk, const Tensor& dout,
+                                         const BlockStates& states, const BlockStates& dstates, const Tensor& dq,
+                                         const Tensor& dk, const Tensor& dv) = 0;
 
   // --- the unfused pieces, one matrix [tokens, dim] for each batch entry and head
   /// c = op(a)·op(b), or c += …; a and b of any dtype, c fp32. If b has fewer heads than a and c, head x uses

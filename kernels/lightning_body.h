@@ -1,6 +1,6 @@
 // Lightning attention of one (batch, head), written over a tile policy (tile.h).
-// The chunk is walked in blocks with the state carried in fp32; every exponent is one of decay.h's, with the
-// block in the place of the chunk.
+// A span of a chunk's tokens is walked in tiles with the state carried in fp32; every exponent is one of
+// decay.h's, with the tile in the place of the chunk.
 #pragma once
 
 #include <algorithm>
@@ -16,15 +16,46 @@ struct LightningHead {
   Memory q, k, v;  ///< [c, d], [c, d], [c, e]
 };
 
-/// o: [c, e], overwritten; state: [d, e] fp32, S in, S' out. `decay` reaches a block's length.
+/// Tokens [first, end) of a chunk.
+struct TokenSpan {
+  Index first = 0;
+  Index end = 0;
+};
+
+/// Whether the state that leaves a span is wanted.
+enum class Leaves { no, yes };
+
+/// A new [d, e]: the span's share of a state, Σ_i factors[i - first] a_iᵀ b_i, with a: [c, d] and
+/// b: [c, e]. Tiles all of whose factors are 0 (in fp32, after enough decay) add nothing, unless they hold
+/// something that is not finite, and are left out.
 template <typename Tiles, typename Memory>
-void lightning_forward_head(Tiles& t, const DecayTable& decay, const LightningHead<Memory>& head,
-                            const Memory& state_memory, const Memory& o_memory) {
-  const auto scope = t.scope();
-  const auto state = t.load_state(state_memory);
-  for (Index first = 0; first < head.q.tokens; first += Tiles::kBlock) {
-    const Index count = std::min(Tiles::kBlock, head.q.tokens - first);
-    const auto block = t.scope();
+typename Tiles::Accumulator lightning_state(Tiles& t, const Memory& a_memory, const Memory& b_memory,
+                                            TokenSpan span, const float* factors) {
+  const auto state = t.zeros(a_memory.dim, b_memory.dim);
+  for (Index first = span.first; first < span.end; first += Tiles::kBlock) {
+    const Index count = std::min(Tiles::kBlock, span.end - first);
+    const float* const of_tile = factors + (first - span.first);
+    const auto step = t.scope();
+    const auto b = t.load(b_memory, first, count, Pack::rows);
+    const bool vanishes = std::all_of(of_tile, of_tile + count, [](float factor) { return factor == 0; });
+    if (vanishes && t.finite(b) && t.finite(t.load(a_memory, first, count, Pack::rows))) continue;
+    const auto a = t.load(a_memory, first, count, Pack::both);
+    t.synchronize();
+    t.multiply_tn(state, a, t.row_scaled(b, of_tile), Into::add);
+    t.synchronize();
+  }
+  return state;
+}
+
+/// o: [c, e], the span's rows overwritten; state: [d, e], S in, S' out if it leaves, else undefined. `decay`
+/// reaches a tile's length.
+template <typename Tiles, typename Memory>
+void lightning_forward_span(Tiles& t, const DecayTable& decay, const LightningHead<Memory>& head,
+                            TokenSpan span, const typename Tiles::Accumulator& state, Leaves leaves,
+                            const Memory& o_memory) {
+  for (Index first = span.first; first < span.end; first += Tiles::kBlock) {
+    const Index count = std::min(Tiles::kBlock, span.end - first);
+    const auto step = t.scope();
     const auto q = t.load(head.q, first, count, Pack::rows);
     const auto k = t.load(head.k, first, count, Pack::both);
     const auto v = t.load(head.v, first, count, Pack::rows);
@@ -38,24 +69,24 @@ void lightning_forward_head(Tiles& t, const DecayTable& decay, const LightningHe
     t.multiply_nn(o, t.operand(s, Pack::rows), v, Into::add);
     t.store(o, o_memory, first);
 
+    if (first + count == span.end && leaves == Leaves::no) break;
     t.scale(state, decay.everywhere(decay_across(count)));
     t.multiply_tn(state, k, t.row_scaled(v, decay.rows(decay_to_end(count))), Into::add);
     t.synchronize();
   }
-  t.store(state, state_memory, 0);
 }
 
-/// The share of dq that comes through the state: dq_i = λ^i do_i Sᵀ; dq: [c, d] fp32, overwritten.
-/// state: [d, e] fp32, S as it entered the chunk.
+/// The share of dq that comes through the state: dq_i = λ^i do_i Sᵀ; dq: [c, d] fp32, the span's rows
+/// overwritten. state: [d, e], S as it enters the span; unchanged.
 template <typename Tiles, typename Memory>
 void lightning_backward_states(Tiles& t, const DecayTable& decay, const LightningHead<Memory>& head,
-                               const Memory& dout_memory, const Memory& state_memory,
-                               const Memory& dq_memory) {
+                               TokenSpan span, const Memory& dout_memory,
+                               const typename Tiles::Accumulator& entering, const Memory& dq_memory) {
   const auto scope = t.scope();
-  const auto state = t.load_state_transposed(state_memory);  // [e, d]
-  for (Index first = 0; first < head.q.tokens; first += Tiles::kBlock) {
-    const Index count = std::min(Tiles::kBlock, head.q.tokens - first);
-    const auto block = t.scope();
+  const auto state = t.transposed(entering);  // [e, d]
+  for (Index first = span.first; first < span.end; first += Tiles::kBlock) {
+    const Index count = std::min(Tiles::kBlock, span.end - first);
+    const auto step = t.scope();
     const auto k = t.load(head.k, first, count, Pack::rows);
     const auto v = t.load(head.v, first, count, Pack::both);
     const auto dout = t.load(dout_memory, first, count, Pack::rows);
@@ -65,24 +96,25 @@ void lightning_backward_states(Tiles& t, const DecayTable& decay, const Lightnin
     t.row_scale(dq, decay.rows(decay_from_start()));
     t.store(dq, dq_memory, first);
 
+    if (first + count == span.end) break;
     t.scale(state, decay.everywhere(decay_across(count)));
     t.multiply_tn(state, v, t.row_scaled(k, decay.rows(decay_to_end(count))), Into::add);
     t.synchronize();
   }
 }
 
-/// The rest, from the last block to the first: adds to dq: [c, d], dk: [c, d], dv: [c, e], all fp32.
-/// dstate: [d, e] fp32, R in, R' out.
+/// The rest, from the span's last tile to its first: adds to the span's rows of dq: [c, d], dk: [c, d], dv:
+/// [c, e], all fp32. dstate: [d, e], R in, R' out if it leaves, else undefined.
 template <typename Tiles, typename Memory>
-void lightning_backward_head(Tiles& t, const DecayTable& decay, const LightningHead<Memory>& head,
-                             const Memory& dout_memory, const Memory& dstate_memory, const Memory& dq_memory,
+void lightning_backward_span(Tiles& t, const DecayTable& decay, const LightningHead<Memory>& head,
+                             TokenSpan span, const Memory& dout_memory,
+                             const typename Tiles::Accumulator& dstate, Leaves leaves, const Memory& dq_memory,
                              const Memory& dk_memory, const Memory& dv_memory) {
-  const auto scope = t.scope();
-  const auto dstate = t.load_state(dstate_memory);
-  const Index blocks = (head.q.tokens + Tiles::kBlock - 1) / Tiles::kBlock;
-  for (Index first = (blocks - 1) * Tiles::kBlock; first >= 0; first -= Tiles::kBlock) {
-    const Index count = std::min(Tiles::kBlock, head.q.tokens - first);
-    const auto block = t.scope();
+  const Index tiles = (span.end - span.first + Tiles::kBlock - 1) / Tiles::kBlock;
+  for (Index tile = tiles - 1; tile >= 0; --tile) {
+    const Index first = span.first + tile * Tiles::kBlock;
+    const Index count = std::min(Tiles::kBlock, span.end - first);
+    const auto step = t.scope();
     const auto q = t.load(head.q, first, count, Pack::both);
     const auto k = t.load(head.k, first, count, Pack::rows);
     const auto v = t.load(head.v, first, count, Pack::rows);
@@ -111,11 +143,11 @@ void lightning_backward_head(Tiles& t, const DecayTable& decay, const LightningH
     t.add(dk, dk_memory, first);
     t.add_multiply_tn(dq_memory, first, ds_operand, k);
 
+    if (tile == 0 && leaves == Leaves::no) break;
     t.scale(dstate, decay.everywhere(decay_across(count)));
     t.multiply_tn(dstate, q, t.row_scaled(dout, decay.rows(decay_from_start())), Into::add);
     t.synchronize();
   }
-  t.store(dstate, dstate_memory, 0);
 }
 
 }  // namespace ringside

@@ -1,5 +1,5 @@
 // The CPU device: one thread, its own memory accounting. Operations by file: memory.cpp, softmax.cpp,
-// lightning.cpp, unfused.cpp.
+// lightning.cpp, lightning_blocks.cpp, unfused.cpp.
 #pragma once
 
 #include <atomic>
@@ -23,6 +23,9 @@ class CpuDevice final : public Device {
   void fill(const Tensor& x, float value) override;
   void copy(const Tensor& from, const Tensor& to) override;
   void add(const Tensor& from, const Tensor& to) override;
+  void copy_part(const Tensor& from, Corner from_at, const Tensor& to, Corner to_at, Index heads,
+                 Index tokens) override;
+  void sum_heads(const Tensor& from, const Tensor& to) override;
   void synchronize() override {}
   MemoryUse memory() const override { return {live_, peak_}; }
   void reset_peak() override { peak_ = live_.load(); }
@@ -38,6 +41,16 @@ class CpuDevice final : public Device {
   void lightning_backward(const LightningChunk& chunk, const Tensor& dout, const Tensor& state,
                           const Tensor& dstate, const Tensor& dq, const Tensor& dk,
                           const Tensor& dv) override;
+
+  void lightning_states(const Tensor& a, const Tensor& b, std::span<const float> slopes, Index block,
+                        Toward toward, const Tensor& states) override;
+  void lightning_scan(const Tensor& states, std::span<const float> slopes, Index tokens, Index block,
+                      Toward toward, const Tensor& total) override;
+  void lightning_forward_blocks(const LightningChunk& chunk, const BlockStates& states,
+                                const Tensor& o) override;
+  void lightning_backward_blocks(const LightningChunk& chunk, const Tensor& dout, const BlockStates& states,
+                                 const BlockStates& dstates, const Tensor& dq, const Tensor& dk,
+                                 const Tensor& dv) override;
 
   void matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose tb, const Tensor& c,
               bool accumulate) override;

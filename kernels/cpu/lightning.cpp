@@ -1,5 +1,8 @@
 // Lightning attention on the CPU: the bodies over all batches and heads.
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <stdexcept>
 
 #include "kernels/cpu/checks.h"
 #include "kernels/cpu/cpu_device.h"
@@ -10,9 +13,10 @@
 namespace ringside {
 namespace {
 
-Shape state_shape(const LightningChunk& chunk) {
+/// `blocks` states for each query head.
+Shape state_shape(const LightningChunk& chunk, Index blocks = 1) {
   const Shape& q = chunk.q.shape();
-  return {q.batch, q.heads, q.dim, chunk.v.shape().dim};
+  return {q.batch, q.heads, blocks * q.dim, chunk.v.shape().dim};
 }
 
 void require_chunk(std::string_view operation, const LightningChunk& chunk) {
@@ -59,43 +63,66 @@ class Sum {
   Buffer scratch_;
 };
 
-}  // namespace
+/// The blocks that a chunk is cut into: at least one, if only an empty one.
+struct Blocks {
+  Index tokens = 0, block = 0;
 
-void CpuDevice::lightning_forward(const LightningChunk& chunk, const Tensor& state, const Tensor& o) {
-  require_chunk("lightning_forward", chunk);
-  const Shape& qs = chunk.q.shape();
-  const Index value_dim = chunk.v.shape().dim;
-  require_tensor("lightning_forward", "state", state, state_shape(chunk), DType::fp32);
-  require_result("lightning_forward", "o", o, {qs.batch, qs.heads, qs.tokens, value_dim}, chunk);
-
-  const DenormalMode guard(DenormalMode::flush);
-  CpuTiles tiles(qs.dim, value_dim);
-  for (Index h = 0; h < qs.heads; ++h) {
-    const DecayTable decay(chunk.slopes[static_cast<std::size_t>(h)], CpuTiles::kBlock);
-    for (Index b = 0; b < qs.batch; ++b) {
-      lightning_forward_head(tiles, decay, head_of(chunk, b, h), head_memory(state, b, h),
-                             head_memory(o, b, h));
-    }
+  Index count() const { return std::max<Index>(1, (tokens + block - 1) / block); }
+  TokenSpan span(Index i) const { return {i * block, std::min(tokens, (i + 1) * block)}; }
+  /// Across the tokens between a state's entry into the chunk and its entry into block i.
+  Decay on_the_way_to(Index i, Toward toward) const {
+    return decay_across(toward == Toward::end ? span(i).first : tokens - span(i).end);
   }
+};
+
+Blocks require_blocks(std::string_view operation, Index tokens, Index block) {
+  if (block < 1) throw std::invalid_argument(fmt::format("{}: blocks of {} tokens", operation, block));
+  return {tokens, block};
 }
 
-void CpuDevice::lightning_backward(const LightningChunk& chunk, const Tensor& dout, const Tensor& state,
-                                   const Tensor& dstate, const Tensor& dq, const Tensor& dk,
-                                   const Tensor& dv) {
-  require_chunk("lightning_backward", chunk);
-  const Shape& qs = chunk.q.shape();
-  const Index value_dim = chunk.v.shape().dim;
-  require_tensor("lightning_backward", "dout", dout, {qs.batch, qs.heads, qs.tokens, value_dim},
-                 chunk.q.dtype());
-  require_tensor("lightning_backward", "state", state, state_shape(chunk), DType::fp32);
-  require_tensor("lightning_backward", "dstate", dstate, state_shape(chunk), DType::fp32);
-  require_result("lightning_backward", "dq", dq, qs, chunk);
-  require_result("lightning_backward", "dk", dk, chunk.k.shape(), chunk);
-  require_result("lightning_backward", "dv", dv, chunk.v.shape(), chunk);
+void require_states(std::string_view operation, const LightningChunk& chunk, const BlockStates& states) {
+  const Blocks blocks = require_blocks(operation, chunk.q.shape().tokens, states.block);
+  require_tensor(operation, "own", states.own, state_shape(chunk, blocks.count()), DType::fp32);
+  require_tensor(operation, "incoming", states.incoming, state_shape(chunk), DType::fp32);
+}
 
-  const DenormalMode guard(DenormalMode::flush);
+/// State `block` of those of one head.
+HeadMemory state_memory(const Tensor& states, Index b, Index h, Index head_dim, Index block) {
+  HeadMemory memory = head_memory(states, b, h);
+  memory.data = memory.row(block * head_dim);
+  memory.tokens = head_dim;
+  return memory;
+}
+
+/// The state that enters a block.
+CpuTiles::Accumulator load_entering(CpuTiles& tiles, const BlockStates& states, const Blocks& blocks, Index block,
+                                    Toward toward, float slope, Index b, Index h) {
+  const HeadMemory incoming = head_memory(states.incoming, b, h);
+  const auto state = tiles.load_state(state_memory(states.own, b, h, incoming.tokens, block));
+  tiles.add_scaled(state, incoming, decay_power(slope, blocks.on_the_way_to(block, toward).offset));
+  return state;
+}
+
+/// What one head's backward pass reads and writes.
+struct BackwardHead {
+  const DecayTable& decay;
+  LightningHead<HeadMemory> head;
+  HeadMemory dout, dq, dk, dv;
+  Index b, h;
+};
+
+/// Calls body(head) for every batch entry and head; what it adds to dk and dv is summed over the group.
+template <typename Body>
+void for_backward_heads(std::string_view operation, const LightningChunk& chunk, const Tensor& dout,
+                        const Tensor& dq, const Tensor& dk, const Tensor& dv, Body body) {
+  const Shape& qs = chunk.q.shape();
+  require_tensor(operation, "dout", dout, {qs.batch, qs.heads, qs.tokens, chunk.v.shape().dim},
+                 chunk.q.dtype());
+  require_result(operation, "dq", dq, qs, chunk);
+  require_result(operation, "dk", dk, chunk.k.shape(), chunk);
+  require_result(operation, "dv", dv, chunk.v.shape(), chunk);
+
   const Index group = group_of(chunk);
-  CpuTiles tiles(qs.dim, value_dim);
   const Sum dq_sum(dq), dk_sum(dk), dv_sum(dv);
   for (Index b = 0; b < qs.batch; ++b) {
     for (Index h = 0; h < qs.heads; ++h) {
@@ -105,15 +132,167 @@ void CpuDevice::lightning_backward(const LightningChunk& chunk, const Tensor& do
         dv_sum.clear(b, kv);
       }
       const DecayTable decay(chunk.slopes[static_cast<std::size_t>(h)], CpuTiles::kBlock);
-      const auto head = head_of(chunk, b, h);
-      const HeadMemory d_o = head_memory(dout, b, h);
-      lightning_backward_states(tiles, decay, head, d_o, head_memory(state, b, h), dq_sum.head(b, h));
-      lightning_backward_head(tiles, decay, head, d_o, head_memory(dstate, b, h), dq_sum.head(b, h),
-                              dk_sum.head(b, kv), dv_sum.head(b, kv));
+      body(BackwardHead{decay, head_of(chunk, b, h), head_memory(dout, b, h), dq_sum.head(b, h),
+                        dk_sum.head(b, kv), dv_sum.head(b, kv), b, h});
       dq_sum.finish(b, h);
       if (h % group == group - 1) {
         dk_sum.finish(b, kv);
         dv_sum.finish(b, kv);
+      }
+    }
+  }
+}
+
+/// The same for the forward pass: body(decay, head, o, b, h).
+template <typename Body>
+void for_forward_heads(std::string_view operation, const LightningChunk& chunk, const Tensor& o, Body body) {
+  const Shape& qs = chunk.q.shape();
+  require_result(operation, "o", o, {qs.batch, qs.heads, qs.tokens, chunk.v.shape().dim}, chunk);
+  for (Index h = 0; h < qs.heads; ++h) {
+    const DecayTable decay(chunk.slopes[static_cast<std::size_t>(h)], CpuTiles::kBlock);
+    for (Index b = 0; b < qs.batch; ++b) body(decay, head_of(chunk, b, h), head_memory(o, b, h), b, h);
+  }
+}
+
+}  // namespace
+
+void CpuDevice::lightning_forward(const LightningChunk& chunk, const Tensor& state, const Tensor& o) {
+  require_chunk("lightning_forward", chunk);
+  require_tensor("lightning_forward", "state", state, state_shape(chunk), DType::fp32);
+
+  const DenormalMode guard(DenormalMode::flush);
+  CpuTiles t(chunk.q.shape().dim, chunk.v.shape().dim);
+  for_forward_heads("lightning_forward", chunk, o,
+                    [&](const auto& decay, const auto& head, const HeadMemory& o_head, Index b, Index h) {
+                      const auto scope = t.scope();
+                      const HeadMemory memory = head_memory(state, b, h);
+                      const auto s = t.load_state(memory);
+                      lightning_forward_span(t, decay, head, {0, head.q.tokens}, s, Leaves::yes, o_head);
+                      t.store(s, memory, 0);
+                    });
+}
+
+void CpuDevice::lightning_forward_blocks(const LightningChunk& chunk, const BlockStates& states,
+                                         const Tensor& o) {
+  require_chunk("lightning_forward_blocks", chunk);
+  require_states("lightning_forward_blocks", chunk, states);
+
+  const DenormalMode guard(DenormalMode::flush);
+  CpuTiles t(chunk.q.shape().dim, chunk.v.shape().dim);
+  const Blocks blocks = {chunk.q.shape().tokens, states.block};
+  for_forward_heads("lightning_forward_blocks", chunk, o,
+                    [&](const auto& decay, const auto& head, const HeadMemory& o_head, Index b, Index h) {
+                      const float slope = chunk.slopes[static_cast<std::size_t>(h)];
+                      for (Index i = 0; i < blocks.count(); ++i) {
+                        const auto scope = t.scope();
+                        const auto s = load_entering(t, states, blocks, i, Toward::end, slope, b, h);
+                        lightning_forward_span(t, decay, head, blocks.span(i), s, Leaves::no, o_head);
+                      }
+                    });
+}
+
+void CpuDevice::lightning_backward(const LightningChunk& chunk, const Tensor& dout, const Tensor& state,
+                                   const Tensor& dstate, const Tensor& dq, const Tensor& dk,
+                                   const Tensor& dv) {
+  require_chunk("lightning_backward", chunk);
+  require_tensor("lightning_backward", "state", state, state_shape(chunk), DType::fp32);
+  require_tensor("lightning_backward", "dstate", dstate, state_shape(chunk), DType::fp32);
+
+  const DenormalMode guard(DenormalMode::flush);
+  CpuTiles t(chunk.q.shape().dim, chunk.v.shape().dim);
+  for_backward_heads("lightning_backward", chunk, dout, dq, dk, dv, [&](const BackwardHead& x) {
+    const auto scope = t.scope();
+    const TokenSpan all = {0, x.head.q.tokens};
+    lightning_backward_states(t, x.decay, x.head, all, x.dout, t.load_state(head_memory(state, x.b, x.h)),
+                              x.dq);
+    const HeadMemory memory = head_memory(dstate, x.b, x.h);
+    const auto r = t.load_state(memory);
+    lightning_backward_span(t, x.decay, x.head, all, x.dout, r, Leaves::yes, x.dq, x.dk, x.dv);
+    t.store(r, memory, 0);
+  });
+}
+
+void CpuDevice::lightning_backward_blocks(const LightningChunk& chunk, const Tensor& dout,
+                                          const BlockStates& states, const BlockStates& dstates,
+                                          const Tensor& dq, const Tensor& dk, const Tensor& dv) {
+  require_chunk("lightning_backward_blocks", chunk);
+  require_states("lightning_backward_blocks", chunk, states);
+  require_states("lightning_backward_blocks", chunk, dstates);
+
+  const DenormalMode guard(DenormalMode::flush);
+  CpuTiles t(chunk.q.shape().dim, chunk.v.shape().dim);
+  const Blocks s_blocks = {chunk.q.shape().tokens, states.block}, r_blocks = {s_blocks.tokens, dstates.block};
+  for_backward_heads("lightning_backward_blocks", chunk, dout, dq, dk, dv, [&](const BackwardHead& x) {
+    const float slope = chunk.slopes[static_cast<std::size_t>(x.h)];
+    for (Index i = 0; i < s_blocks.count(); ++i) {
+      const auto scope = t.scope();
+      const auto s = load_entering(t, states, s_blocks, i, Toward::end, slope, x.b, x.h);
+      lightning_backward_states(t, x.decay, x.head, s_blocks.span(i), x.dout, s, x.dq);
+    }
+    for (Index i = 0; i < r_blocks.count(); ++i) {
+      const auto scope = t.scope();
+      const auto r = load_entering(t, dstates, r_blocks, i, Toward::start, slope, x.b, x.h);
+      lightning_backward_span(t, x.decay, x.head, r_blocks.span(i), x.dout, r, Leaves::no, x.dq, x.dk, x.dv);
+    }
+  });
+}
+
+void CpuDevice::lightning_states(const Tensor& a, const Tensor& b, std::span<const float> slopes, Index block,
+                                 Toward toward, const Tensor& states) {
+  const Shape &as = a.shape(), &bs = b.shape();
+  const Index heads = std::ssize(slopes);
+  require_pair("lightning_states",
+               a && b && a.dtype() == b.dtype() && as.batch == bs.batch && as.heads == bs.heads &&
+                   as.tokens == bs.tokens && as.heads > 0 && heads % as.heads == 0,
+               "a", a, "b", b);
+  require_slopes("lightning_states", slopes, heads);
+  const Blocks blocks = require_blocks("lightning_states", as.tokens, block);
+  require_tensor("lightning_states", "states", states, {as.batch, heads, blocks.count() * as.dim, bs.dim},
+                 DType::fp32);
+
+  const DenormalMode guard(DenormalMode::flush);
+  CpuTiles t(as.dim, bs.dim);
+  const Index group = heads / as.heads;
+  for (Index h = 0; h < heads; ++h) {
+    const DecayTable decay(slopes[static_cast<std::size_t>(h)], std::min(block, as.tokens));
+    for (Index batch = 0; batch < as.batch; ++batch) {
+      for (Index i = 0; i < blocks.count(); ++i) {
+        const auto scope = t.scope();
+        const TokenSpan span = blocks.span(i);
+        const Decay factors = toward == Toward::end ? decay_to_end(span.end - span.first) : decay_from_start();
+        t.store(lightning_state(t, head_memory(a, batch, h / group), head_memory(b, batch, h / group), span,
+                                decay.rows(factors)),
+                state_memory(states, batch, h, as.dim, i), 0);
+      }
+    }
+  }
+}
+
+void CpuDevice::lightning_scan(const Tensor& states, std::span<const float> slopes, Index tokens, Index block,
+                               Toward toward, const Tensor& total) {
+  const Shape& s = total.shape();
+  require_slopes("lightning_scan", slopes, s.heads);
+  const Blocks blocks = require_blocks("lightning_scan", tokens, block);
+  require_tensor("lightning_scan", "total", total, s, DType::fp32);
+  require_tensor("lightning_scan", "states", states, {s.batch, s.heads, blocks.count() * s.tokens, s.dim},
+                 DType::fp32);
+
+  const DenormalMode guard(DenormalMode::flush);
+  for (Index batch = 0; batch < s.batch; ++batch) {
+    for (Index h = 0; h < s.heads; ++h) {
+      float* __restrict sum = head_memory(total, batch, h).floats();
+      std::fill_n(sum, s.head_size(), 0.0f);
+      for (Index step = 0; step < blocks.count(); ++step) {
+        const Index i = toward == Toward::end ? step : blocks.count() - 1 - step;
+        const TokenSpan span = blocks.span(i);
+        const float across =
+            decay_power(slopes[static_cast<std::size_t>(h)], decay_across(span.end - span.first).offset);
+        float* __restrict state = state_memory(states, batch, h, s.tokens, i).floats();
+        for (Index x = 0; x < s.head_size(); ++x) {
+          const float own = state[x];
+          state[x] = sum[x];
+          sum[x] = across * sum[x] + own;
+        }
       }
     }
   }

@@ -102,4 +102,44 @@ void CpuDevice::add(const Tensor& from, const Tensor& to) {
   for (Index i = 0; i < to.shape().size(); ++i) out[i] += in[i];
 }
 
+void CpuDevice::copy_part(const Tensor& from, Corner from_at, const Tensor& to, Corner to_at, Index heads,
+                          Index tokens) {
+  const Shape &fs = from.shape(), &ts = to.shape();
+  const auto holds = [&](const Shape& s, Corner at) {
+    return at.head >= 0 && at.token >= 0 && at.head + heads <= s.heads && at.token + tokens <= s.tokens;
+  };
+  require_pair("copy_part",
+               from && to && from.dtype() == to.dtype() && fs.batch == ts.batch && fs.dim == ts.dim &&
+                   heads >= 0 && tokens >= 0 && holds(fs, from_at) && holds(ts, to_at),
+               "from", from, "to", to);
+  const std::size_t bytes = static_cast<std::size_t>(tokens * fs.dim) * size_of(from.dtype());
+  for (Index b = 0; b < fs.batch; ++b) {
+    for (Index h = 0; h < heads; ++h) {
+      std::copy_n(head_memory(from, b, from_at.head + h).row(from_at.token), bytes,
+                  head_memory(to, b, to_at.head + h).row(to_at.token));
+    }
+  }
+}
+
+void CpuDevice::sum_heads(const Tensor& from, const Tensor& to) {
+  const Shape &fs = from.shape(), &ts = to.shape();
+  require_pair("sum_heads",
+               from && to && from.dtype() == to.dtype() && fs.batch == ts.batch && ts.heads > 0 &&
+                   fs.heads % ts.heads == 0 && fs.tokens == ts.tokens && fs.dim == ts.dim,
+               "from", from, "to", to);
+  const DenormalMode guard(DenormalMode::flush);
+  const Index group = fs.heads / ts.heads;
+  const Buffer sum(ts.head_size()), part(ts.head_size());
+  for (Index b = 0; b < ts.batch; ++b) {
+    for (Index h = 0; h < ts.heads; ++h) {
+      read_rows(head_memory(from, b, h * group), 0, ts.tokens, sum.data());
+      for (Index i = 1; i < group; ++i) {
+        read_rows(head_memory(from, b, h * group + i), 0, ts.tokens, part.data());
+        for (Index x = 0; x < ts.head_size(); ++x) sum.data()[x] += part.data()[x];
+      }
+      write_rows(sum.data(), head_memory(to, b, h), 0, ts.tokens);
+    }
+  }
+}
+
 }  // namespace ringside

@@ -1,6 +1,8 @@
 #include "kernels/cpu/tiles.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstdint>
 #include <limits>
 
 #include "kernels/cpu/vector.h"
@@ -88,12 +90,6 @@ CpuTiles::Accumulator CpuTiles::load_state(const HeadMemory& state) {
   return x;
 }
 
-CpuTiles::Accumulator CpuTiles::load_state_transposed(const HeadMemory& state) {
-  const Accumulator x = accumulator(state.dim, state.tokens);
-  transpose({state.floats(), state.tokens, state.dim, state.dim}, x.data, x.stride);
-  return x;
-}
-
 void CpuTiles::add(const Accumulator& x, const HeadMemory& head, Index first) {
   float* __restrict out = head.floats(first);
   for (Index i = 0; i < x.rows * x.cols; ++i) out[i] += x.data[i];
@@ -101,10 +97,26 @@ void CpuTiles::add(const Accumulator& x, const HeadMemory& head, Index first) {
 
 // --- accumulators and operands
 
-ConstMatrix CpuTiles::transposed(const ConstMatrix& x) {
+CpuTiles::Accumulator CpuTiles::transposed(const ConstMatrix& x) {
   const Accumulator result = accumulator(x.cols, x.rows);
   transpose(x, result.data, result.stride);
   return result;
+}
+
+void CpuTiles::add_scaled(const Accumulator& x, const HeadMemory& memory, float factor) {
+  const float* __restrict in = memory.floats();
+  for (Index i = 0; i < x.rows * x.cols; ++i) x.data[i] += factor * in[i];
+}
+
+bool CpuTiles::finite(const Operand& x) const {
+  std::uint32_t largest = 0;  // of the bits but the sign; integers, so that the loop vectorises
+  for (Index i = 0; i < x.rows.rows; ++i) {
+    const float* row = x.rows.data + i * x.rows.stride;
+    for (Index j = 0; j < x.rows.cols; ++j) {
+      largest = std::max(largest, std::bit_cast<std::uint32_t>(row[j]) & 0x7fffffffu);
+    }
+  }
+  return largest < 0x7f800000u;
 }
 
 CpuTiles::Operand CpuTiles::operand(const Accumulator& x, Pack pack) {

@@ -56,9 +56,8 @@ class CpuTiles {
   /// [count, dim] from rows first.. of memory.
   Operand load(const HeadMemory& head, Index first, Index count, Pack pack);
   Operand load(const Packed& packed, const TokenTile& tile) const;
-  /// Whole fp32 matrices, as they are or transposed, and back.
+  /// A whole fp32 matrix.
   Accumulator load_state(const HeadMemory& state);
-  Accumulator load_state_transposed(const HeadMemory& state);
   /// Rows first.. of memory <- x, each element rounded once.
   void store(const Accumulator& x, const HeadMemory& head, Index first) {
     write_rows(x.data, head, first, x.rows);
@@ -82,6 +81,12 @@ class CpuTiles {
   }
 
   // --- accumulators and operands
+  /// A new accumulator, xᵀ.
+  Accumulator transposed(const ConstMatrix& x);
+  /// x += factor · the whole fp32 matrix in memory.
+  void add_scaled(const Accumulator& x, const HeadMemory& memory, float factor);
+  /// False if an element is NaN or infinite.
+  bool finite(const Operand& x) const;
   /// x as an operand, for as long as x is not written.
   Operand operand(const Accumulator& x, Pack pack);
   /// Row i of x times factors[i].
@@ -116,8 +121,6 @@ class CpuTiles {
   void softmax_gradient(const Accumulator& dp, const Accumulator& p, const float* delta, float scale);
 
  private:
-  ConstMatrix transposed(const ConstMatrix& x);
-
   Workspace workspace_;
 };
 

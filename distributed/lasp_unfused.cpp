@@ -1,6 +1,6 @@
 // LASP, unfused (Sun et al. 2024, "Linear Attention Sequence Parallelism", algorithms 2 and 3): matrix
 // products with element-wise decay between them, the chunk's own part and the incoming state's share as
-// separate steps.
+// separate steps. lasp_naive and lasp_cache differ in who owns the state that backward needs again.
 #include <algorithm>
 
 #include "distributed/block.h"
@@ -44,11 +44,6 @@ class Chunk {
     return state;
   }
 
-  /// The state that leaves the chunk, in place of what the chunk adds: own <- λ^C incoming + own.
-  void carry(const Tensor& incoming, const Tensor& own) const {
-    device_.add(decayed(incoming, decay_across(tokens_)), own);
-  }
-
  private:
   Device& device_;
   std::span<const float> slopes_;
@@ -56,11 +51,11 @@ class Chunk {
   const Inputs& in_;
 };
 
-Forward forward(const Context& context, const Inputs& in) {
+/// Returns o; state: [b, h, d, e] fp32 <- the state that enters the chunk.
+Tensor forward(const Context& context, const Inputs& in, const Tensor& state) {
   auto& [comm, device, problem] = context;
   const Index tokens = in.q.shape().tokens;
   const StateChain chain = StateChain::left_to_right(context);
-  const Tensor state = device.allocate(state_shape(in), DType::fp32);
   Pending arriving = chain.receive(state, "lasp forward: state from the left");
 
   const Chunk chunk(context, in);
@@ -68,20 +63,23 @@ Forward forward(const Context& context, const Inputs& in) {
   const Tensor scores = chunk.allocate_scores();
   chunk.decayed_scores(in.q, in.k, scores);
   device.matmul(scores, no, in.v, no, o, false);
-  const Tensor next_state = chunk.own_state(chunk.decayed(in.k, decay_to_end(tokens)), in.v);
+  Tensor next_state;
+  if (chain.goes_on()) next_state = chunk.own_state(chunk.decayed(in.k, decay_to_end(tokens)), in.v);
 
   arriving.wait();
-  chunk.carry(state, next_state);
-  Pending leaving = chain.send(next_state, "lasp forward: state to the right");
+  Pending leaving;
+  if (chain.goes_on()) {
+    leaving = chain.pass_on(state, next_state, tokens, "lasp forward: state to the right");
+  }
   device.matmul(chunk.decayed(in.q, decay_from_start()), no, state, no, o, true);
   leaving.wait();
-  return {rounded(device, o, in.q.dtype()), {state}};
+  return rounded(device, o, in.q.dtype());
 }
 
-Gradients backward(const Context& context, const Inputs& in, const Forward& saved, const Tensor& dout) {
+/// state: what forward wrote.
+Gradients backward(const Context& context, const Inputs& in, const Tensor& state, const Tensor& dout) {
   auto& [comm, device, problem] = context;
   const Index tokens = in.q.shape().tokens;
-  const Tensor& state = saved.saved[0];
   const StateChain chain = StateChain::right_to_left(context);
   const Tensor dstate = device.allocate(state_shape(in), DType::fp32);
   Pending arriving = chain.receive(dstate, "lasp backward: state from the right");
@@ -97,11 +95,14 @@ Gradients backward(const Context& context, const Inputs& in, const Forward& save
   device.matmul(scores, no, in.k, no, dq, false);
   device.matmul(scores, yes, in.q, no, dk, false);
   device.matmul(chunk.decayed(dout, decay_from_start()), no, state, yes, dq, true);
-  const Tensor next_dstate = chunk.own_state(chunk.decayed(in.q, decay_from_start()), dout);
+  Tensor next_dstate;
+  if (chain.goes_on()) next_dstate = chunk.own_state(chunk.decayed(in.q, decay_from_start()), dout);
 
   arriving.wait();
-  chunk.carry(dstate, next_dstate);
-  Pending leaving = chain.send(next_dstate, "lasp backward: state to the left");
+  Pending leaving;
+  if (chain.goes_on()) {
+    leaving = chain.pass_on(dstate, next_dstate, tokens, "lasp backward: state to the left");
+  }
   device.matmul(chunk.decayed(in.v, decay_to_end(tokens)), no, dstate, yes, dk, true);
   device.matmul(chunk.decayed(in.k, decay_to_end(tokens)), no, dstate, no, dv, true);
   leaving.wait();
@@ -120,11 +121,29 @@ const Registration lasp_naive{
     {.name = "lasp_naive",
      .op = Operator::lightning,
      .summary = "LASP, unfused: scores materialised, the state passed along a chain of ranks",
-     .unsupported = [](const Problem&, int) -> std::optional<std::string> { return std::nullopt; },
-     .forward = forward,
-     .backward = backward,
+     .unsupported = serves_all,
+     .forward = [](const Context& context, const Inputs& in) -> Forward {
+       const Tensor state = context.device.allocate(state_shape(in), DType::fp32);
+       return {forward(context, in, state), {state}};
+     },
+     .backward = [](const Context& context, const Inputs& in, const Forward& saved,
+                    const Tensor& dout) { return backward(context, in, saved.saved[0], dout); },
      .traffic = state_chain_traffic,
      .scratch_bytes = scratch_bytes}};
+
+const Registration lasp_cache{
+    {.name = "lasp_cache",
+     .op = Operator::lightning,
+     .summary = "LASP, unfused, the state kept for backward in a buffer that the caller owns",
+     .unsupported = serves_all,
+     .forward = [](const Context& context, const Inputs& in) -> Forward {
+       return {forward(context, in, in.cache[0]), {}};
+     },
+     .backward = [](const Context& context, const Inputs& in, const Forward&,
+                    const Tensor& dout) { return backward(context, in, in.cache[0], dout); },
+     .traffic = state_chain_traffic,
+     .scratch_bytes = scratch_bytes,
+     .cache = [](const Problem& p) { return std::vector<Shape>{{p.batch, p.heads, p.head_dim, p.value_dim}}; }}};
 
 }  // namespace
 }  // namespace ringside

@@ -1,0 +1,77 @@
+// LASP, fused (Sun et al. 2024, "Linear Attention Sequence Parallelism"): one kernel walks the chunk once and
+// does intra-chunk part, incoming state and state update together. That pass needs the incoming state from its
+// first token on, so that ranks which sent the state it ends with would run one after the other. Here the
+// state that leaves is computed ahead of the pass, from k and v (or q and do) alone: only one product and the
+// hops of the chain come before all ranks' passes, which then run at once.
+#include "distributed/block.h"
+#include "distributed/state_chain.h"
+#include "distributed/variant.h"
+
+namespace ringside {
+namespace {
+
+/// Receives the state that enters the chunk and passes on the one that leaves it, Σ λ^… aᵀ b being the chunk's
+/// own share of that.
+class StateAhead {
+ public:
+  StateAhead(const Context& context, const StateChain& chain, const Inputs& in, const Tensor& a,
+             const Tensor& b, Toward toward, const std::string& what)
+      : state_(context.device.allocate(state_shape(in), DType::fp32)) {
+    Pending arriving = chain.receive(state_, what + ": state from upstream");
+    const Index tokens = in.q.shape().tokens;
+    Tensor own;
+    if (chain.goes_on()) {
+      own = context.device.allocate(state_shape(in), DType::fp32);
+      context.device.lightning_states(a, b, context.problem.slopes, std::max<Index>(1, tokens), toward, own);
+    }
+    arriving.wait();
+    if (chain.goes_on()) leaving_ = chain.pass_on(state_, own, tokens, what + ": state downstream");
+  }
+
+  /// [b, h, d, e] fp32.
+  const Tensor& entering() const { return state_; }
+  void finish() { leaving_.wait(); }
+
+ private:
+  Tensor state_;
+  Pending leaving_;
+};
+
+Forward forward(const Context& context, const Inputs& in) {
+  auto& [comm, device, problem] = context;
+  StateAhead ahead(context, StateChain::left_to_right(context), in, in.k, in.v, Toward::end, "lasp forward");
+  const Tensor state = device.allocate(state_shape(in), DType::fp32);
+  device.copy(ahead.entering(), state);
+  const Tensor o = device.allocate(o_shape(in), in.q.dtype());
+  device.lightning_forward({in.q, in.k, in.v, problem.slopes}, state, o);
+  ahead.finish();
+  return {o, {ahead.entering()}};
+}
+
+Gradients backward(const Context& context, const Inputs& in, const Forward& saved, const Tensor& dout) {
+  auto& [comm, device, problem] = context;
+  StateAhead ahead(context, StateChain::right_to_left(context), in, in.q, dout, Toward::start,
+                   "lasp backward");
+  const Gradients grad = gradients_like(device, in);
+  device.lightning_backward({in.q, in.k, in.v, problem.slopes}, dout, saved.saved[0], ahead.entering(), grad.dq,
+                            grad.dk, grad.dv);
+  ahead.finish();
+  return grad;
+}
+
+/// The state that enters, the one that leaves, its carried part and the pass's own.
+double scratch_bytes(const Problem& p, int) {
+  return 4 * 4 * static_cast<double>(p.batch * p.heads * p.head_dim * p.value_dim);
+}
+
+const Registration lasp_fuse{{.name = "lasp_fuse",
+                              .op = Operator::lightning,
+                              .summary = "LASP, one kernel pass over the chunk, the state sent ahead of it",
+                              .unsupported = serves_all,
+                              .forward = forward,
+                              .backward = backward,
+                              .traffic = state_chain_traffic,
+                              .scratch_bytes = scratch_bytes}};
+
+}  // namespace
+}  // namespace ringside
