@@ -35,7 +35,8 @@ struct Message {
 };
 
 /// Communication under way. It holds its tensors until wait(); a received tensor must not be read, and a sent
-/// one not be written, before. Its communicator must outlive it. Destroying a Pending that was not waited for waits, and swallows the error.
+/// one not be written, before. Its communicator must outlive it. Destroying a Pending that was not waited for
+/// waits, and swallows the error.
 class [[nodiscard]] Pending {
  public:
   /// What an implementation keeps of an operation under way.

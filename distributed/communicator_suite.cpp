@@ -65,6 +65,25 @@ void everyone_to_everyone_in_one_exchange(Communicator& comm, Device& device) {
   EXPECT_EQ(gather(comm, device, comm.rank() + 7), expected);
 }
 
+// Part p of rank r is r + 1 elements of value 100·r + p, so that every message has its own size and contents.
+void all_to_all_gives_each_rank_its_part(Communicator& comm, Device& device) {
+  const Traffic before = comm.traffic();
+  std::vector<Tensor> sends, receives;
+  for (int p = 0; p < comm.size(); ++p) {
+    sends.push_back(filled(device, comm.rank() + 1, number(100 * comm.rank() + p)));
+    receives.push_back(filled(device, p + 1, -1));
+  }
+  comm.all_to_all(sends, receives, "transpose").wait();
+  for (int p = 0; p < comm.size(); ++p) {
+    EXPECT_THAT(values(receives[static_cast<std::size_t>(p)]), Each(number(100 * p + comm.rank())));
+  }
+  const Traffic sent = comm.traffic() - before;
+  const int others = comm.size() - 1;
+  EXPECT_EQ(sent, (Traffic{.bytes = 4 * others * (comm.rank() + 1), .collectives = others > 0 ? 1 : 0}));
+  sends.pop_back();
+  EXPECT_THROW(comm.all_to_all(sends, receives, "one short"), std::invalid_argument);
+}
+
 void empty_messages_arrive(Communicator& comm, Device& device) {
   if (comm.size() == 1) return;
   const Tensor nothing = device.allocate({2, 3, 0, 4}, DType::bf16);
@@ -247,6 +266,7 @@ std::span<const SuiteCase> communicator_suite() {
       RINGSIDE_CASE(chain),
       RINGSIDE_CASE(messages_between_two_ranks_stay_in_order),
       RINGSIDE_CASE(everyone_to_everyone_in_one_exchange),
+      RINGSIDE_CASE(all_to_all_gives_each_rank_its_part),
       RINGSIDE_CASE(empty_messages_arrive),
       RINGSIDE_CASE(keys_and_values_of_different_sizes_and_types),
       RINGSIDE_CASE(a_wait_serves_what_else_was_posted),

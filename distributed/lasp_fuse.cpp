@@ -1,6 +1,6 @@
 // LASP, fused (Sun et al. 2024, "Linear Attention Sequence Parallelism"): one kernel walks the chunk once and
-// does intra-chunk part, incoming state and state update together. That pass needs the incoming state from its
-// first token on, so that ranks which sent the state it ends with would run one after the other. Here the
+// does intra-chunk part, incoming state and state update together. That pass needs the incoming state from
+// its first token on, so that ranks which sent the state it ends with would run one after the other. Here the
 // state that leaves is computed ahead of the pass, from k and v (or q and do) alone: only one product and the
 // hops of the chain come before all ranks' passes, which then run at once.
 #include "distributed/block.h"
@@ -10,8 +10,8 @@
 namespace ringside {
 namespace {
 
-/// Receives the state that enters the chunk and passes on the one that leaves it, Σ λ^… aᵀ b being the chunk's
-/// own share of that.
+/// Receives the state that enters the chunk and passes on the one that leaves it, Σ λ^… aᵀ b being the
+/// chunk's own share of that.
 class StateAhead {
  public:
   StateAhead(const Context& context, const StateChain& chain, const Inputs& in, const Tensor& a,
@@ -53,8 +53,8 @@ Gradients backward(const Context& context, const Inputs& in, const Forward& save
   StateAhead ahead(context, StateChain::right_to_left(context), in, in.q, dout, Toward::start,
                    "lasp backward");
   const Gradients grad = gradients_like(device, in);
-  device.lightning_backward({in.q, in.k, in.v, problem.slopes}, dout, saved.saved[0], ahead.entering(), grad.dq,
-                            grad.dk, grad.dv);
+  device.lightning_backward({in.q, in.k, in.v, problem.slopes}, dout, saved.saved[0], ahead.entering(),
+                            grad.dq, grad.dk, grad.dv);
   ahead.finish();
   return grad;
 }

@@ -1,7 +1,8 @@
-// LASP, fused and parallel over blocks (Sun et al. 2024, "Linear Attention Sequence Parallelism", the released
-// lasp_fuse_parallel): the chunk is cut into blocks whose states are computed independently and scanned; then
-// every block has its own state to start from. Blocks need the state that enters the chunk only for their
-// outputs, so that its way along the ranks takes one addition a hop. All block states are kept for backward.
+// LASP, fused and parallel over blocks (Sun et al. 2024, "Linear Attention Sequence Parallelism", the
+// released lasp_fuse_parallel): the chunk is cut into blocks whose states are computed independently and
+// scanned; then every block has its own state to start from. Blocks need the state that enters the chunk only
+// for their outputs, so that its way along the ranks takes one addition a hop. All block states are kept for
+// backward.
 #include "distributed/block.h"
 #include "distributed/state_chain.h"
 #include "distributed/variant.h"

@@ -21,7 +21,7 @@ class Chunk {
 
   /// scores <- a bᵀ, decayed and masked: λ^(i-j) a_i·b_j for j <= i.
   void decayed_scores(const Tensor& a, const Tensor& b, const Tensor& scores) const {
-    device_.matmul(a, no, b, yes, scores, false);
+    device_.matmul(a, no, b, yes, scores, false, Causal::c);
     device_.decay_scores(scores, slopes_);
   }
 
@@ -40,7 +40,7 @@ class Chunk {
   /// What the chunk itself adds to a state: aᵀ b.
   Tensor own_state(const Tensor& a, const Tensor& b) const {
     const Tensor state = device_.allocate(state_shape(in_), DType::fp32);
-    device_.matmul(a, yes, b, no, state, false);
+    device_.matmul(a, yes, b, no, state, false, Causal::none);
     return state;
   }
 
@@ -62,7 +62,7 @@ Tensor forward(const Context& context, const Inputs& in, const Tensor& state) {
   const Tensor o = device.allocate(o_shape(in), DType::fp32);
   const Tensor scores = chunk.allocate_scores();
   chunk.decayed_scores(in.q, in.k, scores);
-  device.matmul(scores, no, in.v, no, o, false);
+  device.matmul(scores, no, in.v, no, o, false, Causal::a);
   Tensor next_state;
   if (chain.goes_on()) next_state = chunk.own_state(chunk.decayed(in.k, decay_to_end(tokens)), in.v);
 
@@ -71,7 +71,7 @@ Tensor forward(const Context& context, const Inputs& in, const Tensor& state) {
   if (chain.goes_on()) {
     leaving = chain.pass_on(state, next_state, tokens, "lasp forward: state to the right");
   }
-  device.matmul(chunk.decayed(in.q, decay_from_start()), no, state, no, o, true);
+  device.matmul(chunk.decayed(in.q, decay_from_start()), no, state, no, o, true, Causal::none);
   leaving.wait();
   return rounded(device, o, in.q.dtype());
 }
@@ -90,11 +90,11 @@ Gradients backward(const Context& context, const Inputs& in, const Tensor& state
   const Tensor dv = device.allocate(in.v.shape(), DType::fp32);
   const Tensor scores = chunk.allocate_scores();
   chunk.decayed_scores(in.q, in.k, scores);
-  device.matmul(scores, yes, dout, no, dv, false);
+  device.matmul(scores, yes, dout, no, dv, false, Causal::a);
   chunk.decayed_scores(dout, in.v, scores);
-  device.matmul(scores, no, in.k, no, dq, false);
-  device.matmul(scores, yes, in.q, no, dk, false);
-  device.matmul(chunk.decayed(dout, decay_from_start()), no, state, yes, dq, true);
+  device.matmul(scores, no, in.k, no, dq, false, Causal::a);
+  device.matmul(scores, yes, in.q, no, dk, false, Causal::a);
+  device.matmul(chunk.decayed(dout, decay_from_start()), no, state, yes, dq, true, Causal::none);
   Tensor next_dstate;
   if (chain.goes_on()) next_dstate = chunk.own_state(chunk.decayed(in.q, decay_from_start()), dout);
 
@@ -103,8 +103,8 @@ Gradients backward(const Context& context, const Inputs& in, const Tensor& state
   if (chain.goes_on()) {
     leaving = chain.pass_on(dstate, next_dstate, tokens, "lasp backward: state to the left");
   }
-  device.matmul(chunk.decayed(in.v, decay_to_end(tokens)), no, dstate, yes, dk, true);
-  device.matmul(chunk.decayed(in.k, decay_to_end(tokens)), no, dstate, no, dv, true);
+  device.matmul(chunk.decayed(in.v, decay_to_end(tokens)), no, dstate, yes, dk, true, Causal::none);
+  device.matmul(chunk.decayed(in.k, decay_to_end(tokens)), no, dstate, no, dv, true, Causal::none);
   leaving.wait();
   const DType dtype = in.q.dtype();
   return {rounded(device, dq, dtype), rounded(device, dk, dtype), rounded(device, dv, dtype)};
@@ -143,7 +143,10 @@ const Registration lasp_cache{
                     const Tensor& dout) { return backward(context, in, in.cache[0], dout); },
      .traffic = state_chain_traffic,
      .scratch_bytes = scratch_bytes,
-     .cache = [](const Problem& p) { return std::vector<Shape>{{p.batch, p.heads, p.head_dim, p.value_dim}}; }}};
+     .cache =
+         [](const Problem& p) {
+           return std::vector<Shape>{{p.batch, p.heads, p.head_dim, p.value_dim}};
+         }}};
 
 }  // namespace
 }  // namespace ringside

@@ -22,8 +22,8 @@ class StateChain {
   /// Whether a rank is waiting for the state that leaves this one.
   bool goes_on() const { return exists(downstream_); }
 
-  /// own <- λ^C incoming + own, the state that leaves a chunk of C `tokens`, and starts sending it. Not on the last
-  /// rank, from which none leaves.
+  /// own <- λ^C incoming + own, the state that leaves a chunk of C `tokens`, and starts sending it. Not on
+  /// the last rank, from which none leaves.
   Pending pass_on(const Tensor& incoming, const Tensor& own, Index tokens, std::string what) const {
     const Tensor carried = device_.allocate(own.shape(), DType::fp32);
     device_.decay_rows(incoming, slopes_, decay_across(tokens), carried);

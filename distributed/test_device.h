@@ -75,7 +75,9 @@ class TestDevice : public Device {
                                  const Tensor&, const Tensor&, const Tensor&) override {
     none();
   }
-  void matmul(const Tensor&, Transpose, const Tensor&, Transpose, const Tensor&, bool) override { none(); }
+  void matmul(const Tensor&, Transpose, const Tensor&, Transpose, const Tensor&, bool, Causal) override {
+    none();
+  }
   void decay_scores(const Tensor&, std::span<const float>) override { none(); }
   void decay_rows(const Tensor&, std::span<const float>, Decay, const Tensor&) override { none(); }
 

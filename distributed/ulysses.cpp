@@ -1,5 +1,5 @@
-// DeepSpeed-Ulysses (Jacobs et al. 2023): all-to-alls turn a rank's tokens of all heads into all tokens of its
-// heads, and back; between them attention is that of one rank. Serves both operators.
+// DeepSpeed-Ulysses (Jacobs et al. 2023): all-to-alls turn a rank's tokens of all heads into all tokens of
+// its heads, and back; between them attention is that of one rank. Serves both operators.
 #include <fmt/format.h>
 
 #include <numeric>
@@ -23,8 +23,8 @@ Run tokens_of(const Problem& problem, int size, int rank) {
 /// An all-to-all between the two ways of cutting a tensor.
 class Exchange {
  public:
-  /// x: [b, h, c, dim], own tokens of all heads -> [b, h·copies/P, n, dim], all tokens of own heads, each head
-  /// of x being `copies` consecutive ones.
+  /// x: [b, h, c, dim], own tokens of all heads -> [b, h·copies/P, n, dim], all tokens of own heads, each
+  /// head of x being `copies` consecutive ones.
   static Exchange to_heads(const Context& context, const Tensor& x, Index copies, std::string what) {
     const Shape& s = x.shape();
     const int size = context.comm.size();
@@ -148,8 +148,8 @@ Gradients backward(const Context& context, const Inputs& in, const Forward& save
   } else {
     grad = gradients_like(device, mine.inputs());
     const Tensor state = zeros(device, state_shape(mine.inputs()));
-    device.lightning_backward(mine.chunk(context), my_dout, state, zeros(device, state.shape()), grad.dq, grad.dk,
-                              grad.dv);
+    device.lightning_backward(mine.chunk(context), my_dout, state, zeros(device, state.shape()), grad.dq,
+                              grad.dk, grad.dv);
   }
 
   Exchange dq = Exchange::to_tokens(context, rounded(device, grad.dq, dtype), "ulysses backward: dq");
@@ -162,14 +162,15 @@ Gradients backward(const Context& context, const Inputs& in, const Forward& save
   return own;
 }
 
-/// Of every tensor a rank sends the other ranks' heads of its tokens, or the other ranks' tokens of its heads.
+/// Of every tensor a rank sends the other ranks' heads of its tokens, or the other ranks' tokens of its
+/// heads.
 PassTraffic traffic(const Problem& p, DType dtype, int sp, int rank) {
   if (sp == 1) return {};
   const Index own = tokens_of(p, sp, rank).count;
   const Index element = p.batch * static_cast<Index>(size_of(dtype));
-  const Index to_heads = element * own * (sp - 1);        // a rank's share of heads goes to each other rank
-  const Index to_tokens = element * (p.seq - own);        // of own heads
-  const Index kv = p.kv_heads * kv_copies(p, sp) / sp;    // heads of a rank
+  const Index to_heads = element * own * (sp - 1);      // a rank's share of heads goes to each other rank
+  const Index to_tokens = element * (p.seq - own);      // of own heads
+  const Index kv = p.kv_heads * kv_copies(p, sp) / sp;  // heads of a rank
   const Index qkv_row = p.heads / sp * p.head_dim + kv * (p.head_dim + p.value_dim);
   const Index o_row = p.heads / sp * p.value_dim;
   return {.forward = {.bytes = to_heads * qkv_row + to_tokens * o_row, .collectives = 4},

@@ -124,8 +124,8 @@ struct Conflict {
 // What parts of the case do not go together.
 std::optional<Conflict> conflict(const Case& c, const std::vector<Operator>& served) {
   if (std::ranges::count(served, c.op) == 0) {
-    return Conflict{"operator",
-                    fmt::format("{} serves {}, not {}", c.variant, to_string(served.front()), to_string(c.op))};
+    return Conflict{"operator", fmt::format("{} serves {}, not {}", c.variant, to_string(served.front()),
+                                            to_string(c.op))};
   }
   if (c.op == Operator::lightning && !c.causal)
     return Conflict{"causal", "lightning attention is always causal"};
@@ -255,7 +255,8 @@ class TableReader {
         line.fail(byte_of(i), error.what());
       }
     }
-    if (const auto wrong = conflict(c, served)) line.fail(byte_of(column_index(wrong->column)), wrong->message);
+    if (const auto wrong = conflict(c, served))
+      line.fail(byte_of(column_index(wrong->column)), wrong->message);
     const auto [same, is_new] = line_of_.emplace(c.name(), line.number);
     if (!is_new) {
       line.fail(byte_of(column_index("variant")),

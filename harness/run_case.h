@@ -29,9 +29,9 @@ struct CaseResult {
   std::vector<RankMeasure> ranks{};             ///< one a rank of the world
   std::vector<PassTraffic> expected_traffic{};  ///< likewise
   Timing forward{}, forward_backward{};         ///< of the timed iterations, each the slowest rank's
-  int repeat = 0;                       ///< timed iterations made
-  bool oversubscribed = false;          ///< more ranks than cores on this node: times mean little
-  std::vector<std::string> failures{};  ///< of the case as a whole, beside those of its tensors
+  int repeat = 0;                               ///< timed iterations made
+  bool oversubscribed = false;                  ///< more ranks than cores on this node: times mean little
+  std::vector<std::string> failures{};          ///< of the case as a whole, beside those of its tensors
   Phases phases{};
 };
 

@@ -102,10 +102,10 @@ void demand_exactness(const Case& c, Truth& truth) {
   }
 }
 
-/// The rows that a NaN or inf token may spoil although they do not see it, as 0·NaN in a masked product is NaN:
-/// earlier ones on the rank that holds it (whose whole chunk may be one product), and those in a block of
-/// queries that straddles the token's block of keys. With blocks of up to 64 tokens, which are neighbours on
-/// their rank, the two tokens are less than two blocks apart.
+/// The rows that a NaN or inf token may spoil although they do not see it, as 0·NaN in a masked product is
+/// NaN: earlier ones on the rank that holds it (whose whole chunk may be one product), and those in a block
+/// of queries that straddles the token's block of keys. With blocks of up to 64 tokens, which are neighbours
+/// on their rank, the two tokens are less than two blocks apart.
 std::function<bool(Index)> spoiled_rows(const Case& c, Layout layout, Out out, Index batch, Index kv_head,
                                         std::span<const int> holder) {
   const auto token = poisoned_token(c);

@@ -80,9 +80,9 @@ std::string accuracy_table(const std::vector<CaseResult>& results) {
 }
 
 std::string performance_table(const std::vector<CaseResult>& results) {
-  std::string text = fmt::format("#     {:<38} {:>10} {:>10} {:>7} {:>5} {:>10} {:>8} {:>10} {:>10} {:>5} {:>9}\n",
-                                 "case", "forward", "fwd+bwd", "spread", "wait", "tokens/s", "GFLOP/s", "fwd bytes",
-                                 "bwd bytes", "msgs", "peak/rank");
+  std::string text = fmt::format(
+      "#     {:<38} {:>10} {:>10} {:>7} {:>5} {:>10} {:>8} {:>10} {:>10} {:>5} {:>9}\n", "case", "forward",
+      "fwd+bwd", "spread", "wait", "tokens/s", "GFLOP/s", "fwd bytes", "bwd bytes", "msgs", "peak/rank");
   for (const CaseResult& r : results) {
     if (!ran(r)) continue;
     const Totals sum = totals(r);

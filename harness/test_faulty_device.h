@@ -70,9 +70,9 @@ class DeviceDecorator : public Device {
                                  const Tensor& dv) override {
     real_.lightning_backward_blocks(chunk, dout, states, dstates, dq, dk, dv);
   }
-  void matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose tb, const Tensor& c,
-              bool accumulate) override {
-    real_.matmul(a, ta, b, tb, c, accumulate);
+  void matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose tb, const Tensor& c, bool accumulate,
+              Causal causal) override {
+    real_.matmul(a, ta, b, tb, c, accumulate, causal);
   }
   void decay_scores(const Tensor& scores, std::span<const float> slopes) override {
     real_.decay_scores(scores, slopes);

@@ -93,9 +93,9 @@ INSTANTIATE_TEST_SUITE_P(All, EveryVariant, testing::ValuesIn(settings()), [](co
 TEST(Registry, HoldsTheVariantsOfThisBuild) {
   std::vector<std::string_view> names;
   for (const Variant& variant : variants()) names.push_back(variant.name);
-  EXPECT_EQ(names, (std::vector<std::string_view>{
-                       "lasp_cache", "lasp_fuse", "lasp_fuse_parallel", "lasp_naive", "lightning", "ring",
-                       "ring_striped", "ring_zigzag", "ulysses", "ulysses"}));
+  EXPECT_EQ(names, (std::vector<std::string_view>{"lasp_cache", "lasp_fuse", "lasp_fuse_parallel",
+                                                  "lasp_naive", "lightning", "ring", "ring_striped",
+                                                  "ring_zigzag", "ulysses", "ulysses"}));
 }
 
 }  // namespace

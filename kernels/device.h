@@ -31,12 +31,13 @@ struct LightningChunk {
   std::span<const float> slopes;  ///< one a query head
 };
 
-/// Where a lightning state is on its way to: S, made of k and v, to the end of the tokens; R, made of q and do,
-/// to their start.
+/// Where a lightning state is on its way to: S, made of k and v, to the end of the tokens; R, made of q and
+/// do, to their start.
 enum class Toward { end, start };
 
 /// States of a chunk cut into blocks of `block` tokens (the last may be shorter; there is at least one), for
-/// blocks that are computed independently. The state that enters a block is `own` plus `incoming`, decayed on its way to the block.
+/// blocks that are computed independently. The state that enters a block is `own` plus `incoming`, decayed on
+/// its way to the block.
 struct BlockStates {
   Tensor own;       ///< [b, h, blocks·d, e] fp32: what the chunk's other tokens bring to each block
   Tensor incoming;  ///< [b, h, d, e] fp32: what enters the chunk
@@ -50,6 +51,10 @@ struct Corner {
 };
 
 enum class Transpose { no, yes };
+
+/// What a product may leave out of causal scores, [queries, keys]: nothing; what lies above the diagonal of a
+/// (as stored), which is zero; or what lies above that of c, which is not wanted and becomes undefined.
+enum class Causal { none, a, c };
 
 /// Bytes that a device has handed out and not yet got back.
 struct MemoryUse {
@@ -83,8 +88,8 @@ class Device {
   virtual void copy(const Tensor& from, const Tensor& to) = 0;
   /// to += from; same shape, both fp32.
   virtual void add(const Tensor& from, const Tensor& to) = 0;
-  /// The `heads` x `tokens` rows of `from` that begin at one corner -> those of `to` at another, for every batch
-  /// entry. Same batch, dim and dtype; different memory.
+  /// The `heads` x `tokens` rows of `from` that begin at one corner -> those of `to` at another, for every
+  /// batch entry. Same batch, dim and dtype; different memory.
   virtual void copy_part(const Tensor& from, Corner from_at, const Tensor& to, Corner to_at, Index heads,
                          Index tokens) = 0;
   /// Head x of `to` <- the sum, in fp32, of its share of from's heads: `from` has a multiple of to's. Same
@@ -119,14 +124,14 @@ class Device {
                                   const Tensor& dv) = 0;
 
   // --- lightning attention, fused, in blocks that do not wait for each other
-  /// For each block of `block` tokens the state that its own tokens bring to its end or start: Σ_j λ^(C-j) a_jᵀ b_j
-  /// (a is k, b is v) or Σ_i λ^i a_iᵀ b_i (a is q, b is do), C the block's tokens. a: [b, h or h_kv, c, d], b: the
-  /// same with e, one dtype; states: [b, h, blocks·d, e] fp32, overwritten.
+  /// For each block of `block` tokens the state that its own tokens bring to its end or start: Σ_j λ^(C-j)
+  /// a_jᵀ b_j (a is k, b is v) or Σ_i λ^i a_iᵀ b_i (a is q, b is do), C the block's tokens. a: [b, h or h_kv,
+  /// c, d], b: the same with e, one dtype; states: [b, h, blocks·d, e] fp32, overwritten.
   virtual void lightning_states(const Tensor& a, const Tensor& b, std::span<const float> slopes, Index block,
                                 Toward toward, const Tensor& states) = 0;
   /// In place, from what each block brings (lightning_states()) to what all blocks before it (toward the end)
-  /// or after it (toward the start) bring to it: BlockStates::own. total: [b, h, d, e] fp32 <- what all bring to
-  /// the chunk's end or start. `tokens` are the chunk's.
+  /// or after it (toward the start) bring to it: BlockStates::own. total: [b, h, d, e] fp32 <- what all bring
+  /// to the chunk's end or start. `tokens` are the chunk's.
   virtual void lightning_scan(const Tensor& states, std::span<const float> slopes, Index tokens, Index block,
                               Toward toward, const Tensor& total) = 0;
   /// As lightning_forward(), each block from its own state.
@@ -134,14 +139,14 @@ class Device {
                                         const Tensor& o) = 0;
   /// As lightning_backward(), each block from its own two states.
   virtual void lightning_backward_blocks(const LightningChunk& chunk, const Tensor& dout,
-                                         const BlockStates& states, const BlockStates& dstates, const Tensor& dq,
-                                         const Tensor& dk, const Tensor& dv) = 0;
+                                         const BlockStates& states, const BlockStates& dstates,
+                                         const Tensor& dq, const Tensor& dk, const Tensor& dv) = 0;
 
   // --- the unfused pieces, one matrix [tokens, dim] for each batch entry and head
   /// c = op(a)·op(b), or c += …; a and b of any dtype, c fp32. If b has fewer heads than a and c, head x uses
   /// b's head x / (heads / b_heads); if c has fewer heads than a and b, it gets the sum over each group.
   virtual void matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose tb, const Tensor& c,
-                      bool accumulate) = 0;
+                      bool accumulate, Causal causal) = 0;
   /// scores: [b, h, n, n] fp32, in place: element (i, j) times λ^(i-j) for j <= i, 0 (whatever it held)
   /// above.
   virtual void decay_scores(const Tensor& scores, std::span<const float> slopes) = 0;

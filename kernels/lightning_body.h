@@ -108,8 +108,8 @@ void lightning_backward_states(Tiles& t, const DecayTable& decay, const Lightnin
 template <typename Tiles, typename Memory>
 void lightning_backward_span(Tiles& t, const DecayTable& decay, const LightningHead<Memory>& head,
                              TokenSpan span, const Memory& dout_memory,
-                             const typename Tiles::Accumulator& dstate, Leaves leaves, const Memory& dq_memory,
-                             const Memory& dk_memory, const Memory& dv_memory) {
+                             const typename Tiles::Accumulator& dstate, Leaves leaves,
+                             const Memory& dq_memory, const Memory& dk_memory, const Memory& dv_memory) {
   const Index tiles = (span.end - span.first + Tiles::kBlock - 1) / Tiles::kBlock;
   for (Index tile = tiles - 1; tile >= 0; --tile) {
     const Index first = span.first + tile * Tiles::kBlock;

@@ -48,6 +48,47 @@ TEST(Memory, PoisonIsNaNInEitherType) {
   }
 }
 
+TEST(Memory, CopiesPartsOfHeadsAndTokens) {
+  const auto device = make_cpu_device({.poison = true});
+  for (const DType dtype : {DType::fp32, DType::bf16}) {
+    const Array a = random_array({2, 5, 7, 3}, dtype, 1), b = random_array({2, 4, 9, 3}, dtype, 2);
+    const Tensor from = to_device(*device, a, dtype), to = to_device(*device, b, dtype);
+    device->copy_part(from, {3, 2}, to, {1, 4}, 2, 5);
+    device->copy_part(from, {5, 7}, to, {0, 0}, 0, 0);
+    const Array got = from_device(to);
+    for (Index n = 0; n < 2; ++n) {
+      for (Index h = 0; h < 4; ++h) {
+        for (Index t = 0; t < 9; ++t) {
+          const bool inside = h >= 1 && h < 3 && t >= 4;
+          for (Index i = 0; i < 3; ++i) {
+            EXPECT_EQ(got.at(n, h, t, i), inside ? a.at(n, h + 2, t - 2, i) : b.at(n, h, t, i));
+          }
+        }
+      }
+    }
+    EXPECT_THROW(device->copy_part(from, {4, 0}, to, {0, 0}, 2, 1), std::invalid_argument);
+    EXPECT_THROW(device->copy_part(from, {0, 0}, to, {0, 5}, 1, 5), std::invalid_argument);
+  }
+}
+
+TEST(Memory, SumsHeadsInFp32AndRoundsOnce) {
+  const auto device = make_cpu_device({.poison = true});
+  Array a({1, 6, 1, 2});
+  // 1 + 2^-8 is no bf16, but three of four such halves are
+  for (Index h = 0; h < 6; ++h) a.at(0, h, 0, 0) = h == 0 ? 1 : 0x1p-8;
+  for (Index h = 0; h < 6; ++h) a.at(0, h, 0, 1) = static_cast<double>(h);
+  for (const DType dtype : {DType::fp32, DType::bf16}) {
+    const Tensor sum = device->allocate({1, 2, 1, 2}, dtype);
+    device->sum_heads(to_device(*device, a, dtype), sum);
+    const Array got = from_device(sum);
+    EXPECT_EQ(got.at(0, 0, 0, 0), 1 + 0x1p-7);
+    EXPECT_EQ(got.at(0, 1, 0, 0), 3 * 0x1p-8);
+    EXPECT_EQ(got.at(0, 0, 0, 1), 3);
+    EXPECT_EQ(got.at(0, 1, 0, 1), 12);
+    EXPECT_THROW(device->sum_heads(sum, device->allocate({1, 4, 1, 2}, dtype)), std::invalid_argument);
+  }
+}
+
 TEST(MemoryDeathTest, ViolatedGuardEndsTheProcess) {
   const auto write_at = [](std::ptrdiff_t offset) {
     const auto device = make_cpu_device({.poison = true});
@@ -118,11 +159,11 @@ TEST(Denormals, FlushedInsideOperationsAndRestored) {
   device->fill(b, 1);
   device->fill(c, 0);
   device->fill(a, 0x1p-130f);
-  device->matmul(a, Transpose::no, b, Transpose::no, c, false);
+  device->matmul(a, Transpose::no, b, Transpose::no, c, false, Causal::none);
   EXPECT_EQ(from_device(c).values[0], 0.0) << "a denormal operand";
   device->fill(a, 0x1p-100f);
   device->fill(b, 0x1p-30f);
-  device->matmul(a, Transpose::no, b, Transpose::no, c, false);
+  device->matmul(a, Transpose::no, b, Transpose::no, c, false, Causal::none);
   EXPECT_EQ(from_device(c).values[0], 0.0) << "a denormal result";
   EXPECT_FALSE(DenormalMode::flushing());
   {

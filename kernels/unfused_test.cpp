@@ -55,15 +55,48 @@ TEST(Matmul, AllSizesTransposesAndTypes) {
           Reference expected = product(a, ta, b, tb, 1);
           const Tensor c = device->allocate(expected.value.shape, DType::fp32);
           const Tensor left = to_device(*device, a, dtype), right = to_device(*device, b, DType::fp32);
-          device->matmul(left, ta, right, tb, c, false);
+          device->matmul(left, ta, right, tb, c, false, Causal::none);
           expect_close(c, expected, "c = ab");
-          device->matmul(left, ta, right, tb, c, true);
+          device->matmul(left, ta, right, tb, c, true, Causal::none);
           for (double& x : expected.value.values) x *= 2;
           for (double& x : expected.magnitude.values) x *= 2;
           expect_close(c, expected, "c += ab");
         }
       }
     }
+  }
+}
+
+// Causal scores: what lies above the diagonal is not needed, be it of a factor or of the result.
+TEST(Matmul, LeavesOutWhatIsAboveTheDiagonal) {
+  const auto device = make_cpu_device({.poison = true});
+  for (const Index n : {1, 2, 63, 64, 65, 129, 300}) {
+    Array scores = random_array({1, 2, n, n}, DType::fp32, 1);
+    for (Index h = 0; h < 2; ++h) {
+      for (Index i = 0; i < n; ++i) {
+        for (Index j = i + 1; j < n; ++j) scores.at(0, h, i, j) = 0;
+      }
+    }
+    const Array b = random_array({1, 2, n, 5}, DType::fp32, 2),
+                wide = random_array({1, 2, n, 7}, DType::fp32, 3);
+    const Tensor left = to_device(*device, scores, DType::fp32), right = to_device(*device, b, DType::fp32);
+    for (const Transpose ta : {Transpose::no, Transpose::yes}) {
+      const Tensor c = device->allocate(b.shape, DType::fp32);
+      device->matmul(left, ta, right, Transpose::no, c, false, Causal::a);
+      expect_close(c, product(scores, ta, b, Transpose::no, 2), "causal a");
+    }
+    const Tensor c = device->allocate(scores.shape, DType::fp32);
+    const Tensor rows = to_device(*device, wide, DType::fp32);
+    device->matmul(rows, Transpose::no, rows, Transpose::yes, c, false, Causal::c);
+    const float no_decay[] = {0, 0};
+    device->decay_scores(c, no_decay);
+    Reference expected = product(wide, Transpose::no, wide, Transpose::yes, 2);
+    for (Index h = 0; h < 2; ++h) {
+      for (Index i = 0; i < n; ++i) {
+        for (Index j = i + 1; j < n; ++j) expected.value.at(0, h, i, j) = 0;
+      }
+    }
+    expect_close(c, expected, "causal c");
   }
 }
 
@@ -75,9 +108,11 @@ TEST(Matmul, SharesAndSumsOverGroups) {
   const Tensor each = device->allocate({2, 6, 9, 7}, DType::fp32),
                summed = device->allocate({2, 2, 5, 7}, DType::fp32);
   const Tensor left = to_device(*device, a, DType::fp32);
-  device->matmul(left, Transpose::no, to_device(*device, shared, DType::fp32), Transpose::no, each, false);
+  device->matmul(left, Transpose::no, to_device(*device, shared, DType::fp32), Transpose::no, each, false,
+                 Causal::none);
   expect_close(each, product(a, Transpose::no, shared, Transpose::no, 6), "shared");
-  device->matmul(left, Transpose::yes, to_device(*device, own, DType::fp32), Transpose::no, summed, false);
+  device->matmul(left, Transpose::yes, to_device(*device, own, DType::fp32), Transpose::no, summed, false,
+                 Causal::none);
   expect_close(summed, product(a, Transpose::yes, own, Transpose::no, 2), "summed");
 }
 
@@ -85,7 +120,7 @@ TEST(Matmul, RefusesWhatDoesNotFit) {
   const auto device = make_cpu_device();
   const auto make = [&](const Shape& s) { return device->allocate(s, DType::fp32); };
   const auto refused = [&](const Shape& a, const Shape& b, const Shape& c) {
-    EXPECT_THROW(device->matmul(make(a), Transpose::no, make(b), Transpose::no, make(c), false),
+    EXPECT_THROW(device->matmul(make(a), Transpose::no, make(b), Transpose::no, make(c), false, Causal::none),
                  std::invalid_argument);
   };
   refused({1, 1, 2, 3}, {1, 1, 4, 5}, {1, 1, 2, 5});

@@ -52,8 +52,8 @@ class CpuDevice final : public Device {
                                  const BlockStates& dstates, const Tensor& dq, const Tensor& dk,
                                  const Tensor& dv) override;
 
-  void matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose tb, const Tensor& c,
-              bool accumulate) override;
+  void matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose tb, const Tensor& c, bool accumulate,
+              Causal causal) override;
   void decay_scores(const Tensor& scores, std::span<const float> slopes) override;
   void decay_rows(const Tensor& x, std::span<const float> slopes, Decay decay, const Tensor& y) override;
 

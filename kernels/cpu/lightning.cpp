@@ -95,8 +95,8 @@ HeadMemory state_memory(const Tensor& states, Index b, Index h, Index head_dim, 
 }
 
 /// The state that enters a block.
-CpuTiles::Accumulator load_entering(CpuTiles& tiles, const BlockStates& states, const Blocks& blocks, Index block,
-                                    Toward toward, float slope, Index b, Index h) {
+CpuTiles::Accumulator load_entering(CpuTiles& tiles, const BlockStates& states, const Blocks& blocks,
+                                    Index block, Toward toward, float slope, Index b, Index h) {
   const HeadMemory incoming = head_memory(states.incoming, b, h);
   const auto state = tiles.load_state(state_memory(states.own, b, h, incoming.tokens, block));
   tiles.add_scaled(state, incoming, decay_power(slope, blocks.on_the_way_to(block, toward).offset));
@@ -259,7 +259,8 @@ void CpuDevice::lightning_states(const Tensor& a, const Tensor& b, std::span<con
       for (Index i = 0; i < blocks.count(); ++i) {
         const auto scope = t.scope();
         const TokenSpan span = blocks.span(i);
-        const Decay factors = toward == Toward::end ? decay_to_end(span.end - span.first) : decay_from_start();
+        const Decay factors =
+            toward == Toward::end ? decay_to_end(span.end - span.first) : decay_from_start();
         t.store(lightning_state(t, head_memory(a, batch, h / group), head_memory(b, batch, h / group), span,
                                 decay.rows(factors)),
                 state_memory(states, batch, h, as.dim, i), 0);

@@ -43,9 +43,21 @@ ConstMatrix pack(const Factor& x, Index row, Index rows, Index col, Index cols, 
   return {out, rows, cols, cols};
 }
 
+/// Columns [first, end).
+struct Columns {
+  Index first, end;
+};
+
+/// The columns of a's rows [row, row + rows) that are not all above its stored diagonal.
+Columns below_diagonal(const Factor& a, Index row, Index rows, Causal causal) {
+  if (causal != Causal::a) return {0, a.cols()};
+  return a.transposed == Transpose::no ? Columns{0, std::min(a.cols(), row + rows)}
+                                       : Columns{row / kDepth * kDepth, a.cols()};
+}
+
 /// c: [m, n] fp32 (+)= a·b.
-void multiply_blocked(const Factor& a, const Factor& b, const HeadMemory& c, Into into, const Buffer& a_panel,
-                      const Buffer& b_panel, const Buffer& scratch) {
+void multiply_blocked(const Factor& a, const Factor& b, const HeadMemory& c, Into into, Causal causal,
+                      const Buffer& a_panel, const Buffer& b_panel, const Buffer& scratch) {
   const Index m = a.rows(), n = b.cols(), depth = a.cols();
   if (depth == 0 && into == Into::overwrite) std::fill_n(c.floats(), m * n, 0.0f);
   std::vector<ConstMatrix> right;  // b's columns j.., in blocks of kDepth rows
@@ -56,13 +68,14 @@ void multiply_blocked(const Factor& a, const Factor& b, const HeadMemory& c, Int
       right.push_back(
           pack(b, k, std::min(kDepth, depth - k), j, dn, b_panel.data() + k * dn, scratch.data()));
     }
-    for (Index i = 0; i < m; i += kRows) {
+    for (Index i = causal == Causal::c ? j / kRows * kRows : 0; i < m; i += kRows) {
       const Index dm = std::min(kRows, m - i);
-      for (Index k = 0; k < depth; k += kDepth) {
-        const ConstMatrix left =
-            pack(a, i, dm, k, std::min(kDepth, depth - k), a_panel.data(), scratch.data());
-        multiply(left, right[static_cast<std::size_t>(k / kDepth)], {c.floats(i) + j, dm, dn, n},
-                 k == 0 ? into : Into::add);
+      const auto [first, end] = below_diagonal(a, i, dm, causal);
+      for (Index k = first; k < end; k += kDepth) {
+        const ConstMatrix left = pack(a, i, dm, k, std::min(kDepth, end - k), a_panel.data(), scratch.data());
+        ConstMatrix block = right[static_cast<std::size_t>(k / kDepth)];
+        block.rows = left.cols;
+        multiply(left, block, {c.floats(i) + j, dm, dn, n}, k == first ? into : Into::add);
       }
     }
   }
@@ -71,7 +84,7 @@ void multiply_blocked(const Factor& a, const Factor& b, const HeadMemory& c, Int
 }  // namespace
 
 void CpuDevice::matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose tb, const Tensor& c,
-                       bool accumulate) {
+                       bool accumulate, Causal causal) {
   const Shape &as = a.shape(), &bs = b.shape(), &cs = c.shape();
   const auto transposed = [](const Shape& s, Transpose t) {
     return t == Transpose::no ? s : Shape{s.batch, s.heads, s.dim, s.tokens};
@@ -94,7 +107,7 @@ void CpuDevice::matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose
     for (Index h = 0; h < as.heads; ++h) {
       const Into into = accumulate || h % c_group != 0 ? Into::add : Into::overwrite;
       multiply_blocked({head_memory(a, batch, h), ta}, {head_memory(b, batch, h / b_group), tb},
-                       head_memory(c, batch, h / c_group), into, a_panel, b_panel, scratch);
+                       head_memory(c, batch, h / c_group), into, causal, a_panel, b_panel, scratch);
     }
   }
 }
