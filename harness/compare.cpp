@@ -32,7 +32,8 @@ bool measure_element(const HeadView& head, Index token, Index dim, std::size_t a
     return true;
   }
   const double accumulated = head.rounding.accumulator * head.error[at];
-  const double stored = head.rounding.storage * head.storage[at];
+  const double shares = head.shares.empty() ? 0 : head.shares[at];
+  const double stored = head.rounding.storage * (head.storage[at] + shares);
   const double bound = accumulated + stored + head.floor;
   const bool same_pattern = std::isfinite(ref) && std::isfinite(x);
   const double error = same_pattern ? std::abs(x - ref) : kInfinity;

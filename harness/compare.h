@@ -82,6 +82,7 @@ struct HeadView {
   std::int64_t batch, head;       ///< global, for the report
   std::span<const float> values;  ///< [tokens, dim]
   std::span<const double> expected, error, storage;
+  std::span<const double> shares;  ///< Expected::shares, where the variant rounds shares; else empty
   double floor = 0;
   Rounding rounding;
   std::span<const int> holder;       ///< sequence rank of each token

@@ -112,7 +112,7 @@ CaseResult run_case(const Case& c, const Variant& variant, std::string_view devi
 
   Stopwatch watch;
   HostOutputs outputs = collect(c, variant.layout, runs, fleet);
-  Measured measured = measure_all(c, variant.layout, standard, outputs, true, fleet);
+  Measured measured = measure_all(c, variant, standard, outputs, true, fleet);
   for (const Out out : kOuts) {
     result.tensors[out] = judge(c, measured.stats[out], std::move(measured.ranks[out]), standard.stats[out]);
   }

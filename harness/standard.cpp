@@ -47,7 +47,7 @@ Values make_values(const Case& c, const Shard& shard, const Problem& problem, in
 /// Runs the single-rank variant on one (batch, kv head) group; `problem` is that group's, `group` its index.
 void run_honest_group(const Case& c, const Problem& problem, Index group, const Values& values,
                       Communicator& comm, HostOutputs& result) {
-  const Variant& variant = *find_variant(single_rank_variant(c.op), c.op);
+  const Variant& variant = single_rank_variant(c.op);
   const auto device = make_cpu_device();
   const auto part = [&](auto& all, const Shape& shape) {
     const auto size = static_cast<std::size_t>(shape.size());
@@ -145,7 +145,9 @@ void merge_over_processes(const Case& c, Index per_group, std::span<const Tensor
 
 }  // namespace
 
-std::string_view single_rank_variant(Operator op) { return op == Operator::softmax ? "ring" : "lightning"; }
+const Variant& single_rank_variant(Operator op) {
+  return *find_variant(op == Operator::softmax ? "ring" : "lightning", op);
+}
 
 Standard make_standard(const Case& of, Fleet& fleet) {
   Case c = of;
@@ -166,14 +168,15 @@ Standard make_standard(const Case& of, Fleet& fleet) {
     s.honest = run_honest(c, s.problem, values, fleet);
     s.honest_s = watch.lap();
   }
-  s.stats = measure_all(c, Layout::contiguous, s, s.honest, false, fleet).stats;
+  s.stats = measure_all(c, single_rank_variant(c.op), s, s.honest, false, fleet).stats;
   s.measure_s = watch.lap();
   return s;
 }
 
-Measured measure_all(const Case& c, Layout layout, const Standard& s, const HostOutputs& outputs,
+Measured measure_all(const Case& c, const Variant& variant, const Standard& s, const HostOutputs& outputs,
                      bool with_legacy, Fleet& fleet) {
-  const std::vector<int> holder = holders(c, layout);
+  const std::vector<int> holder = holders(c, variant.layout);
+  const bool shares = variant.rounds_shares && variant.rounds_shares(c.local_problem(), c.sp);
   const Rounding rounding = {unit_roundoff(DType::fp32), unit_roundoff(c.dtype)};
   const auto sp = static_cast<std::size_t>(c.sp);
   Measured total;
@@ -198,12 +201,14 @@ Measured measure_all(const Case& c, Layout layout, const Standard& s, const Host
                              .expected = part(expected.value),
                              .error = part(expected.error),
                              .storage = part(expected.storage),
+                             .shares = shares && !expected.shares.empty() ? part(expected.shares)
+                                                                          : std::span<const double>{},
                              .floor = expected.floor,
                              .rounding = rounding,
                              .holder = holder,
                              .first_rank = static_cast<int>(batch % c.dp) * c.sp,
                              .yardstick = legacy ? part(s.honest[out]) : std::span<const float>{},
-                             .may_be_either = spoiled_rows(c, layout, out, batch, head / per_group, holder)};
+                             .may_be_either = spoiled_rows(c, variant.layout, out, batch, head / per_group, holder)};
       const auto at = static_cast<std::size_t>(i);
       stats[at] = measure(view, std::span(ranks).subspan(at * sp, sp));
     });

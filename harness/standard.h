@@ -27,19 +27,19 @@ inline const Expected& expected_of(const Truth& truth, Out out) {
 }
 
 /// The variant that computes an operator on one rank: the honest run, and the legacy figure's yardstick.
-std::string_view single_rank_variant(Operator op);
+const Variant& single_rank_variant(Operator op);
 
 /// Computes a case's standard; variant, dp and sp do not matter. Collective over the fleet's processes.
 Standard make_standard(const Case& c, Fleet& fleet);
 
 /// The figures of `outputs` (in the shapes of standard.problem) against the truth, merged over all processes,
-/// and those of each rank. `layout` tells which rank holds which token; `with_legacy`: against the honest
-/// run.
+/// and those of each rank. `variant` made them: it tells which rank holds which token, and what was rounded;
+/// `with_legacy`: against the honest run.
 struct Measured {
   PerOut<TensorStats> stats;
   PerOut<std::vector<RankStats>> ranks;
 };
-Measured measure_all(const Case& c, Layout layout, const Standard& standard, const HostOutputs& outputs,
+Measured measure_all(const Case& c, const Variant& variant, const Standard& standard, const HostOutputs& outputs,
                      bool with_legacy, Fleet& fleet);
 
 /// Equal for two cases exactly if one Standard serves both.
