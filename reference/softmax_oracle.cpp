@@ -37,12 +37,13 @@ struct Bounded {
   }
 };
 
-/// Scratch of a group. By key, so that the sums over keys are sums of rows, and that some keys are one piece of
-/// memory.
+/// Scratch of a group. By key, so that the sums over keys are sums of rows, and that some keys are one piece
+/// of memory.
 struct Scratch {
-  Matrix p, logit_error;                  // of all keys, [seq, kRows]: weights, errors of their logits
-  Matrix ds, dq_error, dk_error, dv_error;  // of some keys, [kKeys, kRows]: dS, errors of the gradients' terms
-  Bounded o, dq;                          // [kRows, dim]
+  Matrix p, logit_error;  // of all keys, [seq, kRows]: weights, errors of their logits
+  Matrix ds, dq_error, dk_error,
+      dv_error;   // of some keys, [kKeys, kRows]: dS, errors of the gradients' terms
+  Bounded o, dq;  // [kRows, dim]
 
   explicit Scratch(const Problem& problem)
       : p(problem.seq, kRows),
@@ -169,7 +170,8 @@ void Head::block(Index first, Index rows, Bounded& dk, Bounded& dv) const {
       const Row error = logit_error.row(j + c).tail(seeing).array() + row_error.tail(seeing);
       ds.row(c).array() = weight * (ds.row(c).array() - delta.tail(seeing));
       const Row abs_ds = ds.row(c).cwiseAbs();
-      const Row error_ds = abs_ds * (error + kScore) + weight * (dk_error.row(c).array() + delta_error.tail(seeing));
+      const Row error_ds =
+          abs_ds * (error + kScore) + weight * (dk_error.row(c).array() + delta_error.tail(seeing));
       dq_error.row(c) = error_ds + row_growth.tail(seeing) * abs_ds;
       dk_error.row(c) = error_ds + key_growth * abs_ds;
       dv_error.row(c) = weight * (error + key_growth);
