@@ -193,22 +193,22 @@ Measured measure_all(const Case& c, const Variant& variant, const Standard& s, c
         return std::span(all).subspan(static_cast<std::size_t>(i) * size, size);
       };
       const bool legacy = with_legacy && batch % c.dp == 0;
-      const HeadView view = {.problem = s.problem,
-                             .out = out,
-                             .batch = batch,
-                             .head = head,
-                             .values = part(outputs[out]),
-                             .expected = part(expected.value),
-                             .error = part(expected.error),
-                             .storage = part(expected.storage),
-                             .shares = shares && !expected.shares.empty() ? part(expected.shares)
-                                                                          : std::span<const double>{},
-                             .floor = expected.floor,
-                             .rounding = rounding,
-                             .holder = holder,
-                             .first_rank = static_cast<int>(batch % c.dp) * c.sp,
-                             .yardstick = legacy ? part(s.honest[out]) : std::span<const float>{},
-                             .may_be_either = spoiled_rows(c, variant.layout, out, batch, head / per_group, holder)};
+      const HeadView view = {
+          .problem = s.problem,
+          .out = out,
+          .batch = batch,
+          .head = head,
+          .values = part(outputs[out]),
+          .expected = part(expected.value),
+          .error = part(expected.error),
+          .storage = part(expected.storage),
+          .shares = shares && !expected.shares.empty() ? part(expected.shares) : std::span<const double>{},
+          .floor = expected.floor,
+          .rounding = rounding,
+          .holder = holder,
+          .first_rank = static_cast<int>(batch % c.dp) * c.sp,
+          .yardstick = legacy ? part(s.honest[out]) : std::span<const float>{},
+          .may_be_either = spoiled_rows(c, variant.layout, out, batch, head / per_group, holder)};
       const auto at = static_cast<std::size_t>(i);
       stats[at] = measure(view, std::span(ranks).subspan(at * sp, sp));
     });

@@ -39,8 +39,8 @@ struct Measured {
   PerOut<TensorStats> stats;
   PerOut<std::vector<RankStats>> ranks;
 };
-Measured measure_all(const Case& c, const Variant& variant, const Standard& standard, const HostOutputs& outputs,
-                     bool with_legacy, Fleet& fleet);
+Measured measure_all(const Case& c, const Variant& variant, const Standard& standard,
+                     const HostOutputs& outputs, bool with_legacy, Fleet& fleet);
 
 /// Equal for two cases exactly if one Standard serves both.
 std::string standard_key(const Case& c);

@@ -134,14 +134,40 @@ void lightning_row(const Problem& problem, const Operands& x, Index b, Index h, 
   }
 }
 
+/// Adds what each head of a group adds to dk or dv to Expected::shares.
+class Shares {
+ public:
+  Shares(Expected& x, Index b, Index kv)
+      : x_(x),
+        first_(static_cast<std::size_t>((b * x.shape.heads + kv) * x.shape.head_size())),
+        before_(static_cast<std::size_t>(x.shape.head_size())) {}
+
+  void add_head() {
+    if (x_.shares.empty()) return;
+    for (std::size_t c = 0; c < before_.size(); ++c) {
+      const double value = x_.value[first_ + c];
+      x_.shares[first_ + c] += std::abs(value - before_[c]);
+      before_[c] = value;
+    }
+  }
+
+ private:
+  Expected& x_;
+  std::size_t first_;
+  std::vector<double> before_;
+};
+
 using RowFunction = void (*)(const Problem&, const Operands&, Index b, Index h, Index i, Truth&);
 
 Truth direct(const Problem& problem, const Operands& operands, int threads, RowFunction row_function) {
   check_problem(problem, problem.op, operands);
   Truth truth = make_truth(problem, operands);
   for_each_group(problem, threads, [&](Index b, Index kv) {
+    Shares dk(truth.dk, b, kv), dv(truth.dv, b, kv);
     for (Index h = kv * problem.group(); h < (kv + 1) * problem.group(); ++h) {
       for (Index i = 0; i < problem.seq; ++i) row_function(problem, operands, b, h, i, truth);
+      dk.add_head();
+      dv.add_head();
     }
   });
   add_own_storage(truth);

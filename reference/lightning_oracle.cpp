@@ -139,6 +139,10 @@ Truth evaluate(const Problem& problem, const Operands& operands, int threads, Fo
       const Eigen::VectorXd dv_growth = key_growth.array() + (head_growth + decay);
       store(sums.o, o_growth.asDiagonal() * magnitudes.o, truth.o, b, h);
       store(sums.dq, dq_growth.asDiagonal() * magnitudes.dq, truth.dq, b, h);
+      if (problem.group() > 1) {
+        head(truth.dk.shares, truth.dk.shape, b, kv) += sums.dk.cwiseAbs();
+        head(truth.dv.shares, truth.dv.shape, b, kv) += sums.dv.cwiseAbs();
+      }
       dk += sums.dk;
       dk_error += dk_growth.asDiagonal() * magnitudes.dk;
       dv += sums.dv;

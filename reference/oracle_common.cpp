@@ -41,6 +41,13 @@ Expected zeros(const Shape& shape, double floor) {
           .floor = floor};
 }
 
+/// The same for dk or dv.
+Expected zeros_of_group(const Problem& problem, const Shape& shape, double floor) {
+  Expected x = zeros(shape, floor);
+  if (problem.group() > 1) x.shares.resize(x.value.size());
+  return x;
+}
+
 }  // namespace
 
 void check_problem(const Problem& problem, Operator op, const Operands& operands) {
@@ -87,8 +94,8 @@ Truth make_truth(const Problem& problem, const Operands& operands) {
     const double each = 4 * std::max(d, e);
     return {.o = zeros(problem.o_shape(), underflow_floor(n * each, {q, k, v})),
             .dq = zeros(problem.q_shape(), underflow_floor(n * each, {dout, v, k})),
-            .dk = zeros(problem.k_shape(), underflow_floor(rows * each, {dout, v, q})),
-            .dv = zeros(problem.v_shape(), underflow_floor(rows * each, {dout, q, k}))};
+            .dk = zeros_of_group(problem, problem.k_shape(), underflow_floor(rows * each, {dout, v, q})),
+            .dv = zeros_of_group(problem, problem.v_shape(), underflow_floor(rows * each, {dout, q, k}))};
   }
   // A term has a weight, which d products and 2d operands of its logit change by their size times
   // scale·max(|q|, |k|), and, in dq and dk, a factor |dP - Δ| <= 2e·max|do|·max|v| of as many products and
@@ -97,9 +104,9 @@ Truth make_truth(const Problem& problem, const Operands& operands) {
   return {
       .o = zeros(problem.o_shape(), underflow_floor(n * weight, {scale, q, k, v})),
       .dq = zeros(problem.q_shape(), underflow_floor(n * weight * score, {scale, scale, q, k, k, v, dout})),
-      .dk =
-          zeros(problem.k_shape(), underflow_floor(rows * weight * score, {scale, scale, q, q, k, v, dout})),
-      .dv = zeros(problem.v_shape(), underflow_floor(rows * weight, {scale, q, k, dout}))};
+      .dk = zeros_of_group(problem, problem.k_shape(),
+                           underflow_floor(rows * weight * score, {scale, scale, q, q, k, v, dout})),
+      .dv = zeros_of_group(problem, problem.v_shape(), underflow_floor(rows * weight, {scale, q, k, dout}))};
 }
 
 void for_each_group(const Problem& problem, int threads, const std::function<void(Index, Index)>& work) {

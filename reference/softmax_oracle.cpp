@@ -201,13 +201,17 @@ Truth softmax_oracle(const Problem& problem, const Operands& operands, int threa
     const Operand k(operands.k, b, kv), v(operands.v, b, kv);
     Bounded dk(problem.seq, problem.head_dim), dv(problem.seq, problem.value_dim);
     for (Index h = kv * problem.group(); h < (kv + 1) * problem.group(); ++h) {
-      const Head head(problem, operands, b, h, k, v, scratch);
+      const Head query_head(problem, operands, b, h, k, v, scratch);
+      const Matrix dk_before = dk.value, dv_before = dv.value;
       for (Index first = 0; first < problem.seq; first += kRows) {
         const Index rows = std::min(kRows, problem.seq - first);
-        head.block(first, rows, dk, dv);
+        query_head.block(first, rows, dk, dv);
         scratch.o.store(truth.o, b, h, first, rows);
         scratch.dq.store(truth.dq, b, h, first, rows);
       }
+      if (problem.group() == 1) continue;
+      head(truth.dk.shares, truth.dk.shape, b, kv) += (dk.value - dk_before).cwiseAbs();
+      head(truth.dv.shares, truth.dv.shape, b, kv) += (dv.value - dv_before).cwiseAbs();
     }
     dk.storage += dk.value.cwiseAbs();
     dv.storage = dv.value.cwiseAbs();

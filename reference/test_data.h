@@ -113,6 +113,12 @@ inline void expect_agree(const Truth& a, const Truth& b) {
           << t.name << " " << i << ": " << t.a.error[i] << " " << t.b.error[i];
       ASSERT_TRUE(near(t.a.storage[i], t.b.storage[i])) << t.name << " " << i;
     }
+    // A share is a difference of two sums of the group, each of which may err so much.
+    ASSERT_EQ(t.a.shares.size(), t.b.shares.size()) << t.name;
+    for (std::size_t i = 0; i < t.a.shares.size(); ++i) {
+      ASSERT_LE(std::abs(t.a.shares[i] - t.b.shares[i]), 4 * 0x1p-53 * t.b.error[i] + 1e-100)
+          << t.name << " " << i;
+    }
   }
 }
 
@@ -121,6 +127,7 @@ inline void expect_identical(const Truth& a, const Truth& b) {
     EXPECT_EQ(t.a.value, t.b.value) << t.name;
     EXPECT_EQ(t.a.error, t.b.error) << t.name;
     EXPECT_EQ(t.a.storage, t.b.storage) << t.name;
+    EXPECT_EQ(t.a.shares, t.b.shares) << t.name;
   }
 }
 
