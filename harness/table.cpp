@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <map>
+#include <optional>
 
 #include "harness/throughput.h"
 
@@ -40,6 +41,18 @@ std::string quoted(const std::string& text) {
 }
 
 bool ran(const CaseResult& r) { return r.status != Status::skip; }
+
+/// Parallel efficiency: the time of the same variant on one rank, if this sweep has it, over ranks times this
+/// time.
+std::optional<double> efficiency(const std::vector<CaseResult>& results, const CaseResult& r) {
+  Case one = r.c;
+  one.dp = one.sp = 1;
+  const auto at = std::ranges::find(results, one, &CaseResult::c);
+  if (r.c == one || at == results.end() || r.repeat == 0 || at->repeat == 0) return std::nullopt;
+  return at->forward_backward.median_s / (r.c.ranks() * r.forward_backward.median_s);
+}
+
+std::string percent(double share) { return fmt::format("{:.0f}%", 100 * share); }
 
 }  // namespace
 
@@ -80,21 +93,22 @@ std::string accuracy_table(const std::vector<CaseResult>& results) {
 }
 
 std::string performance_table(const std::vector<CaseResult>& results) {
-  std::string text = fmt::format(
-      "#     {:<38} {:>10} {:>10} {:>7} {:>5} {:>10} {:>8} {:>10} {:>10} {:>5} {:>9}\n", "case", "forward",
-      "fwd+bwd", "spread", "wait", "tokens/s", "GFLOP/s", "fwd bytes", "bwd bytes", "msgs", "peak/rank");
+  std::string text =
+      fmt::format("#     {:<38} {:>10} {:>10} {:>7} {:>5} {:>5} {:>10} {:>8} {:>10} {:>10} {:>5} {:>9}\n",
+                  "case", "forward", "fwd+bwd", "spread", "wait", "eff.", "tokens/s", "GFLOP/s", "fwd bytes",
+                  "bwd bytes", "msgs", "peak/rank");
   for (const CaseResult& r : results) {
     if (!ran(r)) continue;
     const Totals sum = totals(r);
     const Throughput speed = throughput(r);
     const Timing& t = r.forward_backward;
-    const std::string spread =
-        r.repeat < 2 ? "-" : fmt::format("{:.0f}%", 100 * (t.max_s - t.min_s) / t.median_s);
+    const auto scaled = efficiency(results, r);
     text += fmt::format(
-        "#{:<4} {:<38} {:>10} {:>10} {:>7} {:>5} {:>10} {:>8} {:>10} {:>10} {:>5} {:>9}{}\n",
+        "#{:<4} {:<38} {:>10} {:>10} {:>7} {:>5} {:>5} {:>10} {:>8} {:>10} {:>10} {:>5} {:>9}{}\n",
         &r - results.data() + 1, short_name(r.c), r.repeat ? human_seconds(r.forward.median_s) : "-",
-        r.repeat ? human_seconds(t.median_s) : "-", spread,
-        r.repeat ? fmt::format("{:.0f}%", 100 * sum.wait_s / t.median_s) : "-",
+        r.repeat ? human_seconds(t.median_s) : "-",
+        r.repeat > 1 ? percent((t.max_s - t.min_s) / t.median_s) : "-",
+        r.repeat ? percent(sum.wait_s / t.median_s) : "-", scaled ? percent(*scaled) : "-",
         r.repeat ? fmt::format("{:.3g}", speed.tokens_forward_backward) : "-",
         r.repeat ? fmt::format("{:.3g}", 1e3 * speed.tflops_forward_backward) : "-",
         human_bytes(static_cast<double>(sum.forward.bytes)),
