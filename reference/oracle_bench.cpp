@@ -1,5 +1,6 @@
 // Speed of the fp64 oracles beside the machine's fp64 multiply-add peak, one thread.
 #include <benchmark/benchmark.h>
+#include <malloc.h>
 
 #include <algorithm>
 #include <array>
@@ -81,8 +82,13 @@ struct Sample {
 
 using Oracle = Truth (*)(const Problem&, const Operands&, int threads);
 
-/// state.range: n, d = e. One head, one thread; `flops` of a call.
+/// state.range: n, d = e. One head, one thread; `flops` of a call: those of its matrix products, without what
+/// blocks on the diagonal compute for pairs that do not see each other.
 void run(benchmark::State& state, Operator op, Oracle oracle, double flops) {
+  // Memory as the program keeps it (harness/main.cpp).
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, 512 << 20);
+  mallopt(M_TOP_PAD, 64 << 20);
   const Sample sample(op, state.range(0), state.range(1));
   const std::clock_t start = std::clock();  // processor time: others may use this machine
   for (auto _ : state) benchmark::DoNotOptimize(oracle(sample.problem, sample.operands(), 1));
