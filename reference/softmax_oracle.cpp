@@ -11,7 +11,11 @@
 namespace ringside {
 namespace {
 
-constexpr Index kBlock = 128;  // query rows, and keys, at a time
+// Matrices of [kKeys, kRows] at a time: four of them and two pieces of the panels stay in the L2 cache.
+constexpr Index kRows = 128;  // queries
+constexpr Index kKeys = 64;   // keys
+
+using Row = Eigen::Array<double, 1, Eigen::Dynamic, Eigen::RowMajor, 1, kRows>;  // a number for each query
 
 struct Operand {
   Matrix x, abs;  // [tokens, dim]
@@ -19,138 +23,173 @@ struct Operand {
   Operand(View<const float> tensor, Index b, Index h) : x(to_matrix(tensor, b, h)), abs(x.cwiseAbs()) {}
 };
 
-/// One head of an Expected while it is being computed.
+/// Some tokens of an Expected while they are being computed.
 struct Bounded {
-  Matrix value, error, storage;
+  Matrix value, error, storage;  // [tokens, dim]
 
-  explicit Bounded(const Shape& shape)
-      : value(Matrix::Zero(shape.tokens, shape.dim)), error(value), storage(value) {}
+  Bounded(Index tokens, Index dim) : value(Matrix::Zero(tokens, dim)), error(value), storage(value) {}
 
-  void store(Expected& to, Index b, Index h) const {
-    head(to.value, to.shape, b, h) = value;
-    head(to.error, to.shape, b, h) = error;
-    head(to.storage, to.shape, b, h) = storage;
+  /// As the tokens [first, first + rows) of a head.
+  void store(Expected& to, Index b, Index h, Index first, Index rows) const {
+    head(to.value, to.shape, b, h).middleRows(first, rows) = value.topRows(rows);
+    head(to.error, to.shape, b, h).middleRows(first, rows) = error.topRows(rows);
+    head(to.storage, to.shape, b, h).middleRows(first, rows) = storage.topRows(rows);
   }
 };
 
-/// Of a block of query rows and all keys that it can see, [rows, keys]: weights and the errors of their
-/// logits.
-struct Panels {
+/// Scratch of a group. By key, so that the sums over keys are sums of rows, and that some keys are one piece
+/// of memory.
+struct Scratch {
+  // Weights and errors of their logits, of all keys: [seq, kRows].
   Matrix p, logit_error;
+  // dS and the errors of the terms of each gradient, of some keys: [kKeys, kRows].
+  Matrix ds, dq_error, dk_error, dv_error;
+  // Of the rows: [kRows, dim].
+  Bounded o, dq;
 
-  explicit Panels(Index seq) : p(kBlock, seq), logit_error(p) {}
+  explicit Scratch(const Problem& problem)
+      : p(problem.seq, kRows),
+        logit_error(problem.seq, kRows),
+        ds(kKeys, kRows),
+        dq_error(kKeys, kRows),
+        dk_error(kKeys, kRows),
+        dv_error(kKeys, kRows),
+        o(kRows, problem.value_dim),
+        dq(kRows, problem.head_dim) {}
 };
 
 /// One query head against its kv head.
 class Head {
  public:
   Head(const Problem& problem, const Operands& operands, Index b, Index h, const Operand& k, const Operand& v,
-       Panels& panels)
-      : problem_(problem), q_(operands.q, b, h), dout_(operands.dout, b, h), k_(k), v_(v), panels_(panels) {}
+       Scratch& scratch)
+      : problem_(problem),
+        q_(operands.q, b, h),
+        dout_(operands.dout, b, h),
+        k_(k),
+        v_(v),
+        scratch_(scratch) {}
 
-  /// Query rows [first, first + rows): sets their o and dq, adds their share to dk and dv.
-  void block(Index first, Index rows, Bounded& o, Bounded& dq, Bounded& dk, Bounded& dv) const;
+  /// Query rows [first, first + rows): leaves their o and dq in the scratch, adds their share to dk and dv.
+  void block(Index first, Index rows, Bounded& dk, Bounded& dv) const;
 
  private:
   Index visible(Index row) const { return problem_.causal ? row + 1 : problem_.seq; }
+  /// How many of the rows from `first` on do not see a key.
+  Index blind(Index key, Index first) const { return problem_.causal ? std::max<Index>(key - first, 0) : 0; }
   /// Queries of the whole group that see a key.
   Index seen_by(Index key) const {
     return (problem_.causal ? problem_.seq - key : problem_.seq) * problem_.group();
   }
+  /// Logits [keys, rows] -> weights, 0 where a row does not see a key. Returns the lse of each row.
+  Row softmax(Eigen::Ref<Matrix> p, Index first) const;
 
   const Problem& problem_;
   Operand q_, dout_;
   const Operand &k_, &v_;
-  Panels& panels_;
+  Scratch& scratch_;
 };
 
-/// Logits -> weights of the first `visible` keys, the others 0. Returns the lse, -inf if there is nothing to
-/// see.
-double softmax_row(Eigen::Ref<Eigen::RowVectorXd> row, Index visible) {
-  row.tail(row.size() - visible).setZero();
-  if (visible == 0) return -std::numeric_limits<double>::infinity();
-  auto seen = row.head(visible).array();
-  const double max = seen.maxCoeff();
-  seen = (seen - max).exp();
-  seen = (seen > kNegligible).select(seen, 0);
-  const double sum = seen.sum();
-  seen /= sum;
-  return max + std::log(sum);
+Row Head::softmax(Eigen::Ref<Matrix> p, Index first) const {
+  const Index keys = p.rows(), rows = p.cols();
+  Row max = Row::Constant(rows, -std::numeric_limits<double>::infinity()), sum = Row::Zero(rows);
+  for (Index j = 0; j < keys; ++j) {
+    const Index seeing = rows - blind(j, first);
+    max.tail(seeing) = max.tail(seeing).max(p.row(j).tail(seeing).array());
+  }
+  for (Index j = 0; j < keys; ++j) {
+    auto weight = p.row(j).array();
+    weight = (weight - max).exp();
+    weight.head(blind(j, first)).setZero();
+    weight = (weight > kNegligible).select(weight, 0);
+    sum += weight;
+  }
+  p.array().rowwise() /= sum;
+  return max + sum.log();
 }
 
-void Head::block(Index first, Index rows, Bounded& o, Bounded& dq, Bounded& dk, Bounded& dv) const {
+void Head::block(Index first, Index rows, Bounded& dk, Bounded& dv) const {
   const Index keys = visible(first + rows - 1);
   const double scale = problem_.scale, abs_scale = std::abs(scale);
   const auto q = q_.x.middleRows(first, rows), abs_q = q_.abs.middleRows(first, rows);
   const auto dout = dout_.x.middleRows(first, rows), abs_dout = dout_.abs.middleRows(first, rows);
-  auto p = panels_.p.topLeftCorner(rows, keys), logit_error = panels_.logit_error.topLeftCorner(rows, keys);
+  auto p = scratch_.p.topLeftCorner(keys, rows), logit_error = scratch_.logit_error.topLeftCorner(keys, rows);
 
   // Weights, and their errors w_ij = ε_ij + r_i.
-  p.noalias() = scale * q * k_.x.topRows(keys).transpose();
+  p.noalias() = scale * k_.x.topRows(keys) * q.transpose();
   logit_error.noalias() =
-      abs_scale * growth(problem_.head_dim, kLogit) * abs_q * k_.abs.topRows(keys).transpose();
-  Eigen::VectorXd row_error(rows), row_growth(rows);
+      (abs_scale * growth(problem_.head_dim, kLogit)) * k_.abs.topRows(keys) * abs_q.transpose();
+  const Row lse = softmax(p, first);
+  Row row_error = Row::Zero(rows), row_growth(rows);
+  for (Index j = 0; j < keys; ++j) row_error += p.row(j).array() * logit_error.row(j).array();
   for (Index r = 0; r < rows; ++r) {
     const Index m = visible(first + r);
-    const double lse = softmax_row(p.row(r), m);
-    row_error[r] = weight_error(m, lse, p.row(r).cwiseProduct(logit_error.row(r)).sum());
+    row_error[r] = weight_error(m, lse[r], row_error[r]);
     row_growth[r] = growth(m);
   }
 
-  auto block_o = o.value.middleRows(first, rows), error_o = o.error.middleRows(first, rows);
-  block_o.noalias() = p * v_.x.topRows(keys);
-  for (Index j = 0; j < keys; j += kBlock) {
-    const Index cols = std::min(kBlock, keys - j);
-    Matrix weighted = logit_error.middleCols(j, cols);
-    weighted.colwise() += row_error + row_growth;
-    weighted.array() *= p.middleCols(j, cols).array();
-    error_o.noalias() += weighted * v_.abs.middleRows(j, cols);
+  auto o = scratch_.o.value.topRows(rows), error_o = scratch_.o.error.topRows(rows);
+  o.noalias() = p.transpose() * v_.x.topRows(keys);
+  error_o.setZero();
+  for (Index j = 0; j < keys; j += kKeys) {
+    const Index count = std::min(kKeys, keys - j), seeing = rows - blind(j, first);
+    auto weighted = scratch_.dv_error.topLeftCorner(count, seeing);
+    const auto error = row_error.tail(seeing) + row_growth.tail(seeing);
+    weighted = p.block(j, rows - seeing, count, seeing).array() *
+               (logit_error.block(j, rows - seeing, count, seeing).array().rowwise() + error);
+    error_o.bottomRows(seeing).noalias() += weighted.transpose() * v_.abs.middleRows(j, count);
   }
-  o.storage.middleRows(first, rows) = block_o.cwiseAbs();
+  scratch_.o.storage.topRows(rows) = o.cwiseAbs();
 
   // Δ is taken from o as stored, hence its share of u_store.
-  const Eigen::VectorXd delta = dout.cwiseProduct(block_o).rowwise().sum();
-  const Eigen::VectorXd delta_storage = dout.cwiseProduct(block_o).cwiseAbs().rowwise().sum();
+  const Row delta = dout.cwiseProduct(o).rowwise().sum().transpose();
+  const Row delta_storage = dout.cwiseProduct(o).cwiseAbs().rowwise().sum().transpose();
   const double value_growth = growth(problem_.value_dim, kStore);
-  const Eigen::VectorXd delta_error =
-      value_growth * delta_storage + abs_dout.cwiseProduct(error_o).rowwise().sum();
-  const Matrix stored_q = abs_scale * (delta_storage.asDiagonal() * abs_q);
+  const Row delta_error =
+      value_growth * delta_storage + abs_dout.cwiseProduct(error_o).rowwise().sum().transpose().array();
+  const auto stored = (abs_scale * delta_storage).matrix().asDiagonal();
+  const Matrix stored_q = stored * abs_q;
 
-  for (Index j = 0; j < keys; j += kBlock) {
-    const Index cols = std::min(kBlock, keys - j);
-    const auto k = k_.x.middleRows(j, cols), abs_k = k_.abs.middleRows(j, cols);
-    const auto v = v_.x.middleRows(j, cols), abs_v = v_.abs.middleRows(j, cols);
-    const auto weights = p.middleCols(j, cols);
-    Eigen::RowVectorXd key_growth(cols);
-    for (Index c = 0; c < cols; ++c) key_growth[c] = growth(seen_by(j + c));
+  auto dq = scratch_.dq.value.topRows(rows), error_dq = scratch_.dq.error.topRows(rows);
+  dq.setZero();
+  error_dq.setZero();
+  for (Index j = 0; j < keys; j += kKeys) {
+    const Index count = std::min(kKeys, keys - j), unseen = blind(j, first), seeing = rows - unseen;
+    const auto k = k_.x.middleRows(j, count), abs_k = k_.abs.middleRows(j, count);
+    const auto v = v_.x.middleRows(j, count), abs_v = v_.abs.middleRows(j, count);
+    const auto weights = p.block(j, unseen, count, seeing);
 
     // dS = P ∘ (dP - Δ), and the errors of the terms of dq, dk and dv.
-    Matrix ds = dout * v.transpose(), dk_error = value_growth * abs_dout * abs_v.transpose();
-    Matrix dq_error(rows, cols), dv_error(rows, cols);
-    Eigen::RowVectorXd error(cols), abs_ds(cols), error_ds(cols);
-    for (Index r = 0; r < rows; ++r) {
-      const auto weight = weights.row(r).array();
-      error.array() = logit_error.row(r).segment(j, cols).array() + row_error[r];
-      ds.row(r).array() = weight * (ds.row(r).array() - delta[r]);
-      abs_ds = ds.row(r).cwiseAbs();
-      error_ds.array() =
-          abs_ds.array() * (error.array() + kScore) + weight * (dk_error.row(r).array() + delta_error[r]);
-      dq_error.row(r) = error_ds + row_growth[r] * abs_ds;
-      dk_error.row(r) = error_ds + key_growth.cwiseProduct(abs_ds);
-      dv_error.row(r).array() = weight * (error + key_growth).array();
+    auto ds = scratch_.ds.topLeftCorner(count, seeing);
+    auto dq_error = scratch_.dq_error.topLeftCorner(count, seeing);
+    auto dk_error = scratch_.dk_error.topLeftCorner(count, seeing);
+    auto dv_error = scratch_.dv_error.topLeftCorner(count, seeing);
+    ds.noalias() = v * dout.bottomRows(seeing).transpose();
+    dk_error.noalias() = value_growth * abs_v * abs_dout.bottomRows(seeing).transpose();
+    for (Index c = 0; c < count; ++c) {
+      const double key_growth = growth(seen_by(j + c));
+      const auto weight = weights.row(c).array();
+      const Row error = logit_error.row(j + c).tail(seeing).array() + row_error.tail(seeing);
+      ds.row(c).array() = weight * (ds.row(c).array() - delta.tail(seeing));
+      const Row abs_ds = ds.row(c).cwiseAbs();
+      const Row error_ds =
+          abs_ds * (error + kScore) + weight * (dk_error.row(c).array() + delta_error.tail(seeing));
+      dq_error.row(c) = error_ds + row_growth.tail(seeing) * abs_ds;
+      dk_error.row(c) = error_ds + key_growth * abs_ds;
+      dv_error.row(c) = weight * (error + key_growth);
     }
 
-    dq.value.middleRows(first, rows).noalias() += scale * ds * k;
-    dq.error.middleRows(first, rows).noalias() += abs_scale * dq_error * abs_k;
-    dk.value.middleRows(j, cols).noalias() += scale * ds.transpose() * q;
-    dk.error.middleRows(j, cols).noalias() += abs_scale * dk_error.transpose() * abs_q;
-    dk.storage.middleRows(j, cols).noalias() += weights.transpose() * stored_q;
-    dv.value.middleRows(j, cols).noalias() += weights.transpose() * dout;
-    dv.error.middleRows(j, cols).noalias() += dv_error.transpose() * abs_dout;
+    dq.bottomRows(seeing).noalias() += scale * ds.transpose() * k;
+    error_dq.bottomRows(seeing).noalias() += abs_scale * dq_error.transpose() * abs_k;
+    dk.value.middleRows(j, count).noalias() += scale * ds * q.bottomRows(seeing);
+    dk.error.middleRows(j, count).noalias() += abs_scale * dk_error * abs_q.bottomRows(seeing);
+    dk.storage.middleRows(j, count).noalias() += weights * stored_q.bottomRows(seeing);
+    dv.value.middleRows(j, count).noalias() += weights * dout.bottomRows(seeing);
+    dv.error.middleRows(j, count).noalias() += dv_error * abs_dout.bottomRows(seeing);
   }
-  Matrix stored_k = abs_scale * p * k_.abs.topRows(keys);
-  dq.storage.middleRows(first, rows) =
-      dq.value.middleRows(first, rows).cwiseAbs() + delta_storage.asDiagonal() * stored_k;
+  auto storage_dq = scratch_.dq.storage.topRows(rows);
+  storage_dq.noalias() = p.transpose() * k_.abs.topRows(keys);
+  storage_dq = dq.cwiseAbs() + stored * storage_dq;
 }
 
 }  // namespace
@@ -160,22 +199,22 @@ Truth softmax_oracle(const Problem& problem, const Operands& operands, int threa
   if (!all_finite(operands)) return direct_softmax(problem, operands, threads);
   Truth truth = make_truth(problem, operands);
   for_each_group(problem, threads, [&](Index b, Index kv) {
-    Panels panels(problem.seq);
+    Scratch scratch(problem);
     const Operand k(operands.k, b, kv), v(operands.v, b, kv);
-    Bounded dk(problem.k_shape()), dv(problem.v_shape());
+    Bounded dk(problem.seq, problem.head_dim), dv(problem.seq, problem.value_dim);
     for (Index h = kv * problem.group(); h < (kv + 1) * problem.group(); ++h) {
-      const Head head(problem, operands, b, h, k, v, panels);
-      Bounded o(problem.o_shape()), dq(problem.q_shape());
-      for (Index first = 0; first < problem.seq; first += kBlock) {
-        head.block(first, std::min(kBlock, problem.seq - first), o, dq, dk, dv);
+      const Head head(problem, operands, b, h, k, v, scratch);
+      for (Index first = 0; first < problem.seq; first += kRows) {
+        const Index rows = std::min(kRows, problem.seq - first);
+        head.block(first, rows, dk, dv);
+        scratch.o.store(truth.o, b, h, first, rows);
+        scratch.dq.store(truth.dq, b, h, first, rows);
       }
-      o.store(truth.o, b, h);
-      dq.store(truth.dq, b, h);
     }
     dk.storage += dk.value.cwiseAbs();
     dv.storage = dv.value.cwiseAbs();
-    dk.store(truth.dk, b, kv);
-    dv.store(truth.dv, b, kv);
+    dk.store(truth.dk, b, kv, 0, problem.seq);
+    dv.store(truth.dv, b, kv, 0, problem.seq);
   });
   return truth;
 }
