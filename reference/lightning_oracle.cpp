@@ -200,10 +200,10 @@ Truth lightning_oracle(const Problem& problem, const Operands& operands, int thr
       }
     });
   }
-  // Multiply-adds of a token: 3(d + e) for each of the n/2 tokens it sees on average, or 6·d·e at half the
-  // speed.
+  // Multiply-adds of a token: 3(d + e) for each of the n/2 tokens it sees on average, or 6·d·e at a third
+  // of the speed.
   const Index d = problem.head_dim, e = problem.value_dim;
-  const bool use_quadratic = problem.seq * (d + e) < 8 * d * e;
+  const bool use_quadratic = problem.seq * (d + e) < 12 * d * e;
   return evaluate(problem, operands, threads, use_quadratic ? quadratic : recurrent);
 }
 

@@ -67,7 +67,7 @@ TEST(LightningOracle, QuadraticRecurrentAndDirectAgree) {
 }
 
 TEST(LightningOracle, ChoosesEitherForm) {
-  for (const Index seq : {8, 300}) {  // d = e = 16: the recurrent form from 64 tokens on
+  for (const Index seq : {8, 300}) {  // d = e = 16: the recurrent form from 96 tokens on
     const Data data = make_data(lightning_problem({1, 2, 1, seq, 16, 16}));
     test::expect_agree(oracle(data), direct_lightning(data.problem, data.operands(), 1));
   }

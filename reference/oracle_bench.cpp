@@ -82,7 +82,8 @@ struct Sample {
 
 using Oracle = Truth (*)(const Problem&, const Operands&, int threads);
 
-/// state.range: n, d = e. One head, one thread; `flops` of a call.
+/// state.range: n, d = e. One head, one thread; `flops` of a call: those of its matrix products, without what
+/// blocks on the diagonal compute for pairs that do not see each other.
 void run(benchmark::State& state, Operator op, Oracle oracle, double flops) {
   // Memory as the program keeps it (harness/main.cpp).
   mallopt(M_MMAP_THRESHOLD, 32 << 20);

@@ -40,10 +40,12 @@ struct Bounded {
 /// Scratch of a group. By key, so that the sums over keys are sums of rows, and that some keys are one piece
 /// of memory.
 struct Scratch {
-  Matrix p, logit_error;  // of all keys, [seq, kRows]: weights, errors of their logits
-  Matrix ds, dq_error, dk_error,
-      dv_error;   // of some keys, [kKeys, kRows]: dS, errors of the gradients' terms
-  Bounded o, dq;  // [kRows, dim]
+  // Weights and errors of their logits, of all keys: [seq, kRows].
+  Matrix p, logit_error;
+  // dS and the errors of the terms of each gradient, of some keys: [kKeys, kRows].
+  Matrix ds, dq_error, dk_error, dv_error;
+  // Of the rows: [kRows, dim].
+  Bounded o, dq;
 
   explicit Scratch(const Problem& problem)
       : p(problem.seq, kRows),
