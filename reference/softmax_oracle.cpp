@@ -44,9 +44,15 @@ struct Panels {
 /// One query head against its kv head.
 class Head {
  public:
-  Head(const Problem& problem, const Operands& operands, Index b, Index h, const Operand& k, const Operand& v,
-       Panels& panels)
-      : problem_(problem), q_(operands.q, b, h), dout_(operands.dout, b, h), k_(k), v_(v), panels_(panels) {}
+  Head(const Problem& problem, const Arithmetic& arithmetic, const Operands& operands, Index b, Index h,
+       const Operand& k, const Operand& v, Panels& panels)
+      : problem_(problem),
+        arithmetic_(arithmetic),
+        q_(operands.q, b, h),
+        dout_(operands.dout, b, h),
+        k_(k),
+        v_(v),
+        panels_(panels) {}
 
   /// Query rows [first, first + rows): sets their o and dq, adds their share to dk and dv.
   void block(Index first, Index rows, Bounded& o, Bounded& dq, Bounded& dk, Bounded& dv) const;
@@ -59,6 +65,7 @@ class Head {
   }
 
   const Problem& problem_;
+  const Arithmetic& arithmetic_;
   Operand q_, dout_;
   const Operand &k_, &v_;
   Panels& panels_;
@@ -81,6 +88,8 @@ double softmax_row(Eigen::Ref<Eigen::RowVectorXd> row, Index visible) {
 void Head::block(Index first, Index rows, Bounded& o, Bounded& dq, Bounded& dk, Bounded& dv) const {
   const Index keys = visible(first + rows - 1);
   const double scale = problem_.scale, abs_scale = std::abs(scale);
+  const double of_inputs = 2 * input_roundings(arithmetic_);
+  const double of_outer = input_roundings(arithmetic_) + operand_roundings(arithmetic_.math);
   const auto q = q_.x.middleRows(first, rows), abs_q = q_.abs.middleRows(first, rows);
   const auto dout = dout_.x.middleRows(first, rows), abs_dout = dout_.abs.middleRows(first, rows);
   auto p = panels_.p.topLeftCorner(rows, keys), logit_error = panels_.logit_error.topLeftCorner(rows, keys);
@@ -88,13 +97,13 @@ void Head::block(Index first, Index rows, Bounded& o, Bounded& dq, Bounded& dk, 
   // Weights, and their errors w_ij = ε_ij + r_i.
   p.noalias() = scale * q * k_.x.topRows(keys).transpose();
   logit_error.noalias() =
-      abs_scale * growth(problem_.head_dim, kLogit) * abs_q * k_.abs.topRows(keys).transpose();
+      abs_scale * growth(problem_.head_dim, kLogit + of_inputs) * abs_q * k_.abs.topRows(keys).transpose();
   Eigen::VectorXd row_error(rows), row_growth(rows);
   for (Index r = 0; r < rows; ++r) {
     const Index m = visible(first + r);
     const double lse = softmax_row(p.row(r), m);
     row_error[r] = weight_error(m, lse, p.row(r).cwiseProduct(logit_error.row(r)).sum());
-    row_growth[r] = growth(m);
+    row_growth[r] = growth(m, of_outer);
   }
 
   auto block_o = o.value.middleRows(first, rows), error_o = o.error.middleRows(first, rows);
@@ -106,11 +115,12 @@ void Head::block(Index first, Index rows, Bounded& o, Bounded& dq, Bounded& dk, 
     weighted.array() *= p.middleCols(j, cols).array();
     error_o.noalias() += weighted * v_.abs.middleRows(j, cols);
   }
-  o.storage.middleRows(first, rows) = block_o.cwiseAbs();
+  auto stored_o = o.storage.middleRows(first, rows);
+  stored_o = block_o.cwiseAbs().cwiseMax(smallest_normal(arithmetic_.storage));
 
   // Δ is taken from o as stored, hence its share of u_store.
   const Eigen::VectorXd delta = dout.cwiseProduct(block_o).rowwise().sum();
-  const Eigen::VectorXd delta_storage = dout.cwiseProduct(block_o).cwiseAbs().rowwise().sum();
+  const Eigen::VectorXd delta_storage = abs_dout.cwiseProduct(stored_o).rowwise().sum();
   const double value_growth = growth(problem_.value_dim, kStore);
   const Eigen::VectorXd delta_error =
       value_growth * delta_storage + abs_dout.cwiseProduct(error_o).rowwise().sum();
@@ -122,10 +132,10 @@ void Head::block(Index first, Index rows, Bounded& o, Bounded& dq, Bounded& dk, 
     const auto v = v_.x.middleRows(j, cols), abs_v = v_.abs.middleRows(j, cols);
     const auto weights = p.middleCols(j, cols);
     Eigen::RowVectorXd key_growth(cols);
-    for (Index c = 0; c < cols; ++c) key_growth[c] = growth(seen_by(j + c));
+    for (Index c = 0; c < cols; ++c) key_growth[c] = growth(seen_by(j + c), of_outer);
 
     // dS = P ∘ (dP - Δ), and the errors of the terms of dq, dk and dv.
-    Matrix ds = dout * v.transpose(), dk_error = value_growth * abs_dout * abs_v.transpose();
+    Matrix ds = dout * v.transpose(), dk_error = (value_growth + of_inputs) * abs_dout * abs_v.transpose();
     Matrix dq_error(rows, cols), dv_error(rows, cols);
     Eigen::RowVectorXd error(cols), abs_ds(cols), error_ds(cols);
     for (Index r = 0; r < rows; ++r) {
@@ -150,21 +160,23 @@ void Head::block(Index first, Index rows, Bounded& o, Bounded& dq, Bounded& dk, 
   }
   Matrix stored_k = abs_scale * p * k_.abs.topRows(keys);
   dq.storage.middleRows(first, rows) =
-      dq.value.middleRows(first, rows).cwiseAbs() + delta_storage.asDiagonal() * stored_k;
+      dq.value.middleRows(first, rows).cwiseAbs().cwiseMax(smallest_normal(arithmetic_.storage)) +
+      delta_storage.asDiagonal() * stored_k;
 }
 
 }  // namespace
 
-Truth softmax_oracle(const Problem& problem, const Operands& operands, int threads) {
+Truth softmax_oracle(const Problem& problem, const Operands& operands, int threads,
+                     const Arithmetic& arithmetic) {
   check_problem(problem, Operator::softmax, operands);
-  if (!all_finite(operands)) return direct_softmax(problem, operands, threads);
+  if (!all_finite(operands)) return direct_softmax(problem, operands, threads, arithmetic);
   Truth truth = make_truth(problem, operands);
   for_each_group(problem, threads, [&](Index b, Index kv) {
     Panels panels(problem.seq);
     const Operand k(operands.k, b, kv), v(operands.v, b, kv);
     Bounded dk(problem.k_shape()), dv(problem.v_shape());
     for (Index h = kv * problem.group(); h < (kv + 1) * problem.group(); ++h) {
-      const Head head(problem, operands, b, h, k, v, panels);
+      const Head head(problem, arithmetic, operands, b, h, k, v, panels);
       Bounded o(problem.o_shape()), dq(problem.q_shape());
       for (Index first = 0; first < problem.seq; first += kBlock) {
         head.block(first, std::min(kBlock, problem.seq - first), o, dq, dk, dv);
@@ -172,8 +184,8 @@ Truth softmax_oracle(const Problem& problem, const Operands& operands, int threa
       o.store(truth.o, b, h);
       dq.store(truth.dq, b, h);
     }
-    dk.storage += dk.value.cwiseAbs();
-    dv.storage = dv.value.cwiseAbs();
+    dk.storage += dk.value.cwiseAbs().cwiseMax(smallest_normal(arithmetic.storage));
+    dv.storage = dv.value.cwiseAbs().cwiseMax(smallest_normal(arithmetic.storage));
     dk.store(truth.dk, b, kv);
     dv.store(truth.dv, b, kv);
   });

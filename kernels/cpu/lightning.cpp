@@ -69,7 +69,7 @@ void CpuDevice::lightning_forward(const LightningChunk& chunk, const Tensor& sta
   require_result("lightning_forward", "o", o, {qs.batch, qs.heads, qs.tokens, value_dim}, chunk);
 
   const DenormalMode guard(DenormalMode::flush);
-  CpuTiles tiles(qs.dim, value_dim);
+  CpuTiles tiles(qs.dim, value_dim, options_.math);
   for (Index h = 0; h < qs.heads; ++h) {
     const DecayTable decay(chunk.slopes[static_cast<std::size_t>(h)], CpuTiles::kBlock);
     for (Index b = 0; b < qs.batch; ++b) {
@@ -95,7 +95,7 @@ void CpuDevice::lightning_backward(const LightningChunk& chunk, const Tensor& do
 
   const DenormalMode guard(DenormalMode::flush);
   const Index group = group_of(chunk);
-  CpuTiles tiles(qs.dim, value_dim);
+  CpuTiles tiles(qs.dim, value_dim, options_.math);
   const Sum dq_sum(dq), dk_sum(dk), dv_sum(dv);
   for (Index b = 0; b < qs.batch; ++b) {
     for (Index h = 0; h < qs.heads; ++h) {

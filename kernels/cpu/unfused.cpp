@@ -26,11 +26,13 @@ struct Factor {
   Index cols() const { return transposed == Transpose::no ? memory.dim : memory.tokens; }
 };
 
-/// Elements [row, row + rows) x [col, col + cols) of the factor, in fp32, densely in `out`. `scratch` holds
-/// as many.
-ConstMatrix pack(const Factor& x, Index row, Index rows, Index col, Index cols, float* out, float* scratch) {
+/// Elements [row, row + rows) x [col, col + cols) of the factor, as operands in fp32, densely in `out`.
+/// `scratch` holds as many.
+ConstMatrix pack(const Factor& x, Math math, Index row, Index rows, Index col, Index cols, float* out,
+                 float* scratch) {
   const bool plain = x.transposed == Transpose::no;
-  if (plain && x.memory.dtype == DType::fp32) return {x.memory.floats(row) + col, rows, cols, x.memory.dim};
+  if (plain && x.memory.dtype == DType::fp32 && math == Math::fp32)
+    return {x.memory.floats(row) + col, rows, cols, x.memory.dim};
   const Index stored_row = plain ? row : col, stored_rows = plain ? rows : cols;
   const Index stored_col = plain ? col : row, stored_cols = plain ? cols : rows;
   float* const stored = plain ? out : scratch;
@@ -39,13 +41,14 @@ ConstMatrix pack(const Factor& x, Index row, Index rows, Index col, Index cols, 
       convert(data + (stored_row + i) * x.memory.dim + stored_col, stored + i * stored_cols, stored_cols);
     }
   });
+  round_operand(math, stored, stored_rows * stored_cols);
   if (!plain) transpose({stored, stored_rows, stored_cols, stored_cols}, out, cols);
   return {out, rows, cols, cols};
 }
 
 /// c: [m, n] fp32 (+)= a·b.
-void multiply_blocked(const Factor& a, const Factor& b, const HeadMemory& c, Into into, const Buffer& a_panel,
-                      const Buffer& b_panel, const Buffer& scratch) {
+void multiply_blocked(const Factor& a, const Factor& b, Math math, const HeadMemory& c, Into into,
+                      const Buffer& a_panel, const Buffer& b_panel, const Buffer& scratch) {
   const Index m = a.rows(), n = b.cols(), depth = a.cols();
   if (depth == 0 && into == Into::overwrite) std::fill_n(c.floats(), m * n, 0.0f);
   std::vector<ConstMatrix> right;  // b's columns j.., in blocks of kDepth rows
@@ -54,13 +57,13 @@ void multiply_blocked(const Factor& a, const Factor& b, const HeadMemory& c, Int
     right.clear();
     for (Index k = 0; k < depth; k += kDepth) {
       right.push_back(
-          pack(b, k, std::min(kDepth, depth - k), j, dn, b_panel.data() + k * dn, scratch.data()));
+          pack(b, math, k, std::min(kDepth, depth - k), j, dn, b_panel.data() + k * dn, scratch.data()));
     }
     for (Index i = 0; i < m; i += kRows) {
       const Index dm = std::min(kRows, m - i);
       for (Index k = 0; k < depth; k += kDepth) {
         const ConstMatrix left =
-            pack(a, i, dm, k, std::min(kDepth, depth - k), a_panel.data(), scratch.data());
+            pack(a, math, i, dm, k, std::min(kDepth, depth - k), a_panel.data(), scratch.data());
         multiply(left, right[static_cast<std::size_t>(k / kDepth)], {c.floats(i) + j, dm, dn, n},
                  k == 0 ? into : Into::add);
       }
@@ -94,7 +97,7 @@ void CpuDevice::matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose
     for (Index h = 0; h < as.heads; ++h) {
       const Into into = accumulate || h % c_group != 0 ? Into::add : Into::overwrite;
       multiply_blocked({head_memory(a, batch, h), ta}, {head_memory(b, batch, h / b_group), tb},
-                       head_memory(c, batch, h / c_group), into, a_panel, b_panel, scratch);
+                       options_.math, head_memory(c, batch, h / c_group), into, a_panel, b_panel, scratch);
     }
   }
 }
