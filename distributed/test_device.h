@@ -14,9 +14,6 @@ namespace ringside::test {
 class TestDevice : public Device {
  public:
   std::string_view name() const override { return "test"; }
-  std::optional<std::string> unsupported(DType, Math) const override {
-    return "this device computes nothing";
-  }
   bool flushes_denormals() const override { return false; }
 
   Tensor allocate(const Shape& shape, DType dtype) override {
@@ -33,11 +30,9 @@ class TestDevice : public Device {
     std::memcpy(host.data(), from.data(), host.size());
   }
   void fill(const Tensor& x, float value) override {
-    if (x.dtype() == DType::fp32) {
-      for (float& element : x.view<float>().all()) element = value;
-    } else {
-      for (BFloat16& element : x.view<BFloat16>().all()) element = to_bf16(value);
-    }
+    with_type(x.dtype(), [&]<typename T>(T) {
+      for (T& element : x.view<T>().all()) element = from_float<T>(value);
+    });
   }
   void copy(const Tensor& from, const Tensor& to) override {
     if (from.shape() != to.shape() || from.dtype() != to.dtype())

@@ -19,8 +19,6 @@ namespace {
 constexpr std::size_t kShown = 40;  // bytes of a value in a message
 
 constexpr std::array kOperators = {Operator::softmax, Operator::lightning};
-constexpr std::array kDTypes = {DType::fp32, DType::bf16};
-constexpr std::array kMaths = {Math::fp32, Math::tf32};
 
 template <std::integral T>
 T parse_number(std::string_view what, std::string_view text, T low, T high) {
@@ -76,7 +74,7 @@ constexpr std::array kColumns = {
                [](Case& c, std::string_view text) {
                  if (text != "own") c.op = parse_name("operator", text, kOperators);
                }},
-    CaseColumn{"dtype", "fp32", "storage of all tensors: fp32 or bf16",
+    CaseColumn{"dtype", "fp32", "storage of all tensors: fp32, bf16 or fp16",
                [](Case& c, std::string_view text) { c.dtype = parse_name("dtype", text, kDTypes); }},
     CaseColumn{"math", "fp32", "operands of matrix products: fp32 (as they are) or tf32",
                [](Case& c, std::string_view text) { c.math = parse_name("math", text, kMaths); }},

@@ -41,16 +41,12 @@ void place_rows(std::span<const std::byte> from, DType dtype, const Positions& t
   for (const Run& run : tokens) {
     for (Index i = 0; i < run.count; ++i) {
       float* row = to + run.position(i) * dim;
-      if (dtype == DType::fp32) {
-        std::memcpy(row, source, static_cast<std::size_t>(dim) * 4);
-      } else {
-        for (Index e = 0; e < dim; ++e) {
-          BFloat16 x;
-          std::memcpy(&x, source + e * 2, 2);
+      with_type(dtype, [&](auto x) {
+        for (Index e = 0; e < dim; ++e, source += sizeof x) {
+          std::memcpy(&x, source, sizeof x);
           row[e] = to_float(x);
         }
-      }
-      source += static_cast<std::size_t>(dim) * size_of(dtype);
+      });
     }
   }
 }

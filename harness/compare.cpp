@@ -16,7 +16,7 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 /// What is summed over a row before it enters the head's figures.
 struct Row {
-  double error2 = 0, bound2 = 0, slope_store = 0;
+  double error2 = 0, bound2 = 0, slope_store = 0, slope_error = 0;
   std::int64_t zeros = 0, telling = 0;
 };
 
@@ -25,17 +25,20 @@ bool measure_element(const HeadView& head, Index token, Index dim, std::size_t a
                      Row& row) {
   const double ref = head.expected[at];
   const auto x = static_cast<double>(head.values[at]);
-  if (!std::isfinite(ref)) {
-    ++stats.nonfinite;
-    if (std::isnan(x) || x == ref || (std::isnan(ref) && std::isinf(x))) return true;
-  } else if (!std::isfinite(x) && head.may_be_either && head.may_be_either(token)) {
-    return true;
-  }
   const double accumulated = head.rounding.accumulator * head.error[at];
   const double shares = head.shares.empty() ? 0 : head.shares[at];
   const double stored = head.rounding.storage * (head.storage[at] + shares);
   const double bound = accumulated + stored + head.floor;
-  const bool same_pattern = std::isfinite(ref) && std::isfinite(x);
+  const double threshold = head.rounding.overflow;
+  const bool finite = std::abs(ref) - bound < threshold;  // it is to be; false for NaN
+  stats.nonfinite += !finite;
+  if (!std::isfinite(ref)) {
+    if (std::isnan(x) || x == ref || (std::isnan(ref) && std::isinf(x))) return true;
+  } else if (!std::isfinite(x)) {
+    if (head.may_be_either && head.may_be_either(token)) return true;
+    if (std::isinf(x) && (x > 0 ? ref + bound >= threshold : ref - bound <= -threshold)) return true;
+  }
+  const bool same_pattern = finite && std::isfinite(x);
   const double error = same_pattern ? std::abs(x - ref) : kInfinity;
   const double share = error == 0 ? 0 : error / bound;
   if (!(share <= stats.max_share)) {
@@ -45,7 +48,7 @@ bool measure_element(const HeadView& head, Index token, Index dim, std::size_t a
   }
   stats.pattern_errors += !same_pattern;
   stats.max_abs = std::max(stats.max_abs, error);
-  if (std::isfinite(ref)) {
+  if (finite) {
     ++stats.elements;
     stats.sum_abs += error;
     stats.sum_x_ref += x * ref;
@@ -57,6 +60,7 @@ bool measure_element(const HeadView& head, Index token, Index dim, std::size_t a
     row.error2 += error * error;
     row.bound2 += bound * bound;
     row.slope_store += stored * std::abs(ref);
+    row.slope_error += (x - ref) * ref;
   }
   return share <= 1;
 }
@@ -95,6 +99,7 @@ TensorStats measure(const HeadView& head, std::span<RankStats> by_rank) {
     stats.sum_error2 += row.error2;
     stats.slope_store += row.slope_store;
     stats.slope_store2 += row.slope_store * row.slope_store;
+    stats.slope_error2 += row.slope_error * row.slope_error;
     rank.sum_error2 += row.error2;
     rank.sum_ref2 += stats.sum_ref2 - ref2_before;
     RowShare& bucket = stats.rows[static_cast<std::size_t>(row_bucket(head.problem, head.out, t))];
@@ -134,6 +139,7 @@ void merge(TensorStats& total, const TensorStats& part) {
   total.slope_certain += part.slope_certain;
   total.slope_store += part.slope_store;
   total.slope_store2 += part.slope_store2;
+  total.slope_error2 += part.slope_error2;
   total.legacy_sum += part.legacy_sum;
   total.legacy_elements += part.legacy_elements;
   total.digest = (total.digest ^ part.digest) * 0x100000001b3u;

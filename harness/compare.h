@@ -3,6 +3,7 @@
 
 #include <array>
 #include <functional>
+#include <limits>
 #include <span>
 
 #include "harness/outputs.h"
@@ -10,10 +11,11 @@
 
 namespace ringside {
 
-/// Unit roundoffs that scale a bound's two parts.
+/// Unit roundoffs that scale a bound's two parts, and the magnitude from which on storage rounds to infinity.
 struct Rounding {
   double accumulator = 0;
   double storage = 0;
+  double overflow = std::numeric_limits<double>::infinity();
 };
 
 /// One element of a tensor and what was found there.
@@ -40,16 +42,18 @@ int row_bucket(const Problem& problem, Out out, Index token);
 inline constexpr std::size_t kRowBuckets = 36;
 
 /// What is measured of the elements of one head, or of many (LASP's legacy figure: mean |x - y| in bf16, on
-/// rank 0). Plain data. Non-finite reference
-/// elements are judged by their pattern and enter no sum.
+/// rank 0). Plain data. Elements that are to be infinite or NaN are judged by their pattern alone and enter
+/// no sum: where the reference is not finite, or beyond what storage holds by more than the bound. Where the
+/// bound reaches across that threshold, ref + bound >= overflow, both sides of it are right: an infinity of
+/// that sign (which enters no sum), or a finite number within the bound.
 struct TensorStats {
-  std::int64_t elements = 0;   ///< with a finite reference
-  std::int64_t nonfinite = 0;  ///< reference elements that are not finite
+  std::int64_t elements = 0;   ///< that are compared by magnitude
+  std::int64_t nonfinite = 0;  ///< that are to be infinite or NaN
   std::int64_t pattern_errors =
-      0;                    ///< finite where the reference is not, the other way round, or the other infinity
-  std::int64_t failed = 0;  ///< elements beyond their bound, pattern errors included
-  std::int64_t zeros = 0;   ///< exact zeros of the reference in rows that tell something
-  std::int64_t telling = 0;         ///< elements whose reference is beyond its bound: a zero there would fail
+      0;                     ///< finite where they must not be, the other way round, or the other infinity
+  std::int64_t failed = 0;   ///< elements beyond their bound, pattern errors included
+  std::int64_t zeros = 0;    ///< exact zeros of the reference in rows that tell something
+  std::int64_t telling = 0;  ///< elements whose reference is beyond its bound: a zero there would fail
   double max_abs = 0, sum_abs = 0;  ///< of |x - ref|
   double sum_error2 = 0, sum_ref2 = 0;
   double max_share = 0;      ///< of |x - ref| / bound
@@ -58,6 +62,7 @@ struct TensorStats {
   double slope_certain = 0;  ///< Σ (accumulator part of the bound + floor)·|ref|
   double slope_store = 0;    ///< Σ (storage part)·|ref|
   double slope_store2 = 0;   ///< Σ over rows of (row's storage part·|ref|)²
+  double slope_error2 = 0;   ///< Σ over rows of (row's (x - ref)·ref)²
   double legacy_sum = 0;     ///< Σ bf16(|x - y|) over rank 0's elements
   std::int64_t legacy_elements = 0;
   std::uint64_t digest = 0;  ///< of the values' bits, in global order
@@ -82,7 +87,7 @@ struct HeadView {
   std::int64_t batch, head;       ///< global, for the report
   std::span<const float> values;  ///< [tokens, dim]
   std::span<const double> expected, error, storage;
-  std::span<const double> shares;  ///< Expected::shares, where the variant rounds shares; else empty
+  std::span<const double> shares{};  ///< Expected::shares, where the variant rounds shares; else empty
   double floor = 0;
   Rounding rounding;
   std::span<const int> holder;       ///< sequence rank of each token

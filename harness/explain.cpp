@@ -22,7 +22,7 @@ void explain_tensor(Out out, const TensorVerdict& v, const Case& c) {
              w.expected, w.value - w.expected, v.stats.max_share);
   fmt::print("    bound {:.4g}\n", w.bound());
   fmt::print(
-      "      accumulation {:.4g} = u {:.4g} (fp32) x {:.6g} (growth x sum of |terms|, "
+      "      accumulation {:.4g} = u {:.4g} (fp32) x {:.6g} (roundings x sum of |terms|, "
       "reference/error_model.h)\n",
       w.accumulated, u_acc, w.accumulated / u_acc);
   fmt::print("      storage      {:.4g} = u {:.4g} ({}) x {:.6g}\n", w.stored, u_store, to_string(c.dtype),
@@ -42,7 +42,7 @@ int explain(const ExplainOptions& options) {
     int ran = 0, wrong = 0;
     run_info(options.device, fleet);
     for (const PlannedCase& planned :
-         make_plan(select_cases(options.cases, options.filter), options.device, fleet.world(), 0, 1).cases) {
+         make_plan(select_cases(options.cases, options.filter), fleet.world(), 0, 1).cases) {
       if (planned.skip) {
         if (fleet.is_root()) fmt::print("{}: skipped: {}\n", planned.c.name(), *planned.skip);
         continue;

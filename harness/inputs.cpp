@@ -200,7 +200,7 @@ void fill_rows(const Case& c, TensorId id, Index b, Index h, const Run& run, std
   } else if (c.fill == Fill::denormal && !is_query_or_key(id)) {
     for (Index r = 0; r < run.count; ++r) {
       if (run.position(r) % 2 == 0) continue;
-      for (float& x : row(r)) x = as_denormal(x);
+      for (float& x : row(r)) x = c.dtype == DType::fp16 ? x * 0x1p-17f : as_denormal(x);
     }
   } else if (has_bad_values(c.fill) && (id == TensorId::k || id == TensorId::v) && h == 0) {
     const Poisoned bad = *poisoned_token(c);
@@ -208,9 +208,9 @@ void fill_rows(const Case& c, TensorId id, Index b, Index h, const Run& run, std
       if (run.position(r) == bad.position) poison(row(r), c.fill);
     }
   }
-  if (c.dtype == DType::bf16) {
-    for (float& x : out) x = to_float(to_bf16(x));
-  }
+  with_type(c.dtype, [&]<typename T>(T) {
+    for (float& x : out) x = to_float(from_float<T>(x));
+  });
 }
 
 std::vector<float> generate(const Case& c, TensorId id, std::span<const Index> batches, HeadRange heads,
@@ -233,14 +233,12 @@ std::vector<float> generate(const Case& c, TensorId id, std::span<const Index> b
 
 std::vector<std::byte> to_storage(std::span<const float> values, DType dtype) {
   std::vector<std::byte> bytes(values.size() * size_of(dtype));
-  if (dtype == DType::fp32) {
-    std::ranges::copy(std::as_bytes(values), bytes.begin());
-    return bytes;
-  }
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const BFloat16 x = to_bf16(values[i]);
-    std::memcpy(bytes.data() + i * sizeof x, &x, sizeof x);
-  }
+  with_type(dtype, [&]<typename T>(T) {
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const T x = from_float<T>(values[i]);
+      std::memcpy(bytes.data() + i * sizeof x, &x, sizeof x);
+    }
+  });
   return bytes;
 }
 
@@ -257,6 +255,8 @@ std::optional<Poisoned> poisoned_token(const Case& c) {
 
 bool exact_is_exact(const Case& c) {
   if (c.op != Operator::lightning || c.fill != Fill::exact || c.decay.slope != 0.0f) return false;
+  // TF32 truncates operands to 11 bits: scores, at most 4·max(d, e), and states, at most 4·n
+  if (c.math == Math::tf32 && 4 * std::max({c.seq, c.head_dim, c.value_dim}) > 0x800) return false;
   const auto group = static_cast<double>(c.heads / c.kv_heads);
   return 8 * group * static_cast<double>(c.seq) * static_cast<double>(std::max(c.head_dim, c.value_dim)) <=
          0x1p24;

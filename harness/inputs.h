@@ -29,8 +29,8 @@ Shape shape_of(const Case& c, TensorId id);
 /// exact        integers, uniform in {-2, …, 2}, in all four; see exact_is_exact().
 /// one_hot      q and k: token t is 1 at dim t mod dim and 0 elsewhere. v and do Gaussian, lest gradients
 /// vanish. constant     q = 0.75, k = -0.5, v = 1.25, do = 1.5. (Softmax: dq and dk are zero by definition.)
-/// denormal     q and k Gaussian; v and do Gaussian times 2^-130: o and dv are denormal, dq and dk (which
-/// hold
+/// denormal     q and k Gaussian; v and do, at odd positions, Gaussian times 2^-130 (fp16: 2^-17): o and dv
+/// are denormal, dq and dk (which hold
 ///              products of the two) smaller than anything fp32 has.
 /// inf, nan     Gaussian, but for the row of poisoned_token() in k and v: NaN, or inf at even and -inf at odd
 /// dims.
@@ -48,7 +48,7 @@ struct HeadRange {
 std::vector<float> generate(const Case& c, TensorId id, std::span<const Index> batches, HeadRange heads,
                             const Positions& positions);
 
-/// The values as they are stored in `dtype`: fp32, or rounded to bf16.
+/// The values as they are stored in `dtype`, each rounded once.
 std::vector<std::byte> to_storage(std::span<const float> values, DType dtype);
 
 /// Where an inf or nan fill puts its bad values: this token of k and v, kv head 0.
@@ -65,7 +65,8 @@ std::optional<Poisoned> poisoned_token(const Case& c);
 /// True if this case's arithmetic is guaranteed to be exact: lightning attention, slope 0, exact fill, where
 /// no partial sum of o or a gradient, in whatever order, can leave the integers of magnitude <= 2^24, all of
 /// which fp32 holds: at most 8·(heads/kv_heads)·n·max(d, e). Whoever accumulates in fp32 then gets the same
-/// bits (which a bf16 case rounds once, when it stores them).
+/// bits (which a 16-bit case rounds once, when it stores them). In TF32 scores and states, which become
+/// operands, must also be exact in 11 bits: n, d, e <= 512.
 bool exact_is_exact(const Case& c);
 
 }  // namespace ringside

@@ -60,7 +60,7 @@ std::vector<float> row(const Case& c, TensorId id, Index b, Index h, Index posit
 
 TEST(Inputs, AnySplitSeesTheSameValues) {
   for (const Fill fill : kFills) {
-    for (const DType dtype : {DType::fp32, DType::bf16}) {
+    for (const DType dtype : kDTypes) {
       const Case c = with(fill, dtype);
       for (const TensorId id : kTensors) {
         const Shape shape = shape_of(c, id);
@@ -169,6 +169,12 @@ TEST(Exact, KnowsItsLimit) {
   EXPECT_FALSE(exact_is_exact(c));
   EXPECT_FALSE(exact_is_exact(with(Fill::gaussian)));
   c = with(Fill::exact);
+  c.math = Math::tf32;
+  c.seq = 512;
+  EXPECT_TRUE(exact_is_exact(c));
+  c.seq += 1;  // a state of 4·513 needs 12 bits
+  EXPECT_FALSE(exact_is_exact(c));
+  c = with(Fill::exact);
   c.decay.slope = 0.5f;
   EXPECT_FALSE(exact_is_exact(c));
   c.decay.slope.reset();
@@ -223,9 +229,19 @@ TEST(Denormal, ScalesOddPositionsByTwoToTheMinus130) {
   }
 }
 
+TEST(Denormal, InFp16ScalesByTwoToTheMinus17) {
+  const auto tiny = whole(with(Fill::denormal, DType::fp16), TensorId::v), plain = whole(base(), TensorId::v);
+  const Shape shape = shape_of(base(), TensorId::v);
+  for (std::size_t i = 0; i < tiny.size(); ++i) {
+    const bool odd = static_cast<Index>(i) / shape.dim % shape.tokens % 2 == 1;
+    ASSERT_EQ(tiny[i], rounded_to(DType::fp16, odd ? plain[i] * 0x1p-17f : plain[i]));
+    ASSERT_TRUE(!odd || std::fabs(static_cast<double>(tiny[i])) < smallest_normal(DType::fp16));
+  }
+}
+
 TEST(Poison, SitsInOneTokenOfTheMiddleThird) {
   for (const Fill fill : {Fill::inf, Fill::nan}) {
-    for (const DType dtype : {DType::fp32, DType::bf16}) {
+    for (const DType dtype : kDTypes) {
       const Case c = with(fill, dtype);
       const auto bad = poisoned_token(c);
       ASSERT_TRUE(bad);
@@ -272,10 +288,13 @@ TEST(Poison, MovesWithTheSeedAndFitsShortSequences) {
 TEST(Inputs, AreRoundedToTheStorageType) {
   for (const Fill fill : kFills) {
     for (const TensorId id : kTensors) {
-      const auto exact = whole(with(fill), id), rounded = whole(with(fill, DType::bf16), id);
-      std::vector<float> expected;
-      for (const float x : exact) expected.push_back(to_float(to_bf16(x)));
-      EXPECT_EQ(bits(rounded), bits(expected));
+      for (const DType dtype : {DType::bf16, DType::fp16}) {
+        if (fill == Fill::denormal && dtype == DType::fp16) continue;  // other numbers: those below
+        const auto exact = whole(with(fill), id), rounded = whole(with(fill, dtype), id);
+        std::vector<float> expected;
+        for (const float x : exact) expected.push_back(rounded_to(dtype, x));
+        EXPECT_EQ(bits(rounded), bits(expected));
+      }
     }
   }
 }
@@ -289,6 +308,10 @@ TEST(ToStorage, IsTheBitsOfEachType) {
   const std::vector<std::uint16_t> expected = {0x3f80, 0xc000, 0x3dcd};
   ASSERT_EQ(narrow.size(), 6u);
   EXPECT_EQ(std::memcmp(narrow.data(), expected.data(), 6), 0);
+  const auto half = to_storage(values, DType::fp16);
+  const std::vector<std::uint16_t> halves = {0x3c00, 0xc000, 0x2e66};
+  ASSERT_EQ(half.size(), 6u);
+  EXPECT_EQ(std::memcmp(half.data(), halves.data(), 6), 0);
   EXPECT_TRUE(to_storage({}, DType::bf16).empty());
 }
 

@@ -18,12 +18,10 @@ constexpr double kOracleRate = 8e9;
 constexpr double kCaseOverhead = 1e-3;  ///< seconds a rank: threads, groups, devices
 constexpr double kElementRate = 20e6;   ///< elements made, moved and compared a second
 
-std::optional<std::string> why_skip(const Case& c, const Variant& variant, Device& device,
-                                    std::optional<int> world) {
+std::optional<std::string> why_skip(const Case& c, const Variant& variant, std::optional<int> world) {
   if (world && c.ranks() > *world) {
     return fmt::format("needs {} ranks (dp {} x sp {}), there are {}", c.ranks(), c.dp, c.sp, *world);
   }
-  if (auto why = device.unsupported(c.dtype, c.math)) return why;
   return variant.unsupported(c.local_problem(), c.sp);
 }
 
@@ -56,17 +54,14 @@ Estimate estimate(const Case& c, int repeat, int cores) {
                      flops * (1 + repeat) / kVariantRate / std::min<double>(cores, ranks)};
 }
 
-Plan make_plan(std::vector<Case> cases, std::string_view device_name, std::optional<int> world, int repeat,
-               int cores) {
+Plan make_plan(std::vector<Case> cases, std::optional<int> world, int repeat, int cores) {
   Plan plan;
-  const auto all_devices = devices();
-  const auto device = std::ranges::find(all_devices, device_name, &DeviceEntry::name)->make(false);
   std::map<std::string, std::size_t> first_seen;  // standard -> its place in the order
   std::vector<std::size_t> order;
   for (Case& c : cases) {
     const Variant& variant = *find_variant(c.variant, c.op);
     order.push_back(first_seen.try_emplace(standard_key(c), first_seen.size()).first->second);
-    plan.cases.push_back({c, &variant, why_skip(c, variant, *device, world)});
+    plan.cases.push_back({c, &variant, why_skip(c, variant, world)});
   }
   std::vector<std::size_t> by_standard(plan.cases.size());
   for (std::size_t i = 0; i < by_standard.size(); ++i) by_standard[i] = i;

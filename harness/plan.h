@@ -31,8 +31,7 @@ struct Plan {
 };
 
 /// Decides what runs. `world`: the most ranks there are, if limited.
-Plan make_plan(std::vector<Case> cases, std::string_view device, std::optional<int> world, int repeat,
-               int cores);
+Plan make_plan(std::vector<Case> cases, std::optional<int> world, int repeat, int cores);
 
 /// Needs of one case: inputs, outputs, the standard's fp64 tensors, the ranks' memory.
 Estimate estimate(const Case& c, int repeat, int cores);

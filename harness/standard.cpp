@@ -48,7 +48,7 @@ Values make_values(const Case& c, const Shard& shard, const Problem& problem, in
 void run_honest_group(const Case& c, const Problem& problem, Index group, const Values& values,
                       Communicator& comm, HostOutputs& result) {
   const Variant& variant = single_rank_variant(c.op);
-  const auto device = make_cpu_device();
+  const auto device = make_cpu_device({.math = c.math});
   const auto part = [&](auto& all, const Shape& shape) {
     const auto size = static_cast<std::size_t>(shape.size());
     return std::span(all).subspan(static_cast<std::size_t>(group) * size, size);
@@ -94,7 +94,7 @@ void demand_exactness(const Case& c, Truth& truth) {
   for (Expected* e : {&truth.o, &truth.dq, &truth.dk, &truth.dv}) {
     for (double& x : e->value) {
       const auto exact = static_cast<float>(x);
-      x = static_cast<double>(c.dtype == DType::fp32 ? exact : to_float(to_bf16(exact)));
+      x = static_cast<double>(rounded_to(c.dtype, exact));
     }
     std::ranges::fill(e->error, 0.0);
     std::ranges::fill(e->storage, 0.0);
@@ -161,8 +161,9 @@ Standard make_standard(const Case& of, Fleet& fleet) {
     const Values values = make_values(c, s.shard, s.problem, threads);
     s.inputs_s = watch.lap();
     const Operands operands = values.operands(s.problem);
-    s.truth = c.op == Operator::softmax ? softmax_oracle(s.problem, operands, threads)
-                                        : lightning_oracle(s.problem, operands, threads);
+    const Arithmetic arithmetic = {c.dtype, c.math};
+    s.truth = c.op == Operator::softmax ? softmax_oracle(s.problem, operands, threads, arithmetic)
+                                        : lightning_oracle(s.problem, operands, threads, arithmetic);
     if (exact_is_exact(c)) demand_exactness(c, s.truth);
     s.oracle_s = watch.lap();
     s.honest = run_honest(c, s.problem, values, fleet);
@@ -177,7 +178,7 @@ Measured measure_all(const Case& c, const Variant& variant, const Standard& s, c
                      bool with_legacy, Fleet& fleet) {
   const std::vector<int> holder = holders(c, variant.layout);
   const bool shares = variant.rounds_shares && variant.rounds_shares(c.local_problem(), c.sp);
-  const Rounding rounding = {unit_roundoff(DType::fp32), unit_roundoff(c.dtype)};
+  const Rounding rounding = {unit_roundoff(DType::fp32), unit_roundoff(c.dtype), overflow_threshold(c.dtype)};
   const auto sp = static_cast<std::size_t>(c.sp);
   Measured total;
   for (const Out out : kOuts) {

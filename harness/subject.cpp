@@ -89,9 +89,9 @@ class Bench {
   Gradients grad_;
 };
 
-std::unique_ptr<Device> make_device(std::string_view name, bool poison) {
+std::unique_ptr<Device> make_device(std::string_view name, Math math, bool poison) {
   const auto all = devices();
-  return std::ranges::find(all, name, &DeviceEntry::name)->make(poison);
+  return std::ranges::find(all, name, &DeviceEntry::name)->make(math, poison);
 }
 
 /// Rank 0's answer, in all ranks.
@@ -122,7 +122,7 @@ RankRun run_rank(const Case& c, const Variant& variant, std::string_view device_
   const HostInputs host = make_inputs(c, place, tokens);
   run.measure.inputs_s = watch.lap();
   {
-    const auto device = make_device(device_name, true);
+    const auto device = make_device(device_name, c.math, true);
     const Context context = {*group, *device, problem};
     Bench bench(variant, context, host, count(tokens), c.dtype);
     const Traffic before = group->traffic();
@@ -138,7 +138,7 @@ RankRun run_rank(const Case& c, const Variant& variant, std::string_view device_
   }
   if (timing.repeat == 0) return run;
 
-  const auto device = make_device(device_name, false);
+  const auto device = make_device(device_name, c.math, false);
   const Context context = {*group, *device, problem};
   Bench bench(variant, context, host, count(tokens), c.dtype);
   double timed_s = 0;

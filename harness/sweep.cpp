@@ -103,7 +103,7 @@ int sweep(const SweepOptions& options) {
   return in_session(options, [&](Fleet& fleet) {
     const RunInfo run = run_info(options.device, fleet);
     const int cores = usable_cores();
-    const Plan plan = make_plan(select_cases(options.cases, options.filter), options.device, fleet.world(),
+    const Plan plan = make_plan(select_cases(options.cases, options.filter), fleet.world(),
                                 options.perf ? options.repeat : 0, cores);
     refuse_what_does_not_fit(plan, options, cores);
     std::optional<ResultsFile> file = open_results(options, fleet);

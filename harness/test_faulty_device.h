@@ -13,9 +13,6 @@ class DeviceDecorator : public Device {
   explicit DeviceDecorator(Device& real, int rank = 0) : real_(real), rank_(rank) {}
 
   std::string_view name() const override { return real_.name(); }
-  std::optional<std::string> unsupported(DType dtype, Math math) const override {
-    return real_.unsupported(dtype, math);
-  }
   bool flushes_denormals() const override { return real_.flushes_denormals(); }
   Tensor allocate(const Shape& shape, DType dtype) override { return real_.allocate(shape, dtype); }
   void upload(std::span<const std::byte> host, const Tensor& to) override { real_.upload(host, to); }

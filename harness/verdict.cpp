@@ -34,15 +34,20 @@ void judge_elements(TensorVerdict& v) {
                   w.batch, w.head, w.token, w.dim, w.rank, w.value, w.expected, w.bound()));
 }
 
+bool is_random(Fill fill) { return fill == Fill::gaussian || fill == Fill::large_logit; }
+
 /// Rows against the honest run's envelope. Both sides are shares of the same element bound, so the check is
 /// about the size of the error alone; the maximum over a bucket of at least kEnvelopeElements elements is a
 /// stable figure, and kRowFactor leaves room for another order of summation.
-void judge_rows(TensorVerdict& v, int parts, const TensorStats& honest) {
+void judge_rows(TensorVerdict& v, const Case& c, const TensorStats& honest) {
+  const int parts = c.sp;
+  const double truncation = chain_roundings(c.op, {c.dtype, c.math});
+  if (truncation > 0 && !is_random(c.fill)) return;
   for (std::size_t i = 0; i < kRowBuckets; ++i) {
     const RowShare& row = v.stats.rows[i];
     if (row.elements < kEnvelopeElements || row.share == 0) continue;
-    // the element bound holds growth(terms) roundings of the same magnitudes
-    const double floor = (kRowRoundings + 3 * parts) / growth(Index{1} << (i + 1));
+    // the element bound holds growth(terms) roundings of the same magnitudes, and the truncation of operands
+    const double floor = (kRowRoundings + 3 * parts) / growth(Index{1} << (i + 1), truncation);
     const double allowed = kRowFactor * std::sqrt(parts) * honest.rows[i].share + floor;
     const double share = row.share / allowed;
     if (!(share <= v.row_share)) {
@@ -62,13 +67,31 @@ void judge_rows(TensorVerdict& v, int parts, const TensorStats& honest) {
 /// Σ ref². Accumulation errors may all point one way and are summed as they are. So are
 /// storage roundings, unless the data are random: then they are independent from row to row with mean 0
 /// (Hoeffding: λ = 9 standard bounds, 5e-18).
-void judge_bias(TensorVerdict& v, Fill fill) {
-  if (v.stats.sum_ref2 == 0 || v.stats.pattern_errors > 0) return;
-  const bool random = fill == Fill::gaussian || fill == Fill::large_logit;
-  const double independent = 9 * std::sqrt(v.stats.slope_store2);
-  const double store = random ? std::min(v.stats.slope_store, independent) : v.stats.slope_store;
-  v.bias = std::abs(v.stats.sum_x_ref / v.stats.sum_ref2 - 1);
-  v.bias_limit = (v.stats.slope_certain + store) / v.stats.sum_ref2;
+///
+/// TF32, random data: a term that passes through K truncated operands is times 1 - δ, 0 <= δ <= K·2⁻¹⁰, so
+/// that β = 1 - Σ w δ with w = term·ref / Σ ref², Σ w = 1. The terms' signs are independent of each other and
+/// of δ, which depends on magnitudes alone: Σ w δ is a mean of δ, in [0, K·2⁻¹⁰], plus cross terms of two
+/// different terms, of mean 0. Those, and rounding, are taken as independent from row to row and as large as
+/// in the honest run, times 2: another order truncates up to three computed operands where that has one or
+/// two, √3 at most. A logit s that shrinks by δ changes its weight by δ·(s - Σ P s), of either sign: hence
+/// the limit above 1, one truncation for q and one for k.
+void judge_bias(TensorVerdict& v, const Case& c, const TensorStats& honest) {
+  const TensorStats& s = v.stats;
+  if (s.sum_ref2 == 0 || s.pattern_errors > 0) return;
+  const Arithmetic arithmetic = {c.dtype, c.math};
+  const double slope = s.sum_x_ref / s.sum_ref2;
+  double certain = s.slope_certain, store = s.slope_store;
+  if (is_random(c.fill)) {
+    store = std::min(store, 9 * std::sqrt(s.slope_store2));
+    if (c.math == Math::tf32 && honest.elements >= kEnvelopeElements) {
+      const double of_logits = c.op == Operator::softmax ? 2 * input_roundings(arithmetic) : 0;
+      const double truncation =
+          unit_roundoff(DType::fp32) * (slope < 1 ? chain_roundings(c.op, arithmetic) : of_logits);
+      certain = std::min(certain, truncation * s.sum_ref2 + 2 * 9 * std::sqrt(honest.slope_error2));
+    }
+  }
+  v.bias = std::abs(slope - 1);
+  v.bias_limit = (certain + store) / s.sum_ref2;
   if (v.bias <= v.bias_limit) return;
   v.failures.push_back(
       fmt::format("biased: the least-squares slope against the reference is off by {:.3g}, limit {:.3g}",
@@ -104,8 +127,8 @@ TensorVerdict judge(const Case& c, const TensorStats& stats, std::vector<RankSta
     v.legacy = static_cast<double>(to_float(to_bf16(static_cast<float>(mean))));
   }
   judge_elements(v);
-  judge_rows(v, c.sp, honest);
-  judge_bias(v, c.fill);
+  judge_rows(v, c, honest);
+  judge_bias(v, c, honest);
   return v;
 }
 

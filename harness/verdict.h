@@ -23,7 +23,10 @@ std::string_view to_string(Status status);
 /// limit.
 inline constexpr double kRowFactor = 4;
 inline constexpr double kRowRoundings = 8;
-/// A bucket with fewer elements has no envelope worth the name: the element bound alone judges its rows.
+/// In TF32 the element bound holds the truncation of operands as well, and an order of products that
+/// truncates one more may stray from an honest run that is exact by luck: where the data are not random, the
+/// element bound alone judges rows. A bucket with fewer elements has no envelope worth the name: the element
+/// bound alone judges its rows.
 inline constexpr std::int64_t kEnvelopeElements = 1024;
 
 /// One tensor's figures and what is wrong with it, if anything.
@@ -35,7 +38,7 @@ struct TensorVerdict {
   double legacy = 0;     ///< mean |x - y| on rank 0, differences and mean in bf16, as LASP prints it
   double row_share = 0;  ///< worst row: share of its limit
   RowShare worst_row{};
-  double bias = 0, bias_limit = 0;      ///< |least-squares slope of x on ref - 1|
+  double bias = 0, bias_limit = 0;      ///< |least-squares slope of x on ref - 1|, its limit on that side
   std::vector<std::string> failures{};  ///< one line each; empty: passed
 };
 

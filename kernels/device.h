@@ -65,15 +65,14 @@ struct MemoryUse {
 /// One rank's compute device: memory and block operations. Operations on one device run in the order of the
 /// calls; a result may be read through download() or sent by a communicator after synchronize(). Not thread
 /// safe, but for copy() into memory that no other call uses.
-/// Accumulation is fp32, whatever the storage dtype. Operations throw std::invalid_argument on shapes or
-/// dtypes that do not fit; the message names the operation and both shapes.
+/// Accumulation is fp32, whatever the storage dtype and the math of the operands. Operations throw
+/// std::invalid_argument on shapes or dtypes that do not fit; the message names the operation and both
+/// shapes.
 class Device {
  public:
   virtual ~Device() = default;
 
   virtual std::string_view name() const = 0;
-  /// The reason why this device cannot compute in `dtype` with `math`; empty if it can.
-  virtual std::optional<std::string> unsupported(DType dtype, Math math) const = 0;
   /// True if denormal results and operands are taken as zero in the threads that compute.
   virtual bool flushes_denormals() const = 0;
 
@@ -84,7 +83,7 @@ class Device {
   virtual void upload(std::span<const std::byte> host, const Tensor& to) = 0;
   virtual void download(const Tensor& from, std::span<std::byte> host) = 0;
   virtual void fill(const Tensor& x, float value) = 0;
-  /// Same shape; converts if the dtypes differ (fp32 -> bf16 rounds to nearest even).
+  /// Same shape; converts if the dtypes differ (fp32 -> bf16 or fp16 rounds to nearest even).
   virtual void copy(const Tensor& from, const Tensor& to) = 0;
   /// to += from; same shape, both fp32.
   virtual void add(const Tensor& from, const Tensor& to) = 0;
@@ -157,6 +156,9 @@ class Device {
 
 /// How a CPU device is made.
 struct CpuOptions {
+  /// What matrix products make of their operands. tf32 truncates them as tensor cores do: to judge such
+  /// arithmetic, not for speed.
+  Math math = Math::fp32;
   /// Fill each allocation with NaN and check the guards around it when it is freed (a violated guard ends the
   /// process with a message: memory is no longer to be trusted).
   bool poison = false;
@@ -171,7 +173,7 @@ struct DeviceEntry {
   std::string_view name;
   std::string_view summary;
   std::optional<std::string> unavailable;  ///< reason, if it cannot be used here
-  std::unique_ptr<Device> (*make)(bool poison);
+  std::unique_ptr<Device> (*make)(Math math, bool poison);
 };
 
 /// All devices of this build, available or not. cpu is always there.

@@ -7,7 +7,7 @@ std::vector<DeviceEntry> devices() {
   return {{.name = "cpu",
            .summary = "one thread a rank, fp32 arithmetic on vectorised tiles",
            .unavailable = std::nullopt,
-           .make = [](bool poison) { return make_cpu_device({.poison = poison}); }}};
+           .make = [](Math math, bool poison) { return make_cpu_device({.math = math, .poison = poison}); }}};
 }
 
 }  // namespace ringside

@@ -56,8 +56,7 @@ const Case kCases[] = {
 };
 
 INSTANTIATE_TEST_SUITE_P(Cases, LightningCases,
-                         testing::Combine(testing::ValuesIn(kCases),
-                                          testing::Values(DType::fp32, DType::bf16)),
+                         testing::Combine(testing::ValuesIn(kCases), testing::ValuesIn(kDTypes)),
                          [](const auto& param) {
                            return std::string(std::get<0>(param.param).name) + "_" +
                                   std::string(to_string(std::get<1>(param.param)));

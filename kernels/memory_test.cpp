@@ -40,9 +40,9 @@ TEST(Memory, IsAlignedAndKnowsItsDevice) {
   }
 }
 
-TEST(Memory, PoisonIsNaNInEitherType) {
+TEST(Memory, PoisonIsNaNInEveryType) {
   const auto device = make_cpu_device({.poison = true});
-  for (const DType dtype : {DType::fp32, DType::bf16}) {
+  for (const DType dtype : kDTypes) {
     for (const double x : from_device(device->allocate({1, 1, 5, 7}, dtype)).values)
       EXPECT_TRUE(std::isnan(x));
   }
@@ -112,7 +112,7 @@ TEST(Memory, UploadDownloadFill) {
   EXPECT_EQ(back, host);
   EXPECT_THROW(device->upload(std::as_bytes(std::span(host).first(5)), x), std::invalid_argument);
   EXPECT_THROW(device->download(x, std::as_writable_bytes(std::span(back).first(5))), std::invalid_argument);
-  for (const DType dtype : {DType::fp32, DType::bf16}) {
+  for (const DType dtype : kDTypes) {
     const Tensor filled = device->allocate({1, 1, 2, 3}, dtype);
     device->fill(filled, -1.5f);
     for (const double value : from_device(filled).values) EXPECT_EQ(value, -1.5);
@@ -133,6 +133,11 @@ TEST(Memory, CopyRoundsToNearestEven) {
   const Tensor same = device->allocate(x.shape, DType::fp32);
   device->copy(from, same);
   expect_same_bits(from, same, "copy");
+  // bf16 to fp16: exact or rounded once more, and beyond fp16's range both ways
+  x.values = {1, -3.5, 0x1p-24, 0x1p-25, 0x1.02p-23, 0x1p16};
+  const Tensor half = device->allocate(x.shape, DType::fp16);
+  device->copy(to_device(*device, x, DType::bf16), half);
+  EXPECT_EQ(from_device(half).values, (std::vector<double>{1, -3.5, 0x1p-24, 0, 0x1p-23, INFINITY}));
   EXPECT_THROW(device->copy(from, device->allocate({1, 1, 2, 3}, DType::fp32)), std::invalid_argument);
 }
 
@@ -141,12 +146,9 @@ TEST(Device, SaysWhatItIs) {
   ASSERT_EQ(list.size(), 1u);
   EXPECT_EQ(list[0].name, "cpu");
   EXPECT_FALSE(list[0].unavailable);
-  const auto device = list[0].make(true);
+  const auto device = list[0].make(Math::fp32, true);
   EXPECT_EQ(device->name(), "cpu");
   EXPECT_TRUE(device->flushes_denormals());
-  EXPECT_FALSE(device->unsupported(DType::fp32, Math::fp32));
-  EXPECT_FALSE(device->unsupported(DType::bf16, Math::fp32));
-  EXPECT_EQ(device->unsupported(DType::fp32, Math::tf32), "math tf32 is not implemented on cpu yet");
   EXPECT_TRUE(std::isnan(from_device(device->allocate({1, 1, 1, 1}, DType::fp32)).values[0]));
 }
 

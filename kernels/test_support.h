@@ -35,7 +35,7 @@ inline Array random_array(const Shape& shape, DType dtype, unsigned seed, float 
   Array result(shape);
   for (double& x : result.values) {
     const float value = normal(generator);
-    x = static_cast<double>(dtype == DType::fp32 ? value : to_float(to_bf16(value)));
+    x = static_cast<double>(rounded_to(dtype, value));
   }
   return result;
 }
@@ -97,7 +97,9 @@ inline void expect_close(const Tensor& actual, const Reference& expected, const 
     const double truth = expected.value.values[i];
     if (got.values[i] == truth) continue;  // equal infinities have no difference
     const double computed = unit_roundoff(DType::fp32) * expected.magnitude.values[i];
-    const double bound = computed + storage * (std::fabs(truth) + computed) + kSmallestNormal;
+    const double bound = computed +
+                         storage * (std::max(std::fabs(truth), smallest_normal(actual.dtype())) + computed) +
+                         kSmallestNormal;
     if (std::fabs(got.values[i] - truth) <= bound) continue;
     if (++failures <= 3) {
       ADD_FAILURE() << what << " element " << i << ": " << got.values[i] << " for " << truth << ", bound "

@@ -49,7 +49,7 @@ TEST(Matmul, AllSizesTransposesAndTypes) {
        {Size{1, 1, 1}, {3, 5, 7}, {67, 70, 130}, {64, 256, 128}, {65, 257, 129}, {2, 3, 0}, {0, 3, 2}}) {
     for (const Transpose ta : {Transpose::no, Transpose::yes}) {
       for (const Transpose tb : {Transpose::no, Transpose::yes}) {
-        for (const DType dtype : {DType::fp32, DType::bf16}) {
+        for (const DType dtype : kDTypes) {
           const Array a = random_array(stored(1, 1, s.m, s.k, ta), dtype, 1);
           const Array b = random_array(stored(1, 1, s.k, s.n, tb), DType::fp32, 2);
           Reference expected = product(a, ta, b, tb, 1);
@@ -161,7 +161,7 @@ TEST(DecayRows, EveryDecayAndSharedHeads) {
   const auto device = make_cpu_device({.poison = true});
   const std::vector<float> slopes{0.0f, 0.3f, 0.01f, 2.0f};
   const Index n = 11;
-  for (const DType dtype : {DType::fp32, DType::bf16}) {
+  for (const DType dtype : kDTypes) {
     const Array x = random_array({2, 2, n, 3}, dtype, 1);
     for (const Decay decay : {decay_from_start(), decay_to_end(n), decay_across(5), Decay{3, 2}}) {
       Reference expected({2, 4, n, 3});

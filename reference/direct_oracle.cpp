@@ -39,22 +39,25 @@ void add_abs(std::span<double> to, double factor, Floats x) {
   for (std::size_t c = 0; c < x.size(); ++c) to[c] += std::abs(factor * double{x[c]});
 }
 
-/// storage += |value|: the rounding of a result to its storage type.
-void add_own_storage(Expected& x) {
-  for (std::size_t c = 0; c < x.value.size(); ++c) x.storage[c] += std::abs(x.value[c]);
-}
+/// What the rounding of a result to its storage type is relative to. NaN stays.
+double stored(double value, DType storage) { return std::max(std::abs(value), smallest_normal(storage)); }
 
-void add_own_storage(Truth& truth) {
-  for (Expected* x : {&truth.o, &truth.dq, &truth.dk, &truth.dv}) add_own_storage(*x);
+void add_own_storage(Truth& truth, DType storage) {
+  for (Expected* x : {&truth.o, &truth.dq, &truth.dk, &truth.dv}) {
+    for (std::size_t c = 0; c < x->value.size(); ++c) x->storage[c] += stored(x->value[c], storage);
+  }
 }
 
 /// The error of a weight times the weight; nothing if the weight is 0 beside an infinite error.
 double weighted(double weight, double error) { return weight == 0 ? 0 : weight * error; }
 
 /// One query row of softmax attention.
-void softmax_row(const Problem& problem, const Operands& x, Index b, Index h, Index i, Truth& truth) {
+void softmax_row(const Problem& problem, const Operands& x, const Arithmetic& arithmetic, Index b, Index h,
+                 Index i, Truth& truth) {
   const Index kv = h / problem.group(), visible = problem.causal ? i + 1 : problem.seq;
   const double scale = problem.scale;
+  const double of_inputs = 2 * input_roundings(arithmetic);
+  const double of_outer = input_roundings(arithmetic) + operand_roundings(arithmetic.math);
   const auto q = x.q.row(b, h, i), dout = x.dout.row(b, h, i);
 
   const auto size = static_cast<std::size_t>(visible);
@@ -63,7 +66,7 @@ void softmax_row(const Problem& problem, const Operands& x, Index b, Index h, In
   for (std::size_t j = 0; j < size; ++j) {
     const auto k = x.k.row(b, kv, static_cast<Index>(j));
     p[j] = scale * dot(q, k);
-    logit_error[j] = std::abs(scale) * growth(problem.head_dim, kLogit) * abs_dot(q, k);
+    logit_error[j] = std::abs(scale) * growth(problem.head_dim, kLogit + of_inputs) * abs_dot(q, k);
     if (!(p[j] <= max)) max = p[j];  // NaN stays
   }
   double sum = 0, mean_error = 0;
@@ -76,12 +79,12 @@ void softmax_row(const Problem& problem, const Operands& x, Index b, Index h, In
   for (std::size_t j = 0; j < size; ++j) {
     const auto v = x.v.row(b, kv, static_cast<Index>(j));
     add(o, p[j], v);
-    if (p[j] != 0) add_abs(o_error, p[j] * (logit_error[j] + row_error + growth(visible)), v);
+    if (p[j] != 0) add_abs(o_error, p[j] * (logit_error[j] + row_error + growth(visible, of_outer)), v);
   }
   double delta = 0, delta_storage = 0, delta_error = 0;
   for (std::size_t c = 0; c < dout.size(); ++c) {
     delta += double{dout[c]} * o[c];
-    delta_storage += std::abs(double{dout[c]} * o[c]);
+    delta_storage += std::abs(double{dout[c]}) * stored(o[c], arithmetic.storage);
     delta_error += std::abs(double{dout[c]}) * o_error[c];
   }
   delta_error += growth(problem.value_dim, kStore) * delta_storage;
@@ -95,27 +98,30 @@ void softmax_row(const Problem& problem, const Operands& x, Index b, Index h, In
     const Index queries = (problem.causal ? problem.seq - j : problem.seq) * problem.group();
     const double ds = p[s] * (dot(dout, v) - delta), weight = logit_error[s] + row_error;
     const double ds_error =
-        weighted(p[s], growth(problem.value_dim, kStore) * abs_dot(dout, v) + delta_error) +
+        weighted(p[s], growth(problem.value_dim, kStore + of_inputs) * abs_dot(dout, v) + delta_error) +
         weighted(std::abs(ds), weight + kScore);
-    const double stored = std::abs(scale) * weighted(p[s], delta_storage);
+    const double through_delta = std::abs(scale) * weighted(p[s], delta_storage);
     add(dq, scale * ds, k);
-    add_abs(dq_error, scale * (ds_error + growth(visible) * std::abs(ds)), k);
-    add_abs(dq_storage, stored, k);
+    add_abs(dq_error, scale * (ds_error + growth(visible, of_outer) * std::abs(ds)), k);
+    add_abs(dq_storage, through_delta, k);
     add(row(truth.dk.value, truth.dk.shape, b, kv, j), scale * ds, q);
     add_abs(row(truth.dk.error, truth.dk.shape, b, kv, j),
-            scale * (ds_error + growth(queries) * std::abs(ds)), q);
-    add_abs(row(truth.dk.storage, truth.dk.shape, b, kv, j), stored, q);
+            scale * (ds_error + growth(queries, of_outer) * std::abs(ds)), q);
+    add_abs(row(truth.dk.storage, truth.dk.shape, b, kv, j), through_delta, q);
     add(row(truth.dv.value, truth.dv.shape, b, kv, j), p[s], dout);
-    add_abs(row(truth.dv.error, truth.dv.shape, b, kv, j), weighted(p[s], weight + growth(queries)), dout);
+    add_abs(row(truth.dv.error, truth.dv.shape, b, kv, j), weighted(p[s], weight + growth(queries, of_outer)),
+            dout);
   }
 }
 
 /// One query row of lightning attention.
-void lightning_row(const Problem& problem, const Operands& x, Index b, Index h, Index i, Truth& truth) {
+void lightning_row(const Problem& problem, const Operands& x, const Arithmetic& arithmetic, Index b, Index h,
+                   Index i, Truth& truth) {
   const Index kv = h / problem.group();
   const double slope = problem.slopes[static_cast<std::size_t>(h)];
-  const double of_head = growth(problem.head_dim, kStore) + decay_error(slope, problem.seq);
-  const double of_value = growth(problem.value_dim, kStore) + decay_error(slope, problem.seq);
+  const double of_term = decay_error(slope, problem.seq) + lightning_roundings(arithmetic);
+  const double of_head = growth(problem.head_dim, kStore) + of_term;
+  const double of_value = growth(problem.value_dim, kStore) + of_term;
   const auto q = x.q.row(b, h, i), dout = x.dout.row(b, h, i);
   for (Index j = 0; j <= i; ++j) {
     const auto k = x.k.row(b, kv, j), v = x.v.row(b, kv, j);
@@ -157,33 +163,37 @@ class Shares {
   std::vector<double> before_;
 };
 
-using RowFunction = void (*)(const Problem&, const Operands&, Index b, Index h, Index i, Truth&);
+using RowFunction = void (*)(const Problem&, const Operands&, const Arithmetic&, Index b, Index h, Index i,
+                             Truth&);
 
-Truth direct(const Problem& problem, const Operands& operands, int threads, RowFunction row_function) {
+Truth direct(const Problem& problem, const Operands& operands, int threads, const Arithmetic& arithmetic,
+             RowFunction row_function) {
   check_problem(problem, problem.op, operands);
   Truth truth = make_truth(problem, operands);
   for_each_group(problem, threads, [&](Index b, Index kv) {
     Shares dk(truth.dk, b, kv), dv(truth.dv, b, kv);
     for (Index h = kv * problem.group(); h < (kv + 1) * problem.group(); ++h) {
-      for (Index i = 0; i < problem.seq; ++i) row_function(problem, operands, b, h, i, truth);
+      for (Index i = 0; i < problem.seq; ++i) row_function(problem, operands, arithmetic, b, h, i, truth);
       dk.add_head();
       dv.add_head();
     }
   });
-  add_own_storage(truth);
+  add_own_storage(truth, arithmetic.storage);
   return truth;
 }
 
 }  // namespace
 
-Truth direct_softmax(const Problem& problem, const Operands& operands, int threads) {
+Truth direct_softmax(const Problem& problem, const Operands& operands, int threads,
+                     const Arithmetic& arithmetic) {
   check_problem(problem, Operator::softmax, operands);
-  return direct(problem, operands, threads, softmax_row);
+  return direct(problem, operands, threads, arithmetic, softmax_row);
 }
 
-Truth direct_lightning(const Problem& problem, const Operands& operands, int threads) {
+Truth direct_lightning(const Problem& problem, const Operands& operands, int threads,
+                       const Arithmetic& arithmetic) {
   check_problem(problem, Operator::lightning, operands);
-  return direct(problem, operands, threads, lightning_row);
+  return direct(problem, operands, threads, arithmetic, lightning_row);
 }
 
 }  // namespace ringside

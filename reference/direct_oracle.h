@@ -1,6 +1,7 @@
 // Both operators as plain loops over pairs of tokens: slow, and independent of the matrix forms.
 #pragma once
 
+#include "reference/dtype.h"
 #include "reference/problem.h"
 #include "reference/truth.h"
 
@@ -10,9 +11,11 @@ namespace ringside {
 // does not give; rows that stay finite have finite bounds. Threads, results and errors as in the oracles.
 
 /// Softmax attention, O(b·h·n²·(d + e)) scalar operations.
-Truth direct_softmax(const Problem& problem, const Operands& operands, int threads);
+Truth direct_softmax(const Problem& problem, const Operands& operands, int threads,
+                     const Arithmetic& arithmetic = {});
 
 /// Lightning attention, O(b·h·n²·(d + e)) scalar operations.
-Truth direct_lightning(const Problem& problem, const Operands& operands, int threads);
+Truth direct_lightning(const Problem& problem, const Operands& operands, int threads,
+                       const Arithmetic& arithmetic = {});
 
 }  // namespace ringside

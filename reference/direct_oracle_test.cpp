@@ -32,7 +32,7 @@ std::string pattern(const Expected& x) {
 
 Truth judge(const Data& data) {
   const bool softmax = data.problem.op == Operator::softmax;
-  const Truth truth = (softmax ? softmax_oracle : lightning_oracle)(data.problem, data.operands(), 1);
+  const Truth truth = (softmax ? softmax_oracle : lightning_oracle)(data.problem, data.operands(), 1, {});
   for (const Expected* x : {&truth.o, &truth.dq, &truth.dk, &truth.dv}) EXPECT_TRUE(std::isfinite(x->floor));
   return truth;
 }

@@ -2,19 +2,21 @@
 
 namespace ringside {
 
-std::string_view to_string(DType dtype) { return dtype == DType::fp32 ? "fp32" : "bf16"; }
+std::string_view to_string(DType dtype) {
+  return dtype == DType::fp32 ? "fp32" : dtype == DType::bf16 ? "bf16" : "fp16";
+}
 
 std::string_view to_string(Math math) { return math == Math::fp32 ? "fp32" : "tf32"; }
 
 std::optional<DType> parse_dtype(std::string_view text) {
-  for (const DType dtype : {DType::fp32, DType::bf16}) {
+  for (const DType dtype : kDTypes) {
     if (text == to_string(dtype)) return dtype;
   }
   return std::nullopt;
 }
 
 std::optional<Math> parse_math(std::string_view text) {
-  for (const Math math : {Math::fp32, Math::tf32}) {
+  for (const Math math : kMaths) {
     if (text == to_string(math)) return math;
   }
   return std::nullopt;

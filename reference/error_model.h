@@ -33,6 +33,25 @@
 // Lightning: a sum of d (or e) products inside a sum of n terms, each times decay powers, in either order:
 //   error = Σ|terms|·(growth(d or e) + growth(n) + decay).
 //
+// TF32. A tensor core drops the last 13 bits of an operand's fraction: x becomes x(1 - δ), 0 <= δ < 2⁻¹⁰,
+// 2¹⁴ units of u = 2⁻²⁴. All δ have one sign and do not average out, so there is no square root: every
+// operand of a product adds 2¹⁴ to the roundings of its terms (more never comes of several, as
+// (1 - δ)(1 - δ') >= 1 - δ - δ').
+// Inputs stored in bf16 or fp16 have at most 11 significant bits and lose nothing; operands that are computed
+// in fp32 do. With i units for an input and m for a computed operand:
+//   logits, do vᵀ: 2i        P v, Pᵀ do, dS k, dSᵀ q: m + i
+//   Lightning, a term of q, k, v (or do): 3i + 3m for the three as they are loaded, for two of them again
+//   once they are decayed (a power before either of the two products), and for the score or the state.
+// Δ, lse, merges and decays are no matrix products.
+//
+// Where first order ends. Errors of logits, u·ε_ij, and u·w_ij, some 2·u·ε_ij, are taken as small: 1 + w for
+// exp(w). In fp32 they are, up to logits of 10⁵. In TF32 with fp32 inputs u·ε = 2⁻⁹·|scale|·Σ|q||k|: 0.01 for
+// Gaussian operands, d = 64 and the usual scale, and 0.6 if q and k are 8 times as large. It stays a bound
+// as far as it matters, since all terms of a logit would have to err by the most and with the sign of its
+// product to reach ε (Gaussian operands reach a tenth of it); but from u·w_ij near 1 on it exceeds Σ P|v|
+// itself, and then says of o no more than that it is of the size of v. Such elements count as telling
+// nothing (compare.h).
+//
 // Flush to zero, denormals as zero: each intermediate below the smallest normal number may become 0. The
 // floor is that number times the number of intermediates that reach one element times the largest factors
 // they meet on the way.
@@ -43,6 +62,7 @@
 #include <initializer_list>
 
 #include "reference/dtype.h"
+#include "reference/problem.h"
 #include "reference/view.h"
 
 namespace ringside {
@@ -66,8 +86,28 @@ inline constexpr int kStore = 1;
 /// exp to 2 ulps and a multiplication.
 inline constexpr int kDecay = 15;
 
+/// m above: roundings that truncation of an operand computed in fp32 amounts to.
+constexpr double operand_roundings(Math math) { return math == Math::tf32 ? 0x1p14 : 0; }
+
+/// i above: of an input, which bf16 and fp16 store with no more bits than TF32 has.
+constexpr double input_roundings(const Arithmetic& arithmetic) {
+  return arithmetic.storage == DType::fp32 ? operand_roundings(arithmetic.math) : 0;
+}
+
+/// Of a term of lightning attention, all its products together.
+constexpr double lightning_roundings(const Arithmetic& arithmetic) {
+  return 3 * (input_roundings(arithmetic) + operand_roundings(arithmetic.math));
+}
+
+/// Of the longest chain of products behind a result, by truncation alone. Softmax: q, k in the logit, do, v
+/// in dP, then dS and k or q.
+constexpr double chain_roundings(Operator op, const Arithmetic& arithmetic) {
+  return op == Operator::lightning ? lightning_roundings(arithmetic)
+                                   : 5 * input_roundings(arithmetic) + operand_roundings(arithmetic.math);
+}
+
 /// Growth of the rounding error of a sum of `len` terms, each with `roundings` more, relative to Σ|terms|.
-inline double growth(Index len, int roundings = 0) {
+inline double growth(Index len, double roundings = 0) {
   const auto n = static_cast<double>(len);
   return std::min(n, 9 * std::sqrt(n)) + roundings;
 }

@@ -27,9 +27,16 @@ using test::make_data;
 
 // A plain implementation in fp32, by scalar loops. `reversed` sums over keys, queries and channels from the
 // last to the first; `parts` > 1 merges that many partial results over interleaved keys, as a ring does.
+// Operands of matrix products are made as `arithmetic.math` has them, results stored as `arithmetic.storage`.
 struct Order {
   bool reversed = false;
   Index parts = 1;
+  Arithmetic arithmetic{};
+
+  float operand(float x) const { return arithmetic.math == Math::fp32 ? x : truncated_to_tf32(x); }
+  void store(std::span<float> x) const {
+    for (float& value : x) value = rounded_to(arithmetic.storage, value);
+  }
 
   std::vector<Index> of(Index count, Index part = 0) const {
     std::vector<Index> order;
@@ -37,7 +44,7 @@ struct Order {
     if (reversed) std::ranges::reverse(order);
     return order;
   }
-  std::vector<Index> all(Index count) const { return Order{reversed, 1}.of(count); }
+  std::vector<Index> all(Index count) const { return Order{reversed, 1, {}}.of(count); }
 };
 
 struct Result {
@@ -51,13 +58,13 @@ float dot(std::span<const float> a, std::span<const float> b, const Order& order
   float sum = 0;
   for (std::size_t c = 0; c < a.size(); ++c) {
     const std::size_t at = order.reversed ? a.size() - 1 - c : c;
-    sum += a[at] * b[at];
+    sum += order.operand(a[at]) * order.operand(b[at]);
   }
   return sum;
 }
 
-void add(std::span<float> to, float factor, std::span<const float> x) {
-  for (std::size_t c = 0; c < x.size(); ++c) to[c] += factor * x[c];
+void add(std::span<float> to, float factor, std::span<const float> x, const Order& order) {
+  for (std::size_t c = 0; c < x.size(); ++c) to[c] += order.operand(factor) * order.operand(x[c]);
 }
 
 Result softmax_fp32(const Data& data, const Order& order) {
@@ -87,7 +94,7 @@ Result softmax_fp32(const Data& data, const Order& order) {
           for (const Index j : keys) {
             const float weight = std::exp(logit(j) - max);
             sum += weight;
-            add(partial, weight, x.v.row(b, kv, j));
+            add(partial, weight, x.v.row(b, kv, j), order);
           }
           const float part_lse = max + std::log(sum);
           const float top = std::max(lse, part_lse), bottom = std::min(lse, part_lse);
@@ -98,13 +105,14 @@ Result softmax_fp32(const Data& data, const Order& order) {
           lse = merged;
         }
         const auto dout = x.dout.row(b, h, i);
-        const float delta = dot(dout, row, order);
+        order.store(row);
+        const float delta = dot(dout, row, {order.reversed, 1, {}});  // no matrix product
         for (const Index j : order.all(visible)) {
           const float weight = std::exp(logit(j) - lse);
           const float ds = weight * (dot(dout, x.v.row(b, kv, j), order) - delta) * p.scale;
-          add(dq.row(b, h, i), ds, x.k.row(b, kv, j));
-          add(dk.row(b, kv, j), ds, x.q.row(b, h, i));
-          add(dv.row(b, kv, j), weight, dout);
+          add(dq.row(b, h, i), ds, x.k.row(b, kv, j), order);
+          add(dk.row(b, kv, j), ds, x.q.row(b, h, i), order);
+          add(dv.row(b, kv, j), weight, dout, order);
         }
       }
     }
@@ -127,10 +135,10 @@ Result lightning_fp32(const Data& data, const Order& order) {
           const float decay = std::exp(-slope * static_cast<float>(i - j));
           const float score = dot(x.q.row(b, h, i), x.k.row(b, kv, j), order) * decay;
           const float dscore = dot(x.dout.row(b, h, i), x.v.row(b, kv, j), order) * decay;
-          add(o.row(b, h, i), score, x.v.row(b, kv, j));
-          add(dq.row(b, h, i), dscore, x.k.row(b, kv, j));
-          add(dk.row(b, kv, j), dscore, x.q.row(b, h, i));
-          add(dv.row(b, kv, j), score, x.dout.row(b, h, i));
+          add(o.row(b, h, i), score, x.v.row(b, kv, j), order);
+          add(dq.row(b, h, i), dscore, x.k.row(b, kv, j), order);
+          add(dk.row(b, kv, j), dscore, x.q.row(b, h, i), order);
+          add(dv.row(b, kv, j), score, x.dout.row(b, h, i), order);
         }
       }
     }
@@ -139,24 +147,25 @@ Result lightning_fp32(const Data& data, const Order& order) {
 }
 
 /// Token by token with one rounded λ, which no kernel does: the same relative error at each of n steps.
-Result lightning_fp32_states(const Data& data) {
+Result lightning_fp32_states(const Data& data, const Order& order) {
   const Problem& p = data.problem;
   const Operands x = data.operands();
   Result result(p);
   const View<float> o{result.o.data(), p.o_shape()}, dq{result.dq.data(), p.q_shape()};
   const View<float> dk{result.dk.data(), p.k_shape()}, dv{result.dv.data(), p.v_shape()};
-  const auto step = [](std::span<float> s, float decay, std::span<const float> k, std::span<const float> v) {
+  const auto step = [&](std::span<float> s, float decay, std::span<const float> k, std::span<const float> v) {
     for (std::size_t a = 0; a < k.size(); ++a) {
       for (std::size_t c = 0; c < v.size(); ++c)
-        s[a * v.size() + c] = decay * s[a * v.size() + c] + k[a] * v[c];
+        s[a * v.size() + c] = decay * s[a * v.size() + c] + order.operand(k[a]) * order.operand(v[c]);
     }
   };
-  const auto read = [](std::span<const float> s, std::span<const float> k, std::span<const float> v,
-                       float* by_k, float* by_v) {
+  const auto read = [&](std::span<const float> s, std::span<const float> k, std::span<const float> v,
+                        float* by_k, float* by_v) {
     for (std::size_t a = 0; a < k.size(); ++a) {
       for (std::size_t c = 0; c < v.size(); ++c) {
-        by_v[c] += k[a] * s[a * v.size() + c];
-        by_k[a] += v[c] * s[a * v.size() + c];
+        const float state = order.operand(s[a * v.size() + c]);
+        by_v[c] += order.operand(k[a]) * state;
+        by_k[a] += order.operand(v[c]) * state;
       }
     }
   };
@@ -179,25 +188,30 @@ Result lightning_fp32_states(const Data& data) {
   return result;
 }
 
-/// Largest shares of their bounds that errors take, for u_acc = u_store = 2⁻²⁴.
+/// Largest shares of their bounds that errors take.
 struct Shares {
   double o = 0, dq = 0, dk = 0, dv = 0;
 };
 
 /// Raises `max` to the largest share in x, to NaN if there is one.
-void raise(double& max, const std::vector<float>& x, const Expected& expected) {
+void raise(double& max, std::vector<float> x, const Expected& expected, const Order& order) {
+  order.store(x);
   for (std::size_t i = 0; i < x.size(); ++i) {
     const double error = std::abs(static_cast<double>(x[i]) - expected.value[i]);
-    const double share = error / (0x1p-24 * (expected.error[i] + expected.storage[i]) + expected.floor);
+    const double stored = unit_roundoff(order.arithmetic.storage) * expected.storage[i];
+    const double bound = 0x1p-24 * expected.error[i] + stored + expected.floor;
+    const double threshold = overflow_threshold(order.arithmetic.storage);
+    if (std::isinf(x[i]) && std::abs(expected.value[i]) + bound >= threshold) continue;
+    const double share = error / bound;
     if (!(share <= max)) max = share;
   }
 }
 
-void raise(Shares& max, const Result& result, const Truth& truth) {
-  raise(max.o, result.o, truth.o);
-  raise(max.dq, result.dq, truth.dq);
-  raise(max.dk, result.dk, truth.dk);
-  raise(max.dv, result.dv, truth.dv);
+void raise(Shares& max, const Result& result, const Truth& truth, const Order& order) {
+  raise(max.o, result.o, truth.o, order);
+  raise(max.dq, result.dq, truth.dq, order);
+  raise(max.dk, result.dk, truth.dk, order);
+  raise(max.dv, result.dv, truth.dv, order);
 }
 
 /// Honest: below 1. For Gaussian operands, where no error vanishes by symmetry, also not loose beyond
@@ -216,19 +230,35 @@ void expect_fair(const Shares& shares, Fill kind) {
 }
 
 constexpr Fill kFills[] = {Fill::gaussian, Fill::large, Fill::constant, Fill::one_hot, Fill::denormal};
-constexpr DenormalMode::Mode kModes[] = {DenormalMode::keep, DenormalMode::flush};
 
-TEST(ErrorModel, HonestSoftmaxStaysWithin) {
+class Honest : public testing::TestWithParam<Arithmetic> {
+ protected:
+  /// Flushed denormals are the harder mode; both where it matters most.
+  static std::vector<DenormalMode::Mode> modes() {
+    if (GetParam().storage != DType::fp32 || GetParam().math != Math::fp32) return {DenormalMode::flush};
+    return {DenormalMode::keep, DenormalMode::flush};
+  }
+
+  /// Operands as they are stored.
+  static Data stored(Data data) {
+    const Order order{false, 1, GetParam()};
+    for (auto* x : {&data.q, &data.k, &data.v, &data.dout}) order.store(*x);
+    return data;
+  }
+};
+
+TEST_P(Honest, SoftmaxStaysWithin) {
   for (const Fill kind : kFills) {
     Shares max;
     for (const test::Sizes& sizes : {test::Sizes{1, 2, 1, 5, 3, 2}, test::Sizes{1, 4, 2, 200, 32, 16}}) {
       for (const bool causal : {true, false}) {
-        const Data data = make_data(test::softmax_problem(sizes, causal), kind);
-        const Truth truth = softmax_oracle(data.problem, data.operands(), 1);
-        for (const auto mode : kModes) {
+        const Data data = stored(make_data(test::softmax_problem(sizes, causal), kind));
+        const Truth truth = softmax_oracle(data.problem, data.operands(), 1, GetParam());
+        for (const auto mode : modes()) {
           const DenormalMode guard(mode);
-          for (const Order& order : {Order{false, 1}, Order{true, 1}, Order{false, 8}}) {
-            raise(max, softmax_fp32(data, order), truth);
+          for (const auto& [reversed, parts] : {std::pair{false, 1}, {true, 1}, {false, 8}}) {
+            const Order order{reversed, parts, GetParam()};
+            raise(max, softmax_fp32(data, order), truth, order);
           }
         }
       }
@@ -237,25 +267,36 @@ TEST(ErrorModel, HonestSoftmaxStaysWithin) {
   }
 }
 
-TEST(ErrorModel, HonestLightningStaysWithin) {
+TEST_P(Honest, LightningStaysWithin) {
   const std::vector<float> alibi = alibi_slopes(4), extreme = {0, 1e-3F, 0.37F, 7.3F};
   for (const Fill kind : kFills) {
     Shares max;
     for (const Index seq : {5, 300}) {
-      Data data = make_data(test::lightning_problem({1, 4, 2, seq, 32, 16}), kind);
+      Data data = stored(make_data(test::lightning_problem({1, 4, 2, seq, 32, 16}), kind));
       for (const auto& slopes : {alibi, extreme}) {
         data.problem.slopes = slopes;
-        const Truth truth = lightning_oracle(data.problem, data.operands(), 1);
-        for (const auto mode : kModes) {
+        const Truth truth = lightning_oracle(data.problem, data.operands(), 1, GetParam());
+        for (const auto mode : modes()) {
           const DenormalMode guard(mode);
-          for (const bool reversed : {false, true}) raise(max, lightning_fp32(data, {reversed, 1}), truth);
-          raise(max, lightning_fp32_states(data), truth);
+          for (const bool reversed : {false, true}) {
+            const Order order{reversed, 1, GetParam()};
+            raise(max, lightning_fp32(data, order), truth, order);
+            if (!reversed) raise(max, lightning_fp32_states(data, order), truth, order);
+          }
         }
       }
     }
     expect_fair(max, kind);
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(
+    ErrorModel, Honest,
+    testing::Values(Arithmetic{DType::fp32, Math::fp32}, Arithmetic{DType::fp16, Math::fp32},
+                    Arithmetic{DType::fp32, Math::tf32}, Arithmetic{DType::bf16, Math::tf32}),
+    [](const auto& param) {
+      return std::string(to_string(param.param.storage)) + "_" + std::string(to_string(param.param.math));
+    });
 
 TEST(ErrorModel, SumsGrowWithTheRootBeyondACertainLength) {
   EXPECT_EQ(growth(0), 0);

@@ -109,16 +109,18 @@ Inputs inputs(const Problem& problem, const Operands& operands, Index b, Index h
           to_matrix(operands.dout, b, h)};
 }
 
-void store(const Matrix& value, const Matrix& error, Expected& to, Index b, Index h) {
+void store(const Matrix& value, const Matrix& error, DType storage, Expected& to, Index b, Index h) {
   head(to.value, to.shape, b, h) = value;
   head(to.error, to.shape, b, h) = error;
-  head(to.storage, to.shape, b, h) = value.cwiseAbs();
+  head(to.storage, to.shape, b, h) = value.cwiseAbs().cwiseMax(smallest_normal(storage));
 }
 
-Truth evaluate(const Problem& problem, const Operands& operands, int threads, Form form) {
+Truth evaluate(const Problem& problem, const Operands& operands, int threads, const Arithmetic& arithmetic,
+               Form form) {
   Truth truth = make_truth(problem, operands);
   const Index n = problem.seq;
-  // Roundings of a term: its inner product over d or e, the sum over the tokens it is part of, its decay.
+  // Roundings of a term: its inner product over d or e, the sum over the tokens it is part of, its decay, the
+  // operands it passes through.
   Eigen::VectorXd row_growth(n), key_growth(n);
   for (Index t = 0; t < n; ++t) {
     row_growth[t] = growth(t + 1);
@@ -130,15 +132,16 @@ Truth evaluate(const Problem& problem, const Operands& operands, int threads, Fo
     Matrix dk = Matrix::Zero(n, problem.head_dim), dk_error = dk;
     Matrix dv = Matrix::Zero(n, problem.value_dim), dv_error = dv;
     for (Index h = kv * problem.group(); h < (kv + 1) * problem.group(); ++h) {
-      const double slope = problem.slopes[static_cast<std::size_t>(h)], decay = decay_error(slope, n);
+      const double slope = problem.slopes[static_cast<std::size_t>(h)];
+      const double decay = decay_error(slope, n) + lightning_roundings(arithmetic);
       const Inputs x = inputs(problem, operands, b, h);
       const Sums sums = form(x, slope), magnitudes = form(x.absolute(), slope);
       const Eigen::VectorXd o_growth = row_growth.array() + (head_growth + decay);
       const Eigen::VectorXd dq_growth = row_growth.array() + (value_growth + decay);
       const Eigen::VectorXd dk_growth = key_growth.array() + (value_growth + decay);
       const Eigen::VectorXd dv_growth = key_growth.array() + (head_growth + decay);
-      store(sums.o, o_growth.asDiagonal() * magnitudes.o, truth.o, b, h);
-      store(sums.dq, dq_growth.asDiagonal() * magnitudes.dq, truth.dq, b, h);
+      store(sums.o, o_growth.asDiagonal() * magnitudes.o, arithmetic.storage, truth.o, b, h);
+      store(sums.dq, dq_growth.asDiagonal() * magnitudes.dq, arithmetic.storage, truth.dq, b, h);
       if (problem.group() > 1) {
         head(truth.dk.shares, truth.dk.shape, b, kv) += sums.dk.cwiseAbs();
         head(truth.dv.shares, truth.dv.shape, b, kv) += sums.dv.cwiseAbs();
@@ -148,8 +151,8 @@ Truth evaluate(const Problem& problem, const Operands& operands, int threads, Fo
       dv += sums.dv;
       dv_error += dv_growth.asDiagonal() * magnitudes.dv;
     }
-    store(dk, dk_error, truth.dk, b, kv);
-    store(dv, dv_error, truth.dv, b, kv);
+    store(dk, dk_error, arithmetic.storage, truth.dk, b, kv);
+    store(dv, dv_error, arithmetic.storage, truth.dv, b, kv);
   });
   return truth;
 }
@@ -174,19 +177,22 @@ void require_agreement(const Inputs& x, double slope, Index h) {
 
 }  // namespace
 
-Truth lightning_quadratic(const Problem& problem, const Operands& operands, int threads) {
+Truth lightning_quadratic(const Problem& problem, const Operands& operands, int threads,
+                          const Arithmetic& arithmetic) {
   check_problem(problem, Operator::lightning, operands);
-  return evaluate(problem, operands, threads, quadratic);
+  return evaluate(problem, operands, threads, arithmetic, quadratic);
 }
 
-Truth lightning_recurrent(const Problem& problem, const Operands& operands, int threads) {
+Truth lightning_recurrent(const Problem& problem, const Operands& operands, int threads,
+                          const Arithmetic& arithmetic) {
   check_problem(problem, Operator::lightning, operands);
-  return evaluate(problem, operands, threads, recurrent);
+  return evaluate(problem, operands, threads, arithmetic, recurrent);
 }
 
-Truth lightning_oracle(const Problem& problem, const Operands& operands, int threads) {
+Truth lightning_oracle(const Problem& problem, const Operands& operands, int threads,
+                       const Arithmetic& arithmetic) {
   check_problem(problem, Operator::lightning, operands);
-  if (!all_finite(operands)) return direct_lightning(problem, operands, threads);
+  if (!all_finite(operands)) return direct_lightning(problem, operands, threads, arithmetic);
   if (problem.batch > 0 && problem.seq > 0) {
     const Index tokens = std::min(problem.seq, kCheckTokens);
     Problem check = problem;
@@ -204,7 +210,7 @@ Truth lightning_oracle(const Problem& problem, const Operands& operands, int thr
   // of the speed.
   const Index d = problem.head_dim, e = problem.value_dim;
   const bool use_quadratic = problem.seq * (d + e) < 12 * d * e;
-  return evaluate(problem, operands, threads, use_quadratic ? quadratic : recurrent);
+  return evaluate(problem, operands, threads, arithmetic, use_quadratic ? quadratic : recurrent);
 }
 
 }  // namespace ringside

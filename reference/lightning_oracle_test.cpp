@@ -66,6 +66,18 @@ TEST(LightningOracle, QuadraticRecurrentAndDirectAgree) {
   }
 }
 
+TEST(LightningOracle, FormsAgreeInEveryArithmetic) {
+  for (const DType storage : kDTypes) {
+    for (const Math math : kMaths) {
+      const Data data = make_data(lightning_problem({1, 4, 2, 129, 7, 3}), Fill::denormal);
+      const Arithmetic arithmetic{storage, math};
+      const Truth direct = direct_lightning(data.problem, data.operands(), 1, arithmetic);
+      test::expect_agree(lightning_quadratic(data.problem, data.operands(), 1, arithmetic), direct);
+      test::expect_agree(lightning_recurrent(data.problem, data.operands(), 1, arithmetic), direct);
+    }
+  }
+}
+
 TEST(LightningOracle, ChoosesEitherForm) {
   for (const Index seq : {8, 300}) {  // d = e = 16: the recurrent form from 96 tokens on
     const Data data = make_data(lightning_problem({1, 2, 1, seq, 16, 16}));
@@ -112,7 +124,7 @@ Data unit_scores(Index seq, float slope) {
 TEST(LightningOracle, SlopeZeroSums) {
   const Data data = unit_scores(300, 0);
   for (const auto& form : {lightning_quadratic, lightning_recurrent, direct_lightning}) {
-    const Truth truth = form(data.problem, data.operands(), 1);
+    const Truth truth = form(data.problem, data.operands(), 1, {});
     double sum = 0, reverse_sum = 0;
     for (std::size_t t = 0; t < 300; ++t) {
       ASSERT_EQ(truth.o.value[t], sum += static_cast<double>(data.v[t]));
@@ -136,7 +148,7 @@ TEST(LightningOracle, OneImpulseDecaysWithDistance) {
   std::ranges::fill(data.v, 0.0F);
   data.v[5] = 1;
   for (const auto& form : {lightning_quadratic, lightning_recurrent, direct_lightning}) {
-    const Truth truth = form(data.problem, data.operands(), 1);
+    const Truth truth = form(data.problem, data.operands(), 1, {});
     for (std::size_t t = 0; t < 256; ++t) {
       const double power = t < 5 ? 0 : std::exp(-static_cast<double>(0.05F) * (static_cast<double>(t) - 5));
       ASSERT_NEAR(truth.o.value[t], power, 256 * 0x1p-52 * power);
@@ -155,9 +167,9 @@ TEST(LightningOracle, GroupedHeadsShareKeysAndSumGradients) {
 TEST(LightningOracle, DoesNotDependOnThreads) {
   const Data data = make_data(lightning_problem({3, 4, 2, 130, 7, 5}));
   for (const auto& form : {lightning_quadratic, lightning_recurrent, lightning_oracle}) {
-    const Truth one = form(data.problem, data.operands(), 1);
+    const Truth one = form(data.problem, data.operands(), 1, {});
     for (const int threads : {2, 3, 16})
-      test::expect_identical(one, form(data.problem, data.operands(), threads));
+      test::expect_identical(one, form(data.problem, data.operands(), threads, {}));
   }
 }
 

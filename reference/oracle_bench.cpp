@@ -80,7 +80,7 @@ struct Sample {
   }
 };
 
-using Oracle = Truth (*)(const Problem&, const Operands&, int threads);
+using Oracle = Truth (*)(const Problem&, const Operands&, int threads, const Arithmetic&);
 
 /// state.range: n, d = e. One head, one thread; `flops` of a call: those of its matrix products, without what
 /// blocks on the diagonal compute for pairs that do not see each other.
@@ -91,7 +91,7 @@ void run(benchmark::State& state, Operator op, Oracle oracle, double flops) {
   mallopt(M_TOP_PAD, 64 << 20);
   const Sample sample(op, state.range(0), state.range(1));
   const std::clock_t start = std::clock();  // processor time: others may use this machine
-  for (auto _ : state) benchmark::DoNotOptimize(oracle(sample.problem, sample.operands(), 1));
+  for (auto _ : state) benchmark::DoNotOptimize(oracle(sample.problem, sample.operands(), 1, {}));
   const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
   const double rate = static_cast<double>(state.iterations()) * flops / seconds * 1e-9;
   state.counters["GFLOP/s"] = rate;

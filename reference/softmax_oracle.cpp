@@ -61,9 +61,10 @@ struct Scratch {
 /// One query head against its kv head.
 class Head {
  public:
-  Head(const Problem& problem, const Operands& operands, Index b, Index h, const Operand& k, const Operand& v,
-       Scratch& scratch)
+  Head(const Problem& problem, const Arithmetic& arithmetic, const Operands& operands, Index b, Index h,
+       const Operand& k, const Operand& v, Scratch& scratch)
       : problem_(problem),
+        arithmetic_(arithmetic),
         q_(operands.q, b, h),
         dout_(operands.dout, b, h),
         k_(k),
@@ -85,6 +86,7 @@ class Head {
   Row softmax(Eigen::Ref<Matrix> p, Index first) const;
 
   const Problem& problem_;
+  const Arithmetic& arithmetic_;
   Operand q_, dout_;
   const Operand &k_, &v_;
   Scratch& scratch_;
@@ -111,6 +113,9 @@ Row Head::softmax(Eigen::Ref<Matrix> p, Index first) const {
 void Head::block(Index first, Index rows, Bounded& dk, Bounded& dv) const {
   const Index keys = visible(first + rows - 1);
   const double scale = problem_.scale, abs_scale = std::abs(scale);
+  const double of_inputs = 2 * input_roundings(arithmetic_);
+  const double of_outer = input_roundings(arithmetic_) + operand_roundings(arithmetic_.math);
+  const double smallest = smallest_normal(arithmetic_.storage);
   const auto q = q_.x.middleRows(first, rows), abs_q = q_.abs.middleRows(first, rows);
   const auto dout = dout_.x.middleRows(first, rows), abs_dout = dout_.abs.middleRows(first, rows);
   auto p = scratch_.p.topLeftCorner(keys, rows), logit_error = scratch_.logit_error.topLeftCorner(keys, rows);
@@ -118,14 +123,14 @@ void Head::block(Index first, Index rows, Bounded& dk, Bounded& dv) const {
   // Weights, and their errors w_ij = ε_ij + r_i.
   p.noalias() = scale * k_.x.topRows(keys) * q.transpose();
   logit_error.noalias() =
-      (abs_scale * growth(problem_.head_dim, kLogit)) * k_.abs.topRows(keys) * abs_q.transpose();
+      (abs_scale * growth(problem_.head_dim, kLogit + of_inputs)) * k_.abs.topRows(keys) * abs_q.transpose();
   const Row lse = softmax(p, first);
   Row row_error = Row::Zero(rows), row_growth(rows);
   for (Index j = 0; j < keys; ++j) row_error += p.row(j).array() * logit_error.row(j).array();
   for (Index r = 0; r < rows; ++r) {
     const Index m = visible(first + r);
     row_error[r] = weight_error(m, lse[r], row_error[r]);
-    row_growth[r] = growth(m);
+    row_growth[r] = growth(m, of_outer);
   }
 
   auto o = scratch_.o.value.topRows(rows), error_o = scratch_.o.error.topRows(rows);
@@ -139,11 +144,12 @@ void Head::block(Index first, Index rows, Bounded& dk, Bounded& dv) const {
                (logit_error.block(j, rows - seeing, count, seeing).array().rowwise() + error);
     error_o.bottomRows(seeing).noalias() += weighted.transpose() * v_.abs.middleRows(j, count);
   }
-  scratch_.o.storage.topRows(rows) = o.cwiseAbs();
+  auto stored_o = scratch_.o.storage.topRows(rows);
+  stored_o = o.cwiseAbs().cwiseMax(smallest);
 
   // Δ is taken from o as stored, hence its share of u_store.
   const Row delta = dout.cwiseProduct(o).rowwise().sum().transpose();
-  const Row delta_storage = dout.cwiseProduct(o).cwiseAbs().rowwise().sum().transpose();
+  const Row delta_storage = abs_dout.cwiseProduct(stored_o).rowwise().sum().transpose();
   const double value_growth = growth(problem_.value_dim, kStore);
   const Row delta_error =
       value_growth * delta_storage + abs_dout.cwiseProduct(error_o).rowwise().sum().transpose().array();
@@ -165,9 +171,9 @@ void Head::block(Index first, Index rows, Bounded& dk, Bounded& dv) const {
     auto dk_error = scratch_.dk_error.topLeftCorner(count, seeing);
     auto dv_error = scratch_.dv_error.topLeftCorner(count, seeing);
     ds.noalias() = v * dout.bottomRows(seeing).transpose();
-    dk_error.noalias() = value_growth * abs_v * abs_dout.bottomRows(seeing).transpose();
+    dk_error.noalias() = (value_growth + of_inputs) * abs_v * abs_dout.bottomRows(seeing).transpose();
     for (Index c = 0; c < count; ++c) {
-      const double key_growth = growth(seen_by(j + c));
+      const double key_growth = growth(seen_by(j + c), of_outer);
       const auto weight = weights.row(c).array();
       const Row error = logit_error.row(j + c).tail(seeing).array() + row_error.tail(seeing);
       ds.row(c).array() = weight * (ds.row(c).array() - delta.tail(seeing));
@@ -189,21 +195,22 @@ void Head::block(Index first, Index rows, Bounded& dk, Bounded& dv) const {
   }
   auto storage_dq = scratch_.dq.storage.topRows(rows);
   storage_dq.noalias() = p.transpose() * k_.abs.topRows(keys);
-  storage_dq = dq.cwiseAbs() + stored * storage_dq;
+  storage_dq = dq.cwiseAbs().cwiseMax(smallest) + stored * storage_dq;
 }
 
 }  // namespace
 
-Truth softmax_oracle(const Problem& problem, const Operands& operands, int threads) {
+Truth softmax_oracle(const Problem& problem, const Operands& operands, int threads,
+                     const Arithmetic& arithmetic) {
   check_problem(problem, Operator::softmax, operands);
-  if (!all_finite(operands)) return direct_softmax(problem, operands, threads);
+  if (!all_finite(operands)) return direct_softmax(problem, operands, threads, arithmetic);
   Truth truth = make_truth(problem, operands);
   for_each_group(problem, threads, [&](Index b, Index kv) {
     Scratch scratch(problem);
     const Operand k(operands.k, b, kv), v(operands.v, b, kv);
     Bounded dk(problem.seq, problem.head_dim), dv(problem.seq, problem.value_dim);
     for (Index h = kv * problem.group(); h < (kv + 1) * problem.group(); ++h) {
-      const Head query_head(problem, operands, b, h, k, v, scratch);
+      const Head query_head(problem, arithmetic, operands, b, h, k, v, scratch);
       const Matrix dk_before = dk.value, dv_before = dv.value;
       for (Index first = 0; first < problem.seq; first += kRows) {
         const Index rows = std::min(kRows, problem.seq - first);
@@ -215,8 +222,8 @@ Truth softmax_oracle(const Problem& problem, const Operands& operands, int threa
       head(truth.dk.shares, truth.dk.shape, b, kv) += (dk.value - dk_before).cwiseAbs();
       head(truth.dv.shares, truth.dv.shape, b, kv) += (dv.value - dv_before).cwiseAbs();
     }
-    dk.storage += dk.value.cwiseAbs();
-    dv.storage = dv.value.cwiseAbs();
+    dk.storage += dk.value.cwiseAbs().cwiseMax(smallest_normal(arithmetic.storage));
+    dv.storage = dv.value.cwiseAbs().cwiseMax(smallest_normal(arithmetic.storage));
     dk.store(truth.dk, b, kv, 0, problem.seq);
     dv.store(truth.dv, b, kv, 0, problem.seq);
   });

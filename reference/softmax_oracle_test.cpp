@@ -67,6 +67,17 @@ TEST(SoftmaxOracle, AgreesWithDirectLoops) {
   }
 }
 
+TEST(SoftmaxOracle, AgreesWithDirectLoopsInEveryArithmetic) {
+  for (const DType storage : kDTypes) {
+    for (const Math math : kMaths) {
+      const Data data = make_data(softmax_problem({1, 2, 1, 131, 5, 3}), Fill::denormal);
+      const Arithmetic arithmetic{storage, math};
+      test::expect_agree(softmax_oracle(data.problem, data.operands(), 1, arithmetic),
+                         direct_softmax(data.problem, data.operands(), 1, arithmetic));
+    }
+  }
+}
+
 TEST(SoftmaxOracle, OneTokenCopiesItsValue) {
   const Data data = make_data(softmax_problem({2, 2, 2, 1, 4, 3}));
   const Truth truth = oracle(data);

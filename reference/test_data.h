@@ -171,8 +171,8 @@ inline std::vector<double> sum_groups(const Expected& x, const Shape& kv_shape) 
 template <typename Oracle>
 void expect_groups_are_sums(const Data& data, Oracle oracle) {
   const Data repeated = repeat_kv_heads(data);
-  const Truth grouped = oracle(data.problem, data.operands(), 1);
-  const Truth alone = oracle(repeated.problem, repeated.operands(), 1);
+  const Truth grouped = oracle(data.problem, data.operands(), 1, {});
+  const Truth alone = oracle(repeated.problem, repeated.operands(), 1, {});
   EXPECT_EQ(grouped.o.value, alone.o.value);
   EXPECT_EQ(grouped.dq.value, alone.dq.value);
   const auto expect_sum = [](const Expected& grouped_x, const Expected& x, const Shape& shape) {

@@ -14,7 +14,6 @@ class CpuDevice final : public Device {
   explicit CpuDevice(CpuOptions options) : options_(options) {}
 
   std::string_view name() const override { return "cpu"; }
-  std::optional<std::string> unsupported(DType dtype, Math math) const override;
   bool flushes_denormals() const override { return true; }
 
   Tensor allocate(const Shape& shape, DType dtype) override;

@@ -161,7 +161,7 @@ void CpuDevice::lightning_forward(const LightningChunk& chunk, const Tensor& sta
   require_tensor("lightning_forward", "state", state, state_shape(chunk), DType::fp32);
 
   const DenormalMode guard(DenormalMode::flush);
-  CpuTiles t(chunk.q.shape().dim, chunk.v.shape().dim);
+  CpuTiles t(chunk.q.shape().dim, chunk.v.shape().dim, options_.math);
   for_forward_heads("lightning_forward", chunk, o,
                     [&](const auto& decay, const auto& head, const HeadMemory& o_head, Index b, Index h) {
                       const auto scope = t.scope();
@@ -178,7 +178,7 @@ void CpuDevice::lightning_forward_blocks(const LightningChunk& chunk, const Bloc
   require_states("lightning_forward_blocks", chunk, states);
 
   const DenormalMode guard(DenormalMode::flush);
-  CpuTiles t(chunk.q.shape().dim, chunk.v.shape().dim);
+  CpuTiles t(chunk.q.shape().dim, chunk.v.shape().dim, options_.math);
   const Blocks blocks = {chunk.q.shape().tokens, states.block};
   for_forward_heads("lightning_forward_blocks", chunk, o,
                     [&](const auto& decay, const auto& head, const HeadMemory& o_head, Index b, Index h) {
@@ -199,12 +199,15 @@ void CpuDevice::lightning_backward(const LightningChunk& chunk, const Tensor& do
   require_tensor("lightning_backward", "dstate", dstate, state_shape(chunk), DType::fp32);
 
   const DenormalMode guard(DenormalMode::flush);
-  CpuTiles t(chunk.q.shape().dim, chunk.v.shape().dim);
+  CpuTiles t(chunk.q.shape().dim, chunk.v.shape().dim, options_.math);
   for_backward_heads("lightning_backward", chunk, dout, dq, dk, dv, [&](const BackwardHead& x) {
-    const auto scope = t.scope();
     const TokenSpan all = {0, x.head.q.tokens};
-    lightning_backward_states(t, x.decay, x.head, all, x.dout, t.load_state(head_memory(state, x.b, x.h)),
-                              x.dq);
+    {
+      const auto scope = t.scope();
+      lightning_backward_states(t, x.decay, x.head, all, x.dout, t.load_state(head_memory(state, x.b, x.h)),
+                                x.dq);
+    }
+    const auto scope = t.scope();
     const HeadMemory memory = head_memory(dstate, x.b, x.h);
     const auto r = t.load_state(memory);
     lightning_backward_span(t, x.decay, x.head, all, x.dout, r, Leaves::yes, x.dq, x.dk, x.dv);
@@ -220,7 +223,7 @@ void CpuDevice::lightning_backward_blocks(const LightningChunk& chunk, const Ten
   require_states("lightning_backward_blocks", chunk, dstates);
 
   const DenormalMode guard(DenormalMode::flush);
-  CpuTiles t(chunk.q.shape().dim, chunk.v.shape().dim);
+  CpuTiles t(chunk.q.shape().dim, chunk.v.shape().dim, options_.math);
   const Blocks s_blocks = {chunk.q.shape().tokens, states.block}, r_blocks = {s_blocks.tokens, dstates.block};
   for_backward_heads("lightning_backward_blocks", chunk, dout, dq, dk, dv, [&](const BackwardHead& x) {
     const float slope = chunk.slopes[static_cast<std::size_t>(x.h)];
@@ -251,7 +254,7 @@ void CpuDevice::lightning_states(const Tensor& a, const Tensor& b, std::span<con
                  DType::fp32);
 
   const DenormalMode guard(DenormalMode::flush);
-  CpuTiles t(as.dim, bs.dim);
+  CpuTiles t(as.dim, bs.dim, options_.math);
   const Index group = heads / as.heads;
   for (Index h = 0; h < heads; ++h) {
     const DecayTable decay(slopes[static_cast<std::size_t>(h)], std::min(block, as.tokens));

@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::size_t kGuard = kAlignment;  // bytes on each side, so that the tensor stays aligned
 constexpr std::byte kGuardByte{0xa5};
-constexpr std::byte kPoisonByte{0xff};  // all ones: a quiet NaN in fp32 and in bf16
+constexpr std::byte kPoisonByte{0xff};  // all ones: a quiet NaN in every storage type
 
 bool intact(const std::byte* guard) {
   return std::all_of(guard, guard + kGuard, [](std::byte b) { return b == kGuardByte; });

@@ -1,6 +1,7 @@
-// Rows of tensors in memory, in either storage type, and the fp32 that kernels compute with.
+// Rows of tensors in memory, in any storage type, and the fp32 that kernels compute with.
 #pragma once
 
+#include <algorithm>
 #include <type_traits>
 
 #include "kernels/cpu/product.h"
@@ -8,29 +9,19 @@
 
 namespace ringside {
 
-/// Calls f with a pointer of x's storage type: the one place where a runtime dtype becomes a type.
+/// Calls f with a pointer of the dtype's storage type.
 template <typename F>
 void with_storage(std::byte* data, DType dtype, F&& f) {
-  if (dtype == DType::fp32) {
-    f(reinterpret_cast<float*>(data));
-  } else {
-    f(reinterpret_cast<BFloat16*>(data));
-  }
+  with_type(dtype, [&]<typename T>(T) { f(reinterpret_cast<T*>(data)); });
 }
 
 /// out[i] = in[i], rounded once if it must be. The arrays do not overlap.
 template <typename From, typename To>
 void convert(const From* __restrict in, To* __restrict out, Index count) {
-  for (Index i = 0; i < count; ++i) {
-    if constexpr (std::is_same_v<To, BFloat16>) {
-      if constexpr (std::is_same_v<From, BFloat16>) {
-        out[i] = in[i];
-      } else {
-        out[i] = to_bf16(in[i]);
-      }
-    } else {
-      out[i] = to_float(in[i]);
-    }
+  if constexpr (std::is_same_v<From, To>) {
+    std::copy_n(in, count, out);
+  } else {
+    for (Index i = 0; i < count; ++i) out[i] = from_float<To>(to_float(in[i]));
   }
 }
 
@@ -60,6 +51,12 @@ inline void read_rows(const HeadMemory& head, Index first, Index count, float* o
 /// Rows first.. of the head <- in: [count, dim] fp32, each element rounded once.
 inline void write_rows(const float* in, const HeadMemory& head, Index first, Index count) {
   with_storage(head.row(first), head.dtype, [&](auto* out) { convert(in, out, count * head.dim); });
+}
+
+/// x[i] <- what `math` makes of an operand of a matrix product.
+inline void round_operand(Math math, float* x, Index count) {
+  if (math == Math::fp32) return;
+  for (Index i = 0; i < count; ++i) x[i] = truncated_to_tf32(x[i]);
 }
 
 /// out: [cols, rows] <- inᵀ.

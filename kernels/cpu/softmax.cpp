@@ -43,9 +43,9 @@ void CpuDevice::softmax_forward(const SoftmaxBlock& block, const Tensor& o, cons
   const auto k_tiles = token_tiles(block.k_positions, CpuTiles::kTile);
   const SoftmaxRule rule{block.causal, block.scale};
   const Index group = qs.heads / ks.heads;
-  CpuTiles tiles(qs.dim, value_dim);
-  CpuTiles::Packed k(ks.tokens, ks.dim, block.k.dtype(), Pack::both);
-  CpuTiles::Packed v(ks.tokens, value_dim, block.v.dtype(), Pack::rows);
+  CpuTiles tiles(qs.dim, value_dim, options_.math);
+  CpuTiles::Packed k(ks.tokens, ks.dim, block.k.dtype(), options_.math, Pack::both);
+  CpuTiles::Packed v(ks.tokens, value_dim, block.v.dtype(), options_.math, Pack::rows);
   for (Index b = 0; b < qs.batch; ++b) {
     for (Index h = 0; h < qs.heads; ++h) {
       if (h % group == 0) {
@@ -78,11 +78,11 @@ void CpuDevice::softmax_backward(const SoftmaxBlock& block, const Tensor& dout, 
   const auto k_tiles = token_tiles(block.k_positions, CpuTiles::kTile);
   const SoftmaxRule rule{block.causal, block.scale};
   const Index group = qs.heads / ks.heads;
-  CpuTiles tiles(qs.dim, value_dim);
-  CpuTiles::Packed q(qs.tokens, qs.dim, block.q.dtype(), Pack::both);
-  CpuTiles::Packed k(ks.tokens, ks.dim, block.k.dtype(), Pack::rows);
-  CpuTiles::Packed v(ks.tokens, value_dim, block.v.dtype(), Pack::rows);
-  CpuTiles::Packed d_o(qs.tokens, value_dim, dout.dtype(), Pack::both);
+  CpuTiles tiles(qs.dim, value_dim, options_.math);
+  CpuTiles::Packed q(qs.tokens, qs.dim, block.q.dtype(), options_.math, Pack::both);
+  CpuTiles::Packed k(ks.tokens, ks.dim, block.k.dtype(), options_.math, Pack::rows);
+  CpuTiles::Packed v(ks.tokens, value_dim, block.v.dtype(), options_.math, Pack::rows);
+  CpuTiles::Packed d_o(qs.tokens, value_dim, dout.dtype(), options_.math, Pack::both);
   std::vector<float> shift(static_cast<std::size_t>(qs.tokens));
   for (Index b = 0; b < qs.batch; ++b) {
     for (Index h = 0; h < qs.heads; ++h) {

@@ -35,16 +35,25 @@ float reduce(const float* x, Index count, float identity, F f) {
 
 // --- tiles and memory
 
-CpuTiles::Packed::Packed(Index tokens, Index dim, DType dtype, Pack pack)
+namespace {
+
+/// True if products can read memory of this type directly.
+bool is_operand(DType dtype, Math math) { return dtype == DType::fp32 && math == Math::fp32; }
+
+}  // namespace
+
+CpuTiles::Packed::Packed(Index tokens, Index dim, DType dtype, Math math, Pack pack)
     : dim_(dim),
-      widened_(dtype == DType::fp32 ? 0 : tokens * dim),
+      math_(math),
+      widened_(is_operand(dtype, math) ? 0 : tokens * dim),
       transposed_(pack == Pack::both ? tokens * dim : 0) {}
 
 void CpuTiles::Packed::pack(const HeadMemory& head, std::span<const TokenTile> tiles) {
-  if (head.dtype == DType::fp32) {
+  if (is_operand(head.dtype, math_)) {
     rows_ = head.floats();
   } else {
     read_rows(head, 0, head.tokens, widened_.data());
+    round_operand(math_, widened_.data(), head.tokens * dim_);
     rows_ = widened_.data();
   }
   if (transposed_.size() == 0) return;
@@ -67,11 +76,12 @@ CpuTiles::Operand CpuTiles::load(const Packed& packed, const TokenTile& tile) co
 
 CpuTiles::Operand CpuTiles::load(const HeadMemory& head, Index first, Index count, Pack pack) {
   Operand result;
-  if (head.dtype == DType::fp32) {
+  if (is_operand(head.dtype, math_)) {
     result.rows = {head.floats(first), count, head.dim, head.dim};
   } else {
     const Accumulator widened = accumulator(count, head.dim);
     read_rows(head, first, count, widened.data);
+    round_operand(math_, widened.data, count * head.dim);
     result.rows = widened;
   }
   if (pack == Pack::both) result.transposed = transposed(result.rows);
@@ -122,7 +132,13 @@ bool CpuTiles::finite(const Operand& x) const {
 CpuTiles::Operand CpuTiles::operand(const Accumulator& x, Pack pack) {
   Operand result;
   result.rows = x;
-  if (pack == Pack::both) result.transposed = transposed(x);
+  if (math_ != Math::fp32) {  // in a copy: the accumulator keeps its precision
+    const Accumulator copy = accumulator(x.rows, x.cols);
+    std::copy_n(x.data, x.rows * x.cols, copy.data);
+    round_operand(math_, copy.data, x.rows * x.cols);
+    result.rows = copy;
+  }
+  if (pack == Pack::both) result.transposed = transposed(result.rows);
   return result;
 }
 
@@ -133,7 +149,10 @@ CpuTiles::Operand CpuTiles::row_scaled(const Operand& x, const float* factors) {
     float* __restrict out = scaled.data + i * scaled.stride;
     for (Index j = 0; j < scaled.cols; ++j) out[j] = factors[i] * in[j];
   }
-  return operand(scaled, Pack::rows);
+  round_operand(math_, scaled.data, scaled.rows * scaled.cols);
+  Operand result;
+  result.rows = scaled;
+  return result;
 }
 
 // --- masks

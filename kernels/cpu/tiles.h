@@ -24,7 +24,7 @@ class CpuTiles {
   /// A head's matrix, packed once for all the sweeps that will read it.
   class Packed {
    public:
-    Packed(Index tokens, Index dim, DType dtype, Pack pack);
+    Packed(Index tokens, Index dim, DType dtype, Math math, Pack pack);
     /// Replaces the contents; same shape and dtype as before.
     void pack(const HeadMemory& head, std::span<const TokenTile> tiles);
     Index dim() const { return dim_; }
@@ -32,7 +32,8 @@ class CpuTiles {
    private:
     friend class CpuTiles;
     Index dim_;
-    const float* rows_ = nullptr;  ///< the memory itself if that is fp32, else widened_
+    Math math_;
+    const float* rows_ = nullptr;  ///< the memory itself if products take it as it is, else widened_
     Buffer widened_, transposed_;  ///< transposed tile by tile, each [dim, tile]
   };
 
@@ -41,10 +42,11 @@ class CpuTiles {
   /// Tokens of a block of lightning attention: larger ones do more GFLOP/s in more time.
   static constexpr Index kBlock = 64;
 
-  /// Scratch for bodies over these dims. No body holds more than four states, and eight tiles of any kind, at
-  /// a time; each may be rounded up to whole cache lines.
-  CpuTiles(Index head_dim, Index value_dim)
-      : workspace_(4 * head_dim * value_dim + 8 * kTile * (head_dim + value_dim + kTile) + 1024) {}
+  /// Scratch for bodies over these dims. No body holds more than four states, and eight tiles of each width,
+  /// at a time; each may be rounded up to whole cache lines. Operands are made as `math` has them.
+  CpuTiles(Index head_dim, Index value_dim, Math math)
+      : math_(math),
+        workspace_(4 * head_dim * value_dim + 8 * kTile * (head_dim + value_dim + kTile) + 1024) {}
 
   Workspace::Scope scope() { return Workspace::Scope(workspace_); }
   void synchronize() {}
@@ -121,6 +123,7 @@ class CpuTiles {
   void softmax_gradient(const Accumulator& dp, const Accumulator& p, const float* delta, float scale);
 
  private:
+  Math math_;
   Workspace workspace_;
 };
 

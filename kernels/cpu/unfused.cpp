@@ -26,11 +26,13 @@ struct Factor {
   Index cols() const { return transposed == Transpose::no ? memory.dim : memory.tokens; }
 };
 
-/// Elements [row, row + rows) x [col, col + cols) of the factor, in fp32, densely in `out`. `scratch` holds
-/// as many.
-ConstMatrix pack(const Factor& x, Index row, Index rows, Index col, Index cols, float* out, float* scratch) {
+/// Elements [row, row + rows) x [col, col + cols) of the factor, as operands in fp32, densely in `out`.
+/// `scratch` holds as many.
+ConstMatrix pack(const Factor& x, Math math, Index row, Index rows, Index col, Index cols, float* out,
+                 float* scratch) {
   const bool plain = x.transposed == Transpose::no;
-  if (plain && x.memory.dtype == DType::fp32) return {x.memory.floats(row) + col, rows, cols, x.memory.dim};
+  if (plain && x.memory.dtype == DType::fp32 && math == Math::fp32)
+    return {x.memory.floats(row) + col, rows, cols, x.memory.dim};
   const Index stored_row = plain ? row : col, stored_rows = plain ? rows : cols;
   const Index stored_col = plain ? col : row, stored_cols = plain ? cols : rows;
   float* const stored = plain ? out : scratch;
@@ -39,6 +41,7 @@ ConstMatrix pack(const Factor& x, Index row, Index rows, Index col, Index cols, 
       convert(data + (stored_row + i) * x.memory.dim + stored_col, stored + i * stored_cols, stored_cols);
     }
   });
+  round_operand(math, stored, stored_rows * stored_cols);
   if (!plain) transpose({stored, stored_rows, stored_cols, stored_cols}, out, cols);
   return {out, rows, cols, cols};
 }
@@ -56,8 +59,8 @@ Columns below_diagonal(const Factor& a, Index row, Index rows, Causal causal) {
 }
 
 /// c: [m, n] fp32 (+)= a·b.
-void multiply_blocked(const Factor& a, const Factor& b, const HeadMemory& c, Into into, Causal causal,
-                      const Buffer& a_panel, const Buffer& b_panel, const Buffer& scratch) {
+void multiply_blocked(const Factor& a, const Factor& b, Math math, const HeadMemory& c, Into into,
+                      Causal causal, const Buffer& a_panel, const Buffer& b_panel, const Buffer& scratch) {
   const Index m = a.rows(), n = b.cols(), depth = a.cols();
   if (depth == 0 && into == Into::overwrite) std::fill_n(c.floats(), m * n, 0.0f);
   std::vector<ConstMatrix> right;  // b's columns j.., in blocks of kDepth rows
@@ -66,13 +69,14 @@ void multiply_blocked(const Factor& a, const Factor& b, const HeadMemory& c, Int
     right.clear();
     for (Index k = 0; k < depth; k += kDepth) {
       right.push_back(
-          pack(b, k, std::min(kDepth, depth - k), j, dn, b_panel.data() + k * dn, scratch.data()));
+          pack(b, math, k, std::min(kDepth, depth - k), j, dn, b_panel.data() + k * dn, scratch.data()));
     }
     for (Index i = causal == Causal::c ? j / kRows * kRows : 0; i < m; i += kRows) {
       const Index dm = std::min(kRows, m - i);
       const auto [first, end] = below_diagonal(a, i, dm, causal);
       for (Index k = first; k < end; k += kDepth) {
-        const ConstMatrix left = pack(a, i, dm, k, std::min(kDepth, end - k), a_panel.data(), scratch.data());
+        const ConstMatrix left =
+            pack(a, math, i, dm, k, std::min(kDepth, end - k), a_panel.data(), scratch.data());
         ConstMatrix block = right[static_cast<std::size_t>(k / kDepth)];
         block.rows = left.cols;
         multiply(left, block, {c.floats(i) + j, dm, dn, n}, k == first ? into : Into::add);
@@ -107,7 +111,8 @@ void CpuDevice::matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose
     for (Index h = 0; h < as.heads; ++h) {
       const Into into = accumulate || h % c_group != 0 ? Into::add : Into::overwrite;
       multiply_blocked({head_memory(a, batch, h), ta}, {head_memory(b, batch, h / b_group), tb},
-                       head_memory(c, batch, h / c_group), into, causal, a_panel, b_panel, scratch);
+                       options_.math, head_memory(c, batch, h / c_group), into, causal, a_panel, b_panel,
+                       scratch);
     }
   }
 }

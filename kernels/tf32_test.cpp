@@ -1,0 +1,126 @@
+// TF32 on the CPU device: every operand of every matrix product is truncated, and nothing else.
+#include "kernels/test_support.h"
+
+namespace ringside {
+namespace {
+
+Array truncated(Array x) {
+  for (double& value : x.values) value = static_cast<double>(truncated_to_tf32(static_cast<float>(value)));
+  return x;
+}
+
+TEST(Tf32, MatmulIsThatOfTruncatedOperands) {
+  const auto exact = make_cpu_device({.poison = true});
+  const auto device = make_cpu_device({.math = Math::tf32, .poison = true});
+  for (const DType dtype : kDTypes) {
+    for (const Transpose ta : {Transpose::no, Transpose::yes}) {
+      for (const Transpose tb : {Transpose::no, Transpose::yes}) {
+        const auto stored = [](Index rows, Index cols, Transpose t) {
+          return t == Transpose::no ? Shape{1, 1, rows, cols} : Shape{1, 1, cols, rows};
+        };
+        const Array a = random_array(stored(67, 131, ta), dtype, 1);
+        const Array b = random_array(stored(131, 130, tb), DType::fp32, 2);
+        const auto product = [&](Device& on, const Array& left, const Array& right) {
+          const Tensor c = on.allocate({1, 1, 67, 130}, DType::fp32);
+          on.matmul(to_device(on, left, dtype), ta, to_device(on, right, DType::fp32), tb, c, false, Causal::none);
+          return c;
+        };
+        const Tensor c = product(*device, a, b);
+        expect_same_bits(c, product(*exact, truncated(a), truncated(b)), "c");
+        EXPECT_NE(from_device(c).values, from_device(product(*exact, a, b)).values);
+      }
+    }
+  }
+}
+
+/// A number whose truncation is `head`, with as much as can go behind it.
+float with_tail(float head) { return head * (1 + 0x1.fp-12F); }
+
+/// One token, one dim: results follow by hand. Operands are two or three products away from inputs of ten
+/// bits, so three roundings of fp32 at most; each truncation that were left out or made twice would show as
+/// 2^-11 or so of its term.
+struct OneToken {
+  std::unique_ptr<Device> device = make_cpu_device({.math = Math::tf32, .poison = true});
+  float q = with_tail(1.5F), k = with_tail(-0.625F), v = with_tail(1.25F), dout = with_tail(0.875F);
+  float tq = 1.5F, tk = -0.625F, tv = 1.25F, tdo = 0.875F;
+
+  Tensor tensor(float x) const {
+    const Tensor t = device->allocate({1, 1, 1, 1}, DType::fp32);
+    device->fill(t, x);
+    return t;
+  }
+  static void expect_near(const Tensor& x, float expected, const char* what) {
+    const double value = from_device(x).values[0], truth = static_cast<double>(expected);
+    EXPECT_NEAR(value, truth, 4 * 0x1p-24 * (std::abs(truth) + 4)) << what;
+  }
+};
+
+TEST(Tf32, SoftmaxTruncatesItsOperands) {
+  const OneToken x;
+  // the logits of both tokens; two keys, so that weights are not 1
+  const float scale = 0.3F, k2 = with_tail(0.75F), v2 = with_tail(-1.75F);
+  Array keys({1, 1, 2, 1}), values({1, 1, 2, 1});
+  keys.values = {static_cast<double>(x.k), static_cast<double>(k2)};
+  values.values = {static_cast<double>(x.v), static_cast<double>(v2)};
+  const SoftmaxBlock block{.q = x.tensor(x.q),
+                           .k = to_device(*x.device, keys, DType::fp32),
+                           .v = to_device(*x.device, values, DType::fp32),
+                           .q_positions = {{1, 1, 1}},
+                           .k_positions = {{0, 1, 2}},
+                           .causal = true,
+                           .scale = scale};
+  const Tensor o = x.tensor(0), lse = x.tensor(0);
+  x.device->softmax_forward(block, o, lse);
+  const float s[] = {scale * (x.tq * x.tk), scale * (x.tq * 0.75F)};  // s[1] is the larger
+  const float p[] = {std::exp(s[0] - s[1]), 1}, sum = p[0] + p[1];
+  const float log_sum = s[1] + std::log(sum);
+  OneToken::expect_near(lse, log_sum, "lse");
+  OneToken::expect_near(o, (truncated_to_tf32(p[0]) * x.tv + p[1] * -1.75F) / sum, "o");
+
+  const float delta = 0.125F;
+  const Tensor dq = x.tensor(0), dk = to_device(*x.device, Array({1, 1, 2, 1}), DType::fp32),
+               dv = to_device(*x.device, Array({1, 1, 2, 1}), DType::fp32);
+  x.device->softmax_backward(block, x.tensor(x.dout), lse, x.tensor(delta), dq, dk, dv);
+  const float weight = std::exp(s[0] - log_sum), weight2 = std::exp(s[1] - log_sum);
+  const float ds = truncated_to_tf32(scale * weight * (x.tdo * x.tv - delta));
+  const float ds2 = truncated_to_tf32(scale * weight2 * (x.tdo * -1.75F - delta));
+  OneToken::expect_near(dq, ds * x.tk + ds2 * 0.75F, "dq");
+  EXPECT_NEAR(from_device(dk).values[0], static_cast<double>(ds * x.tq), 0x1p-21);
+  EXPECT_NEAR(from_device(dv).values[0], static_cast<double>(truncated_to_tf32(weight) * x.tdo), 0x1p-21);
+}
+
+TEST(Tf32, LightningTruncatesItsOperands) {
+  const OneToken x;
+  const float slope = 0.3F, decay = std::exp(-slope), state = with_tail(0.6875F), ts = 0.6875F;
+  const std::vector<float> slopes = {slope};
+  const LightningChunk chunk{x.tensor(x.q), x.tensor(x.k), x.tensor(x.v), slopes};
+  const Tensor in = x.tensor(state), out = x.tensor(state), o = x.tensor(0);
+  x.device->lightning_forward(chunk, out, o);
+  const float score = truncated_to_tf32(x.tq * x.tk), dscore = truncated_to_tf32(x.tdo * x.tv);
+  OneToken::expect_near(o, x.tq * ts + score * x.tv, "o");
+  OneToken::expect_near(out, decay * state + x.tk * truncated_to_tf32(decay * x.tv), "state");
+
+  const Tensor dstate = x.tensor(state), dq = x.tensor(0), dk = x.tensor(0), dv = x.tensor(0);
+  x.device->lightning_backward(chunk, x.tensor(x.dout), in, dstate, dq, dk, dv);
+  OneToken::expect_near(dq, x.tdo * ts + dscore * x.tk, "dq");
+  OneToken::expect_near(dk, decay * (x.tv * ts) + dscore * x.tq, "dk");
+  OneToken::expect_near(dv, decay * (x.tk * ts) + score * x.tdo, "dv");
+  OneToken::expect_near(dstate, decay * state + x.tq * x.tdo, "dstate");
+}
+
+TEST(Tf32, SixteenBitInputsLoseNothing) {
+  // a product of inputs alone is that of fp32
+  const auto exact = make_cpu_device(), device = make_cpu_device({.math = Math::tf32});
+  for (const DType dtype : {DType::bf16, DType::fp16}) {
+    const Array a = random_array({1, 2, 70, 33}, dtype, 1);
+    const auto product = [&](Device& on) {
+      const Tensor x = to_device(on, a, dtype), c = on.allocate({1, 2, 70, 70}, DType::fp32);
+      on.matmul(x, Transpose::no, x, Transpose::yes, c, false, Causal::none);
+      return c;
+    };
+    expect_same_bits(product(*device), product(*exact), "c");
+  }
+}
+
+}  // namespace
+}  // namespace ringside
