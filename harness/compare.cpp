@@ -36,7 +36,10 @@ bool measure_element(const HeadView& head, Index token, Index dim, std::size_t a
     if (std::isnan(x) || x == ref || (std::isnan(ref) && std::isinf(x))) return true;
   } else if (!std::isfinite(x)) {
     if (head.may_be_either && head.may_be_either(token)) return true;
-    if (std::isinf(x) && (x > 0 ? ref + bound >= threshold : ref - bound <= -threshold)) return true;
+    if (std::isinf(x) && (x > 0 ? ref + bound >= threshold : ref - bound <= -threshold)) {
+      stats.elements += finite;
+      return true;
+    }
   }
   const bool same_pattern = finite && std::isfinite(x);
   const double error = same_pattern ? std::abs(x - ref) : kInfinity;

@@ -47,7 +47,7 @@ inline constexpr std::size_t kRowBuckets = 36;
 /// bound reaches across that threshold, ref + bound >= overflow, both sides of it are right: an infinity of
 /// that sign (which enters no sum), or a finite number within the bound.
 struct TensorStats {
-  std::int64_t elements = 0;   ///< that are compared by magnitude
+  std::int64_t elements = 0;   ///< that may be finite
   std::int64_t nonfinite = 0;  ///< that are to be infinite or NaN
   std::int64_t pattern_errors =
       0;                     ///< finite where they must not be, the other way round, or the other infinity

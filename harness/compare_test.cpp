@@ -89,6 +89,7 @@ TEST(Overflow, EntersNoSum) {
   EXPECT_EQ(must.sum_ref2, 0);
   const TensorStats may = measure_one(kInf, 65519, 0);
   EXPECT_EQ(may.nonfinite, 0);  // a finite number would have passed as well
+  EXPECT_EQ(may.elements, 1);
   EXPECT_EQ(may.sum_ref2, 0);
   const TensorStats wrong = measure_one(65504, 70000, 0);
   EXPECT_EQ(wrong.nonfinite, 1);

@@ -46,7 +46,7 @@ const std::vector<Table> kWrongTables{
     {"variant,sequence,head_dim\nring,8,8\n", ":1:9: unknown column 'sequence'"},
     {"variant,seq,head_dim\nrung,8,8\n", ":2:1: unknown variant 'rung'", true},
     {"variant,seq,head_dim\nring,8,8\nring,8,eight\n", ":3:8: head_dim must be a whole number"},
-    {"variant,seq,head_dim,dtype\nring,8,8,fp16\n", ":2:10: unknown dtype 'fp16'"},
+    {"variant,seq,head_dim,dtype\nring,8,8,fp61\n", ":2:10: unknown dtype 'fp61'"},
     {"variant,seq,head_dim,fill\nring,8,8,gaussain\n", "(did you mean gaussian?)"},
     {"variant,seq,head_dim,causal\nlightning,8,8,false\n", ":2:15: lightning attention is always causal"},
     {"variant,seq,head_dim,decay\nring,8,8,0.5\n", ":2:10: softmax attention has no decay"},

@@ -38,18 +38,18 @@
 // operand of a product adds 2¹⁴ to the roundings of its terms (more never comes of several, as
 // (1 - δ)(1 - δ') >= 1 - δ - δ').
 // Inputs stored in bf16 or fp16 have at most 11 significant bits and lose nothing; operands that are computed
-// in fp32 do. With i units for an input and m for a computed operand:
-//   logits, do vᵀ: 2i        P v, Pᵀ do, dS k, dSᵀ q: m + i
-//   Lightning, a term of q, k, v (or do): 3i + 3m for the three as they are loaded, for two of them again
+// in fp32 do. With a units for an input and c for a computed operand:
+//   logits, do vᵀ: 2a        P v, Pᵀ do, dS k, dSᵀ q: c + a
+//   Lightning, a term of q, k, v (or do): 3a + 3c for the three as they are loaded, for two of them again
 //   once they are decayed (a power before either of the two products), and for the score or the state.
 // Δ, lse, merges and decays are no matrix products.
 //
 // Where first order ends. Errors of logits, u·ε_ij, and u·w_ij, some 2·u·ε_ij, are taken as small: 1 + w for
-// exp(w). In fp32 they are, up to logits of 10⁵. In TF32 with fp32 inputs u·ε = 2⁻⁹·|scale|·Σ|q||k|: 0.01 for
-// Gaussian operands, d = 64 and the usual scale, and 0.6 if q and k are 8 times as large. It stays a bound
-// as far as it matters, since all terms of a logit would have to err by the most and with the sign of its
-// product to reach ε (Gaussian operands reach a tenth of it); but from u·w_ij near 1 on it exceeds Σ P|v|
-// itself, and then says of o no more than that it is of the size of v. Such elements count as telling
+// exp(w). In fp32 they are, up to logits of 10³. In TF32 with fp32 inputs u·ε = 2⁻⁹·|scale|·Σ|q||k|: 0.01 for
+// Gaussian operands, d = 64 and the usual scale, and 0.6 if q and k are 8 times as large. There it still
+// bounds honest results (they take a seventh of it, error_model_test.cpp), since all terms of a logit would
+// have to err by the most and with the sign of its product to reach ε; but from u·w_ij near 1 on it exceeds Σ
+// P|v| itself, and then says of o no more than that it is of the size of v. Such elements count as telling
 // nothing (compare.h).
 //
 // Flush to zero, denormals as zero: each intermediate below the smallest normal number may become 0. The
@@ -86,10 +86,10 @@ inline constexpr int kStore = 1;
 /// exp to 2 ulps and a multiplication.
 inline constexpr int kDecay = 15;
 
-/// m above: roundings that truncation of an operand computed in fp32 amounts to.
+/// c above: roundings that truncation of an operand computed in fp32 amounts to.
 constexpr double operand_roundings(Math math) { return math == Math::tf32 ? 0x1p14 : 0; }
 
-/// i above: of an input, which bf16 and fp16 store with no more bits than TF32 has.
+/// a above: of an input, which bf16 and fp16 store with no more bits than TF32 has.
 constexpr double input_roundings(const Arithmetic& arithmetic) {
   return arithmetic.storage == DType::fp32 ? operand_roundings(arithmetic.math) : 0;
 }
