@@ -164,6 +164,53 @@ struct StateDropped : DeviceDecorator {  // 46
   }
 };
 
+struct CopiesNotSummed : DeviceDecorator {
+  using DeviceDecorator::DeviceDecorator;
+  void sum_heads(const Tensor& from, const Tensor& to) override {
+    const Index copies = from.shape().heads / to.shape().heads;
+    for (Index h = 0; h < to.shape().heads; ++h) {
+      real_.copy_part(from, {h * copies, 0}, to, {h, 0}, 1, to.shape().tokens);
+    }
+  }
+};
+
+struct WrongKvHead : DeviceDecorator {  // modulo instead of division
+  using DeviceDecorator::DeviceDecorator;
+  void copy_part(const Tensor& from, Corner from_at, const Tensor& to, Corner to_at, Index heads,
+                 Index tokens) override {
+    if (from.shape().heads == 2) from_at.head = 1 - from_at.head;
+    real_.copy_part(from, from_at, to, to_at, heads, tokens);
+  }
+};
+
+struct StateOfTheOtherEnd : DeviceDecorator {
+  using DeviceDecorator::DeviceDecorator;
+  void lightning_states(const Tensor& a, const Tensor& b, std::span<const float> slopes, Index block,
+                        Toward toward, const Tensor& states) override {
+    real_.lightning_states(a, b, slopes, block, toward == Toward::end ? Toward::start : Toward::end, states);
+  }
+};
+
+struct UndecayedScan : DeviceDecorator {
+  using DeviceDecorator::DeviceDecorator;
+  void lightning_scan(const Tensor& states, std::span<const float> slopes, Index tokens, Index block,
+                      Toward toward, const Tensor& total) override {
+    const std::vector<float> none(slopes.size(), 0.0F);
+    real_.lightning_scan(states, none, tokens, block, toward, total);
+  }
+};
+
+struct IncomingStateForgotten : DeviceDecorator {
+  using DeviceDecorator::DeviceDecorator;
+  void lightning_forward_blocks(const LightningChunk& chunk, const BlockStates& states,
+                                const Tensor& o) override {
+    BlockStates own = states;
+    own.incoming = real_.allocate(states.incoming.shape(), DType::fp32);
+    real_.fill(own.incoming, 0);
+    real_.lightning_forward_blocks(chunk, own, o);
+  }
+};
+
 /// A twin of `Base` that runs on a faulty device.
 template <typename Fault>
 struct On {
@@ -176,8 +223,8 @@ struct On {
     Fault device(c.device, c.comm.rank());
     return base->backward({c.comm, device, c.problem}, in, f, dout);
   }
-  static Variant of(const char* name) {
-    base = find_variant(name);
+  static Variant of(const char* name, Operator op) {
+    base = find_variant(name, op);
     Variant twin = *base;
     twin.forward = forward;
     twin.backward = backward;
@@ -212,6 +259,17 @@ Variant ring_spoiled_forward() {
   };
   twin.backward = [](const Context& c, const Inputs& in, const Forward& f, const Tensor& dout) {
     return find_variant("ring", Operator::softmax)->backward(c, in, {f.saved[1], {f.saved[0]}}, dout);
+  };
+  return twin;
+}
+
+/// Backward reads a cache that forward has not written: the released lasp_cache, on every rank.
+Variant cache_not_written() {
+  Variant twin = *find_variant("lasp_cache", Operator::lightning);
+  twin.forward = [](const Context& c, const Inputs& in) {
+    Inputs other = in;
+    other.cache = {c.device.allocate(in.cache[0].shape(), DType::fp32)};
+    return find_variant("lasp_cache", Operator::lightning)->forward(c, other);
   };
   return twin;
 }
@@ -268,28 +326,44 @@ struct Fault {
 };
 
 std::vector<Fault> all_faults() {
-  return {{"none", *find_variant("ring", Operator::softmax), softmax_case},
-          {"none", *find_variant("lasp_naive", Operator::lightning), lightning_case},
-          {"causal offset on rank > 0", On<CausalOffset>::of("ring"), softmax_case},
-          {"local positions", On<LocalPositions>::of("ring"), softmax_case},
-          {"last step missing", On<LastStepMissing>::of("ring"), softmax_case},
-          {"merge in bf16", On<MergeInBf16>::of("ring"), softmax_case},
-          {"last addition to dk, dv lost", On<LastAdditionLost>::of("ring"), softmax_case},
-          {"scale applied twice", On<ScaleTwice>::of("ring"), softmax_case},
-          {"delta left out", On<DeltaLeftOut>::of("ring"), softmax_case},
-          {"backward with the step's own lse", On<OwnLse>::of("ring"), softmax_case},
-          {"dq times 1 + 2^-7", ring_spoiled<scale_dq>(), softmax_case},
-          {"scale missing in dk", ring_spoiled<drop_scale_in_dk>(), softmax_case},
-          {"dk averaged over the group", ring_spoiled<average_group>(), softmax_case},
-          {"dv times P", ring_spoiled<times_size>(), softmax_case},
-          {"a row of dk zeroed", ring_spoiled<zero_dk_row>(), softmax_case},
-          {"a row of o zeroed", ring_spoiled_forward<zero_o_row>(), softmax_case},
-          {"carry decayed once too often", On<CarryOneTooFar>::of("lasp_naive"), lightning_case, true},
-          {"mixed exponents", On<MixedExponents>::of("lasp_naive"), lightning_case},
-          {"decay positions in bf16", On<Bf16Positions>::of("lasp_naive"), lightning_case},
-          {"state read before it is written", On<StateNotCleared>::of("lasp_naive"), lightning_case},
-          {"state rounded to bf16", On<StateInBf16>::of("lasp_naive"), lightning_case, true},
-          {"state dropped on one rank", On<StateDropped>::of("lasp_naive"), lightning_case}};
+  return {
+      {"none", *find_variant("ring", Operator::softmax), softmax_case},
+      {"none", *find_variant("lasp_naive", Operator::lightning), lightning_case},
+      {"causal offset on rank > 0", On<CausalOffset>::of("ring", Operator::softmax), softmax_case},
+      {"local positions", On<LocalPositions>::of("ring", Operator::softmax), softmax_case},
+      {"last step missing", On<LastStepMissing>::of("ring", Operator::softmax), softmax_case},
+      {"merge in bf16", On<MergeInBf16>::of("ring", Operator::softmax), softmax_case},
+      {"last addition to dk, dv lost", On<LastAdditionLost>::of("ring", Operator::softmax), softmax_case},
+      {"scale applied twice", On<ScaleTwice>::of("ring", Operator::softmax), softmax_case},
+      {"delta left out", On<DeltaLeftOut>::of("ring", Operator::softmax), softmax_case},
+      {"backward with the step's own lse", On<OwnLse>::of("ring", Operator::softmax), softmax_case},
+      {"dq times 1 + 2^-7", ring_spoiled<scale_dq>(), softmax_case},
+      {"scale missing in dk", ring_spoiled<drop_scale_in_dk>(), softmax_case},
+      {"dk averaged over the group", ring_spoiled<average_group>(), softmax_case},
+      {"dv times P", ring_spoiled<times_size>(), softmax_case},
+      {"a row of dk zeroed", ring_spoiled<zero_dk_row>(), softmax_case},
+      {"a row of o zeroed", ring_spoiled_forward<zero_o_row>(), softmax_case},
+      {"carry decayed once too often", On<CarryOneTooFar>::of("lasp_naive", Operator::lightning),
+       lightning_case, true},
+      {"mixed exponents", On<MixedExponents>::of("lasp_naive", Operator::lightning), lightning_case},
+      {"decay positions in bf16", On<Bf16Positions>::of("lasp_naive", Operator::lightning), lightning_case},
+      {"state read before it is written", On<StateNotCleared>::of("lasp_naive", Operator::lightning),
+       lightning_case},
+      {"state rounded to bf16", On<StateInBf16>::of("lasp_naive", Operator::lightning), lightning_case, true},
+      {"none", *find_variant("ulysses", Operator::softmax), softmax_case},
+      {"copies not summed", On<CopiesNotSummed>::of("ulysses", Operator::softmax), softmax_case},
+      {"wrong kv head", On<WrongKvHead>::of("ulysses", Operator::softmax), softmax_case},
+      {"none", *find_variant("lasp_cache", Operator::lightning), lightning_case},
+      {"cache not written", cache_not_written(), lightning_case},
+      {"none", *find_variant("lasp_fuse", Operator::lightning), lightning_case},
+      {"state of the other end", On<StateOfTheOtherEnd>::of("lasp_fuse", Operator::lightning),
+       lightning_case},
+      {"none", *find_variant("lasp_fuse_parallel", Operator::lightning), lightning_case},
+      {"scan without decay", On<UndecayedScan>::of("lasp_fuse_parallel", Operator::lightning),
+       lightning_case},
+      {"incoming state forgotten", On<IncomingStateForgotten>::of("lasp_fuse_parallel", Operator::lightning),
+       lightning_case},
+      {"state dropped on one rank", On<StateDropped>::of("lasp_naive", Operator::lightning), lightning_case}};
 }
 
 class PlantedFault : public testing::TestWithParam<Arithmetic> {};

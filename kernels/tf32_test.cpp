@@ -22,7 +22,8 @@ TEST(Tf32, MatmulIsThatOfTruncatedOperands) {
         const Array b = random_array(stored(131, 130, tb), DType::fp32, 2);
         const auto product = [&](Device& on, const Array& left, const Array& right) {
           const Tensor c = on.allocate({1, 1, 67, 130}, DType::fp32);
-          on.matmul(to_device(on, left, dtype), ta, to_device(on, right, DType::fp32), tb, c, false, Causal::none);
+          on.matmul(to_device(on, left, dtype), ta, to_device(on, right, DType::fp32), tb, c, false,
+                    Causal::none);
           return c;
         };
         const Tensor c = product(*device, a, b);
