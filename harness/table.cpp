@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <map>
 
+#include "harness/published.h"
 #include "harness/throughput.h"
 
 namespace ringside {
@@ -58,12 +59,16 @@ std::string human_seconds(double seconds) {
 }
 
 std::string accuracy_table(const std::vector<CaseResult>& results) {
-  std::string text = fmt::format("{:>6} {:>10} {:>10} {:>10} {:>6} {:>6}  {:<39} {:>10}\n", "tensor",
-                                 "max |dif|", "mean |dif|", "rel. error", "bound", "row",
-                                 "worst at batch,head,position,dim @rank", "legacy");
+  const bool any_published =
+      std::ranges::any_of(results, [](const CaseResult& r) { return ran(r) && published(r.c); });
+  std::string text =
+      fmt::format("{:>6} {:>10} {:>10} {:>10} {:>6} {:>6}  {:<39} {:>10}{}\n", "tensor", "max |dif|",
+                  "mean |dif|", "rel. error", "bound", "row", "worst at batch,head,position,dim @rank",
+                  "legacy", any_published ? "  published" : "");
   for (const CaseResult& r : results) {
     if (!ran(r)) continue;
     text += fmt::format("#{:<4} {:<10} {}\n", &r - results.data() + 1, to_string(r.status), heading(r.c));
+    const auto theirs = published(r.c);
     for (const Out out : kOuts) {
       const TensorVerdict& v = r.tensors[out];
       const Element& w = v.stats.worst;
@@ -71,9 +76,10 @@ std::string accuracy_table(const std::vector<CaseResult>& results) {
       const std::string place = v.stats.max_share == 0
                                     ? "-"
                                     : fmt::format("{},{},{},{} @{}", w.batch, w.head, w.token, w.dim, w.rank);
-      text += fmt::format("{:>6} {:>10.3e} {:>10.3e} {:>10.3e} {:>6.3f} {:>6}  {:<39} {:>10.4g}{}\n",
+      text += fmt::format("{:>6} {:>10.3e} {:>10.3e} {:>10.3e} {:>6.3f} {:>6}  {:<39} {:>10.4g}{}{}\n",
                           to_string(out), v.stats.max_abs, v.mean_abs, v.relative_error, v.stats.max_share,
-                          row, place, v.legacy, v.failures.empty() ? "" : "  <- FAIL");
+                          row, place, v.legacy, theirs ? fmt::format(" {:>10.4g}", (*theirs)[out]) : "",
+                          v.failures.empty() ? "" : "  <- FAIL");
     }
   }
   return text;

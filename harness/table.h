@@ -8,8 +8,8 @@
 
 namespace ringside {
 
-/// Accuracy: for each case a heading and a line a tensor. `ranks`: whether to name ranks (worlds of one have
-/// none).
+/// Accuracy: for each case a heading and a line a tensor, with LASP's published figures if they are about any
+/// of the cases.
 std::string accuracy_table(const std::vector<CaseResult>& results);
 
 /// Times, throughput, traffic and memory: a line a case.
