@@ -146,7 +146,8 @@ void expect_whole_row(const Json& row, int world, int repeat) {
   }
   EXPECT_EQ(row.at("sums").at("forward").at("bytes"), sent);
   EXPECT_EQ(sent > 0, c.at("sp") > 1);
-  EXPECT_THAT(keys(row.at("wall")), ElementsAreArray({"standard_s", "variant_s", "inputs_s", "compare_s"}));
+  EXPECT_THAT(keys(row.at("wall")),
+              ElementsAreArray({"reference_s", "variant_s", "inputs_s", "compare_s", "setup_s", "output_s"}));
   if (repeat == 0) {
     EXPECT_TRUE(row.at("perf").is_null());
     return;

@@ -113,10 +113,9 @@ Json result_json(const CaseResult& r, const RunInfo& run) {
   row["perf"] = perf_json(r);
   row["sums"] = sums_json(r);
   for (std::size_t rank = 0; rank < r.ranks.size(); ++rank) row["ranks"].push_back(rank_json(r, rank));
-  row["wall"] = {{"standard_s", r.phases.standard_s},
-                 {"variant_s", r.phases.variant_s},
-                 {"inputs_s", r.phases.inputs_s},
-                 {"compare_s", r.phases.compare_s}};
+  row["wall"] = {{"reference_s", r.phases.reference_s}, {"variant_s", r.phases.variant_s},
+                 {"inputs_s", r.phases.inputs_s},       {"compare_s", r.phases.compare_s},
+                 {"setup_s", r.phases.setup_s},         {"output_s", r.phases.output_s}};
   return row;
 }
 
@@ -182,6 +181,13 @@ const std::vector<Source>& sources() {
          {"backward_bytes", "/sums/backward/bytes", "sent in backward, all ranks"},
          {"backward_messages", "/sums/backward/messages", "messages in backward, all ranks"},
          {"peak_bytes", "/sums/peak_bytes", "largest device memory of a rank, inputs and outputs included"},
+         {"wall_reference_s", "/wall/reference_s",
+          "wall time of this case: oracle and honest run, with the first case that needs them"},
+         {"wall_variant_s", "/wall/variant_s", "forward and backward, verified and timed, slowest rank's"},
+         {"wall_inputs_s", "/wall/inputs_s", "making inputs, the reference's too"},
+         {"wall_compare_s", "/wall/compare_s", "bringing outputs together, measuring, judging"},
+         {"wall_setup_s", "/wall/setup_s", "starting ranks, devices, uploads"},
+         {"wall_output_s", "/wall/output_s", "dumping tensors"},
          {"communicator", "/communicator", "threads or mpi"},
          {"device", "/device", "where the variant ran"},
          {"world", "/world", "processes under mpirun; 0: threads"},

@@ -158,10 +158,10 @@ Standard make_standard(const Case& of, Fleet& fleet) {
     s.truth = c.op == Operator::softmax ? softmax_oracle(s.problem, operands, threads)
                                         : lightning_oracle(s.problem, operands, threads);
     if (exact_is_exact(c)) demand_exactness(c, s.truth);
-    s.oracle_s = watch.lap();
     s.honest = run_honest(c, s.problem, values, fleet);
-    s.honest_s = watch.lap();
   }
+  fleet.processes().barrier("the end of the reference");
+  s.reference_s = watch.lap();
   s.stats = measure_all(c, Layout::contiguous, s, s.honest, false, fleet).stats;
   s.measure_s = watch.lap();
   return s;

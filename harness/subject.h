@@ -15,9 +15,9 @@ struct RankMeasure {
   Traffic forward, backward;    ///< sent in one pass
   std::int64_t peak_bytes = 0;  ///< largest device memory in use during forward and backward, inputs included
   std::int64_t repeats_equal = 1;  ///< 1 if the last timed iteration gave the bits of the verified one
-  double inputs_s = 0;             ///< wall time of making inputs, of the verified pass, of the timed passes
-  double verified_s = 0;
-  double timed_s = 0;
+  double inputs_s = 0;             ///< wall time of making inputs
+  double verified_s = 0;           ///< of forward and backward in the verified pass
+  double download_s = 0;           ///< of downloading outputs, and comparing those of the last iteration
 };
 
 /// One rank's outputs, in storage dtype, and measures. Times are those of each timed iteration, in seconds.
