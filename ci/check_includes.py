@@ -76,9 +76,9 @@ def check_file(path, text):
 
 
 def check_tree(root):
-    """Checks the rooms and ci/ below `root`: (number of files, violations as text)."""
+    """Checks the rooms, ci/ and baselines/ below `root`: (number of files, violations as text)."""
     violations, files = [], 0
-    for room in ROOMS + ("ci",):
+    for room in ROOMS + ("ci", "baselines"):
         for file in sorted((root / room).rglob("*")):
             if file.is_file() and (file.suffix in TEXT or file.name == "CMakeLists.txt"):
                 files += 1

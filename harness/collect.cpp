@@ -63,6 +63,7 @@ HostOutputs collect(const Case& c, Layout layout, const std::vector<RankRun>& mi
 
   std::vector<std::vector<std::byte>> to(static_cast<std::size_t>(processes.size()));
   for (int p = 0; p < processes.size(); ++p) {
+    if (p == processes.rank()) continue;  // read where it lies
     std::vector<std::byte>& message = to[static_cast<std::size_t>(p)];
     const Shard shard = shard_of(p);
     for (const RankRun& run : mine) {
@@ -86,13 +87,19 @@ HostOutputs collect(const Case& c, Layout layout, const std::vector<RankRun>& mi
   std::vector<std::size_t> read(from.size());
   for (int rank = 0; rank < c.ranks(); ++rank) {
     const auto process = static_cast<std::size_t>(fleet.process_of(rank));
+    const auto own = std::ranges::find(mine, rank, &RankRun::rank);
     const Positions tokens = tokens_of(rank);
     for_each_matrix(c, Place::of(c, rank), count(tokens), [&](const Matrix& m) {
       if (!holds(shard, m)) return;
       const Shape shape = shape_of(problem, m.out);
       const Index head = (m.group - shard.first) * m.per_group + m.in_group;
+      float* to_head = result[m.out].data() + head * shape.head_size();
+      if (own != mine.end()) {
+        place_rows(std::span(own->outputs[m.out]).subspan(m.at, m.size), c.dtype, tokens, shape.dim, to_head);
+        return;
+      }
       place_rows(std::span(from[process]).subspan(read[process], m.size), c.dtype, tokens, shape.dim,
-                 result[m.out].data() + head * shape.head_size());
+                 to_head);
       read[process] += m.size;
     });
   }

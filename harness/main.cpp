@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <exception>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -60,10 +61,12 @@ int run(std::span<const std::string> args) {
 }  // namespace ringside
 
 int main(int argc, char** argv) {
-  // Oracles and harness make and drop arrays of many megabytes: kept by malloc instead of given back to the
-  // system, whose fresh pages took a third of the oracles' time.
-  mallopt(M_MMAP_THRESHOLD, 32 << 20);
-  mallopt(M_TRIM_THRESHOLD, 512 << 20);
+  // Oracles, devices and harness make and drop arrays of many megabytes: kept by malloc for the next case
+  // instead of given back to the system, whose fresh pages took a third of a sweep's time. One arena, lest
+  // each thread keep its own.
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_ARENA_MAX, 1);
+  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
   mallopt(M_TOP_PAD, 64 << 20);
   std::vector<std::string> args(argv + 1, argv + argc);
   const bool launched = !args.empty() && args.front() == ringside::launched_flag;

@@ -1,7 +1,10 @@
 // What the program prints for people: explain and list.
 #include <gmock/gmock.h>
 
+#include <chrono>
 #include <map>
+#include <nlohmann/json.hpp>
+#include <regex>
 
 #include "harness/case_file.h"
 #include "harness/test_program.h"
@@ -36,6 +39,41 @@ TEST(Explain, SaysWhatEveryBoundIsMadeOf) {
          {"got ", " bound ", " accumulation ", " storage ", " underflow ", " row limit: ", " bias "}) {
       EXPECT_EQ(lines[term], 4 * ran) << term;
     }
+  }
+}
+
+/// The seconds of all rows' phases.
+double seconds_of_rows(const std::string& results) {
+  double seconds = 0;
+  for (const std::string& line : whole_lines(text_of(results))) {
+    const auto row = nlohmann::json::parse(line);
+    for (const auto& [phase, value] : row.at("wall").items()) {
+      EXPECT_GE(value, 0) << phase;
+      seconds += value.get<double>();
+    }
+    EXPECT_GT(row.at("wall").at("variant_s"), 0);
+    EXPECT_GT(row.at("wall").at("inputs_s"), 0);
+  }
+  return seconds;
+}
+
+TEST(Sweep, SaysWhereTheTimeWentAndCountsNoSecondTwice) {
+  for (const std::string launch : {"", "launch -n 4 -- "}) {  // one process with many ranks, many with one
+    const TempFolder folder;
+    const auto start = std::chrono::steady_clock::now();
+    const Outcome outcome =
+        ringside(launch + "sweep " + kCases + "/smoke.csv --filter sp4 --out " + folder / "out");
+    const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - start;
+    ASSERT_EQ(outcome.status, 0) << outcome.err;
+    EXPECT_LE(seconds_of_rows(folder / "out/results.jsonl"), wall.count());
+
+    std::smatch shares;
+    const std::regex line(
+        R"(where the time went \(.* m?s\): reference (\d+)%, variants (\d+)%, inputs (\d+)%, comparison (\d+)%, set-up (\d+)%, output (\d+)%, the rest (\d+)%)");
+    ASSERT_TRUE(std::regex_search(outcome.out, shares, line)) << outcome.out;
+    int percent = 0;
+    for (std::size_t i = 1; i < shares.size(); ++i) percent += std::stoi(shares[i]);
+    EXPECT_NEAR(percent, 100, 3);  // seven shares, each rounded by at most a half
   }
 }
 

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "harness/case_json.h"
+#include "harness/published.h"
 #include "harness/throughput.h"
 #include "reference/error.h"
 
@@ -26,7 +27,8 @@ Json number(double x) {
   return x;
 }
 
-Json tensor_json(const TensorVerdict& v) {
+/// `published`: null if LASP published nothing for it.
+Json tensor_json(const TensorVerdict& v, const Json& published) {
   const Element& w = v.stats.worst;
   Json by_rank = Json::array(), failed = Json::array();
   for (const RankStats& rank : v.ranks) {
@@ -41,6 +43,7 @@ Json tensor_json(const TensorVerdict& v) {
           {"bias", number(v.bias)},
           {"bias_limit", number(v.bias_limit)},
           {"legacy", number(v.legacy)},
+          {"published", published},
           {"elements", v.stats.elements + v.stats.nonfinite},
           {"telling", v.stats.telling},
           {"failed", v.stats.failed},
@@ -108,14 +111,16 @@ Json result_json(const CaseResult& r, const RunInfo& run) {
               {"ftz", run.flushes_denormals}};
   if (r.status == Status::skip) return row;
   row["failures"] = all_failures(r);
-  for (const Out out : kOuts) row["tensors"][to_string(out)] = tensor_json(r.tensors[out]);
+  const auto theirs = published(r.c);
+  for (const Out out : kOuts) {
+    row["tensors"][to_string(out)] = tensor_json(r.tensors[out], theirs ? Json((*theirs)[out]) : Json());
+  }
   row["perf"] = perf_json(r);
   row["sums"] = sums_json(r);
   for (std::size_t rank = 0; rank < r.ranks.size(); ++rank) row["ranks"].push_back(rank_json(r, rank));
-  row["wall"] = {{"standard_s", r.phases.standard_s},
-                 {"variant_s", r.phases.variant_s},
-                 {"inputs_s", r.phases.inputs_s},
-                 {"compare_s", r.phases.compare_s}};
+  row["wall"] = {{"reference_s", r.phases.reference_s}, {"variant_s", r.phases.variant_s},
+                 {"inputs_s", r.phases.inputs_s},       {"compare_s", r.phases.compare_s},
+                 {"setup_s", r.phases.setup_s},         {"output_s", r.phases.output_s}};
   return row;
 }
 
@@ -149,6 +154,7 @@ const std::vector<Source>& sources() {
       add("bias", "|least-squares slope of x on ref - 1|");
       add("bias_limit", "limit of the bias");
       add("legacy", "mean |x - y| on rank 0 in bf16, y the single-rank variant (LASP's own figure)");
+      add("published", "what LASP published for that figure, if it did");
       add("elements", "elements compared");
       add("telling", "elements whose reference is beyond their bound: a zero there would fail");
       add("failed", "elements beyond their bound");
@@ -184,6 +190,13 @@ const std::vector<Source>& sources() {
          {"backward_messages", "/sums/backward/messages", "messages in backward, all ranks"},
          {"backward_collectives", "/sums/backward/collectives", "collectives in backward, all ranks"},
          {"peak_bytes", "/sums/peak_bytes", "largest device memory of a rank, inputs and outputs included"},
+         {"wall_reference_s", "/wall/reference_s",
+          "wall time of this case: oracle and honest run, with the first case that needs them"},
+         {"wall_variant_s", "/wall/variant_s", "forward and backward, verified and timed, slowest rank's"},
+         {"wall_inputs_s", "/wall/inputs_s", "making inputs, the reference's too"},
+         {"wall_compare_s", "/wall/compare_s", "bringing outputs together, measuring, judging"},
+         {"wall_setup_s", "/wall/setup_s", "starting ranks, devices, uploads"},
+         {"wall_output_s", "/wall/output_s", "dumping tensors"},
          {"communicator", "/communicator", "threads or mpi"},
          {"device", "/device", "where the variant ran"},
          {"world", "/world", "processes under mpirun; 0: threads"},

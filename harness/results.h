@@ -20,7 +20,7 @@ struct RunInfo {
 };
 
 /// Version of the rows' schema; it grows when a field changes its meaning or goes.
-inline constexpr int kResultsSchema = 1;
+inline constexpr int kResultsSchema = 2;
 
 /// Writes DIR/results.jsonl and DIR/results.csv, in place of those of an earlier run. A row has left this
 /// process when add() returns, so that a killed run loses none.

@@ -25,7 +25,7 @@ std::vector<RankRun> run_ranks_here(const Case& c, const Variant& variant, std::
   return runs;
 }
 
-/// Gives every process every rank's measures; returns the iteration times, maximum over ranks.
+/// Gives every process every rank's measures, and enters them: iteration times are the maximum over ranks.
 void share_measures(const std::vector<RankRun>& mine, Fleet& fleet, CaseResult& result) {
   std::vector<std::byte> bytes;
   for (const RankRun& run : mine) {
@@ -49,6 +49,7 @@ void share_measures(const std::vector<RankRun>& mine, Fleet& fleet, CaseResult& 
       }
     }
   }
+  for (const double seconds : both) result.phases.variant_s += seconds;
   result.repeat = static_cast<int>(both.size());
   result.forward = Timing::of(std::move(forward));
   result.forward_backward = Timing::of(std::move(both));
@@ -100,17 +101,34 @@ std::string why_mistrusted(const CaseResult& result) {
 
 }  // namespace
 
+Phases& Phases::operator+=(const Phases& other) {
+  reference_s += other.reference_s;
+  variant_s += other.variant_s;
+  inputs_s += other.inputs_s;
+  compare_s += other.compare_s;
+  setup_s += other.setup_s;
+  output_s += other.output_s;
+  return *this;
+}
+
 CaseResult run_case(const Case& c, const Variant& variant, std::string_view device, const TimingPlan& timing,
                     const Standard& standard, Fleet& fleet, HostOutputs* keep) {
   CaseResult result = {.c = c, .oversubscribed = fleet.oversubscribed(c.ranks())};
+  Stopwatch watch;
   const std::vector<RankRun> runs = run_ranks_here(c, variant, device, timing, fleet);
   share_measures(runs, fleet, result);
+  const double ranks_s = watch.lap();
+  RankMeasure slowest;  // in each phase
   for (const RankMeasure& rank : result.ranks) {
-    result.phases.inputs_s = std::max(result.phases.inputs_s, rank.inputs_s);
-    result.phases.variant_s = std::max(result.phases.variant_s, rank.verified_s + rank.timed_s);
+    slowest.inputs_s = std::max(slowest.inputs_s, rank.inputs_s);
+    slowest.verified_s = std::max(slowest.verified_s, rank.verified_s);
+    slowest.download_s = std::max(slowest.download_s, rank.download_s);
   }
+  Phases& phases = result.phases;
+  phases.inputs_s = slowest.inputs_s;
+  phases.variant_s += slowest.verified_s;
+  phases.setup_s = std::max(0.0, ranks_s - phases.inputs_s - phases.variant_s - slowest.download_s);
 
-  Stopwatch watch;
   HostOutputs outputs = collect(c, variant.layout, runs, fleet);
   Measured measured = measure_all(c, variant, standard, outputs, true, fleet);
   for (const Out out : kOuts) {
@@ -127,7 +145,7 @@ CaseResult run_case(const Case& c, const Variant& variant, std::string_view devi
   for (const std::string& failure : all_failures(result)) {
     result.reason += (result.reason.empty() ? "" : "; ") + failure;
   }
-  result.phases.compare_s = watch.lap();
+  phases.compare_s = slowest.download_s + watch.lap();
   return result;
 }
 

@@ -11,13 +11,18 @@
 
 namespace ringside {
 
-/// Where a case's wall time went in this process. The standard's share is entered with the case that needed
-/// it first.
+/// Where wall time went, as the root process sees it; no second is counted twice. What a standard took is
+/// entered with the case that needed it first.
 struct Phases {
-  double standard_s = 0;  ///< oracle and honest run
-  double variant_s = 0;   ///< verified and timed passes, slowest rank
-  double inputs_s = 0;    ///< making inputs
-  double compare_s = 0;   ///< collecting outputs, measuring, judging
+  double reference_s = 0;  ///< oracle and honest run
+  double variant_s = 0;    ///< forward and backward, verified and timed, the slowest rank's each time
+  double inputs_s = 0;     ///< making inputs, for the reference too
+  double compare_s = 0;    ///< downloading and collecting outputs, measuring, judging
+  double setup_s = 0;      ///< the rest of the ranks' run: starting them, devices, uploads
+  double output_s = 0;     ///< dumped tensors, results, tables
+
+  Phases& operator+=(const Phases& other);
+  double total() const { return reference_s + variant_s + inputs_s + compare_s + setup_s + output_s; }
 };
 
 /// Everything known of one case after its run. The same in all processes, but for wall times.

@@ -18,7 +18,7 @@ struct Standard {
   Truth truth;                ///< fp64 oracle
   HostOutputs honest;         ///< one rank's run in the same dtype and math, on the CPU
   PerOut<TensorStats> stats;  ///< of the honest run, over all processes' shards
-  double inputs_s = 0, oracle_s = 0, honest_s = 0, measure_s = 0;  ///< wall time
+  double inputs_s = 0, reference_s = 0, measure_s = 0;  ///< wall time; reference: oracle and honest run
 };
 
 inline const Expected& expected_of(const Truth& truth, Out out) {

@@ -17,9 +17,9 @@ struct RankMeasure {
   std::int64_t repeats_equal = 1;  ///< 1 if the last timed iteration gave the bits of the verified one
   double iteration_s = 0;          ///< median of this rank's timed forward and backward passes
   double wait_s = 0;               ///< median of what they spent waiting for other ranks
-  double inputs_s = 0;             ///< wall time of making inputs, of the verified pass, of the timed passes
-  double verified_s = 0;
-  double timed_s = 0;
+  double inputs_s = 0;             ///< wall time of making inputs
+  double verified_s = 0;           ///< of forward and backward in the verified pass
+  double download_s = 0;           ///< of downloading outputs, and comparing those of the last iteration
 };
 
 /// One rank's outputs, in storage dtype, and measures. Times are those of each timed iteration, in seconds.

@@ -68,7 +68,7 @@ std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, 
   std::string standard_of;
   for (const PlannedCase& planned : plan.cases) {
     Stopwatch watch;
-    double standard_s = 0;
+    Phases before;  // of a new standard
     CaseResult result = {.c = planned.c};
     if (planned.skip) {
       result.reason = *planned.skip;
@@ -78,19 +78,25 @@ std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, 
         standard.reset();
         standard = make_standard(planned.c, fleet);
         standard_of = std::move(key);
-        standard_s = watch.lap();
+        before = {.reference_s = watch.lap() - standard->inputs_s - standard->measure_s,
+                  .inputs_s = standard->inputs_s,
+                  .compare_s = standard->measure_s};
       }
       progress.begin(planned.c.name());
       HostOutputs outputs;
       result = run_case(planned.c, *planned.variant, options.device, timing, *standard, fleet,
                         options.dump ? &outputs : nullptr);
-      result.phases.standard_s = standard_s;
+      watch.lap();
       if (options.dump) dump_case(*options.dump, planned.c, outputs, fleet);
-      if (fleet.is_root()) progress.done(result, standard_s + watch.lap());
+      result.phases.output_s = watch.lap();
+      result.phases += before;
+      if (fleet.is_root()) progress.done(result, result.phases.total());
     }
+    watch.lap();
     on_root(fleet, [&] {
       if (file) file->add(result, run);
     });
+    result.phases.output_s += watch.lap();
     results.push_back(std::move(result));
     if (options.fail_fast && exit_status(results) != 0) break;
   }
@@ -100,6 +106,7 @@ std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, 
 }  // namespace
 
 int sweep(const SweepOptions& options) {
+  Stopwatch wall, watch;
   return in_session(options, [&](Fleet& fleet) {
     const RunInfo run = run_info(options.device, fleet);
     const int cores = usable_cores();
@@ -108,13 +115,15 @@ int sweep(const SweepOptions& options) {
     refuse_what_does_not_fit(plan, options, cores);
     std::optional<ResultsFile> file = open_results(options, fleet);
     if (fleet.is_root()) print_plan(plan, options, fleet);
-    Stopwatch watch;
+    Phases phases = {.setup_s = watch.lap()};
     const std::vector<CaseResult> results = run_plan(plan, options, run, std::move(file), fleet);
-    const double wall_s = watch.lap();
+    for (const CaseResult& result : results) phases += result.phases;
     if (fleet.is_root()) {
+      watch.lap();
       fmt::print("{}\n{}\n", accuracy_table(results), performance_table(results));
       for (const CaseResult& result : results) fmt::print("{}", failure_report(result, options.cases));
-      fmt::print("{}", summary(results, wall_s));
+      phases.output_s += watch.lap();
+      fmt::print("{}{}", time_summary(phases, wall.lap()), summary(results));
       if (results.size() < plan.cases.size()) {
         fmt::print("stopped at the first wrong result: {} cases not run\n",
                    plan.cases.size() - results.size());

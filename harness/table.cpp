@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 
+#include "harness/published.h"
 #include "harness/throughput.h"
 
 namespace ringside {
@@ -71,12 +72,16 @@ std::string human_seconds(double seconds) {
 }
 
 std::string accuracy_table(const std::vector<CaseResult>& results) {
-  std::string text = fmt::format("{:>6} {:>10} {:>10} {:>10} {:>6} {:>6}  {:<39} {:>10}\n", "tensor",
-                                 "max |dif|", "mean |dif|", "rel. error", "bound", "row",
-                                 "worst at batch,head,position,dim @rank", "legacy");
+  const bool any_published =
+      std::ranges::any_of(results, [](const CaseResult& r) { return ran(r) && published(r.c); });
+  std::string text =
+      fmt::format("{:>6} {:>10} {:>10} {:>10} {:>6} {:>6}  {:<39} {:>10}{}\n", "tensor", "max |dif|",
+                  "mean |dif|", "rel. error", "bound", "row", "worst at batch,head,position,dim @rank",
+                  "legacy", any_published ? "  published" : "");
   for (const CaseResult& r : results) {
     if (!ran(r)) continue;
     text += fmt::format("#{:<4} {:<10} {}\n", &r - results.data() + 1, to_string(r.status), heading(r.c));
+    const auto theirs = published(r.c);
     for (const Out out : kOuts) {
       const TensorVerdict& v = r.tensors[out];
       const Element& w = v.stats.worst;
@@ -84,9 +89,10 @@ std::string accuracy_table(const std::vector<CaseResult>& results) {
       const std::string place = v.stats.max_share == 0
                                     ? "-"
                                     : fmt::format("{},{},{},{} @{}", w.batch, w.head, w.token, w.dim, w.rank);
-      text += fmt::format("{:>6} {:>10.3e} {:>10.3e} {:>10.3e} {:>6.3f} {:>6}  {:<39} {:>10.4g}{}\n",
+      text += fmt::format("{:>6} {:>10.3e} {:>10.3e} {:>10.3e} {:>6.3f} {:>6}  {:<39} {:>10.4g}{}{}\n",
                           to_string(out), v.stats.max_abs, v.mean_abs, v.relative_error, v.stats.max_share,
-                          row, place, v.legacy, v.failures.empty() ? "" : "  <- FAIL");
+                          row, place, v.legacy, theirs ? fmt::format(" {:>10.4g}", (*theirs)[out]) : "",
+                          v.failures.empty() ? "" : "  <- FAIL");
     }
   }
   return text;
@@ -120,10 +126,19 @@ std::string performance_table(const std::vector<CaseResult>& results) {
   return text;
 }
 
-std::string summary(const std::vector<CaseResult>& results, double wall_s) {
+std::string time_summary(const Phases& phases, double wall_s) {
+  const auto share = [&](double seconds) { return 100 * seconds / wall_s; };
+  return fmt::format(
+      "where the time went ({}): reference {:.0f}%, variants {:.0f}%, inputs {:.0f}%, comparison {:.0f}%, "
+      "set-up {:.0f}%, output {:.0f}%, the rest {:.0f}%\n",
+      human_seconds(wall_s), share(phases.reference_s), share(phases.variant_s), share(phases.inputs_s),
+      share(phases.compare_s), share(phases.setup_s), share(phases.output_s),
+      std::max(0.0, share(wall_s - phases.total())));
+}
+
+std::string summary(const std::vector<CaseResult>& results) {
   std::map<Status, int> counts;
   std::map<std::string, int> skips;
-  Phases total;
   const CaseResult* tightest = nullptr;
   Out tightest_out = Out::o;
   for (const CaseResult& r : results) {
@@ -132,10 +147,6 @@ std::string summary(const std::vector<CaseResult>& results, double wall_s) {
       ++skips[r.reason];
       continue;
     }
-    total.standard_s += r.phases.standard_s;
-    total.variant_s += r.phases.variant_s;
-    total.inputs_s += r.phases.inputs_s;
-    total.compare_s += r.phases.compare_s;
     for (const Out out : kOuts) {
       if (tightest && r.tensors[out].stats.max_share <= tightest->tensors[tightest_out].stats.max_share)
         continue;
@@ -150,12 +161,6 @@ std::string summary(const std::vector<CaseResult>& results, double wall_s) {
                         tightest->tensors[tightest_out].stats.max_share, to_string(tightest_out),
                         tightest->c.name());
   }
-  const auto share = [&](double seconds) { return wall_s > 0 ? 100 * seconds / wall_s : 0; };
-  text += fmt::format(
-      "{} in {}: variants {:.0f}%, reference {:.0f}%, inputs {:.0f}%, comparison {:.0f}%, the rest {:.0f}%\n",
-      "time", human_seconds(wall_s), share(total.variant_s), share(total.standard_s), share(total.inputs_s),
-      share(total.compare_s),
-      share(wall_s - total.variant_s - total.standard_s - total.inputs_s - total.compare_s));
   text += fmt::format("{} cases: {} passed, {} failed, {} mistrusted, {} skipped\n", results.size(),
                       counts[Status::pass], counts[Status::fail], counts[Status::mistrusted],
                       counts[Status::skip]);

@@ -8,15 +8,18 @@
 
 namespace ringside {
 
-/// Accuracy: for each case a heading and a line a tensor. `ranks`: whether to name ranks (worlds of one have
-/// none).
+/// Accuracy: for each case a heading and a line a tensor, with LASP's published figures if they are about any
+/// of the cases.
 std::string accuracy_table(const std::vector<CaseResult>& results);
 
 /// Times, throughput, traffic and memory: a line a case.
 std::string performance_table(const std::vector<CaseResult>& results);
 
-/// Counts, reasons for skips, the tightest bound, and where the time went.
-std::string summary(const std::vector<CaseResult>& results, double wall_s);
+/// Where the time of a sweep went, in shares of its wall time; "the rest" is what no phase accounts for.
+std::string time_summary(const Phases& phases, double wall_s);
+
+/// Reasons for skips, the tightest bound, and counts.
+std::string summary(const std::vector<CaseResult>& results);
 
 /// What went wrong in one case, and the command that repeats it. Empty for a case that passed.
 std::string failure_report(const CaseResult& result, const std::string& case_file);

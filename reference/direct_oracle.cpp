@@ -143,8 +143,9 @@ void lightning_row(const Problem& problem, const Operands& x, const Arithmetic& 
 /// Adds what each head of a group adds to dk or dv to Expected::shares.
 class Shares {
  public:
-  Shares(Expected& x, Index b, Index kv)
+  Shares(Expected& x, DType storage, Index b, Index kv)
       : x_(x),
+        smallest_(smallest_normal(storage)),
         first_(static_cast<std::size_t>((b * x.shape.heads + kv) * x.shape.head_size())),
         before_(static_cast<std::size_t>(x.shape.head_size())) {}
 
@@ -152,13 +153,14 @@ class Shares {
     if (x_.shares.empty()) return;
     for (std::size_t c = 0; c < before_.size(); ++c) {
       const double value = x_.value[first_ + c];
-      x_.shares[first_ + c] += std::abs(value - before_[c]);
+      x_.shares[first_ + c] += std::max(std::abs(value - before_[c]), smallest_);
       before_[c] = value;
     }
   }
 
  private:
   Expected& x_;
+  double smallest_;
   std::size_t first_;
   std::vector<double> before_;
 };
@@ -171,7 +173,7 @@ Truth direct(const Problem& problem, const Operands& operands, int threads, cons
   check_problem(problem, problem.op, operands);
   Truth truth = make_truth(problem, operands);
   for_each_group(problem, threads, [&](Index b, Index kv) {
-    Shares dk(truth.dk, b, kv), dv(truth.dv, b, kv);
+    Shares dk(truth.dk, arithmetic.storage, b, kv), dv(truth.dv, arithmetic.storage, b, kv);
     for (Index h = kv * problem.group(); h < (kv + 1) * problem.group(); ++h) {
       for (Index i = 0; i < problem.seq; ++i) row_function(problem, operands, arithmetic, b, h, i, truth);
       dk.add_head();

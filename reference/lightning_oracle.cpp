@@ -143,8 +143,10 @@ Truth evaluate(const Problem& problem, const Operands& operands, int threads, co
       store(sums.o, o_growth.asDiagonal() * magnitudes.o, arithmetic.storage, truth.o, b, h);
       store(sums.dq, dq_growth.asDiagonal() * magnitudes.dq, arithmetic.storage, truth.dq, b, h);
       if (problem.group() > 1) {
-        head(truth.dk.shares, truth.dk.shape, b, kv) += sums.dk.cwiseAbs();
-        head(truth.dv.shares, truth.dv.shape, b, kv) += sums.dv.cwiseAbs();
+        head(truth.dk.shares, truth.dk.shape, b, kv) +=
+            sums.dk.cwiseAbs().cwiseMax(smallest_normal(arithmetic.storage));
+        head(truth.dv.shares, truth.dv.shape, b, kv) +=
+            sums.dv.cwiseAbs().cwiseMax(smallest_normal(arithmetic.storage));
       }
       dk += sums.dk;
       dk_error += dk_growth.asDiagonal() * magnitudes.dk;

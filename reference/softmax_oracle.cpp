@@ -219,8 +219,9 @@ Truth softmax_oracle(const Problem& problem, const Operands& operands, int threa
         scratch.dq.store(truth.dq, b, h, first, rows);
       }
       if (problem.group() == 1) continue;
-      head(truth.dk.shares, truth.dk.shape, b, kv) += (dk.value - dk_before).cwiseAbs();
-      head(truth.dv.shares, truth.dv.shape, b, kv) += (dv.value - dv_before).cwiseAbs();
+      const double smallest = smallest_normal(arithmetic.storage);
+      head(truth.dk.shares, truth.dk.shape, b, kv) += (dk.value - dk_before).cwiseAbs().cwiseMax(smallest);
+      head(truth.dv.shares, truth.dv.shape, b, kv) += (dv.value - dv_before).cwiseAbs().cwiseMax(smallest);
     }
     dk.storage += dk.value.cwiseAbs().cwiseMax(smallest_normal(arithmetic.storage));
     dv.storage = dv.value.cwiseAbs().cwiseMax(smallest_normal(arithmetic.storage));

@@ -16,7 +16,8 @@ struct Expected {
   Shape shape;
   std::vector<double> value, error, storage;
   double floor = 0;
-  /// Of dk and dv with grouped heads, else empty: Σ over the query heads of |their shares|. An implementation
+  /// Of dk and dv with grouped heads, else empty: Σ over the query heads of |their shares|, each at least the
+  /// smallest normal number of the storage type. An implementation
   /// that rounds the sums of parts of a group to its storage type before it adds them up errs by up to
   /// u_store·shares more, since a part's sum is at most that of its heads' |shares|.
   std::vector<double> shares{};
