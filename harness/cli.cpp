@@ -96,10 +96,10 @@ void add_sweep_options(CLI::App& app, SweepOptions& options) {
   app.add_option("--dump", options.dump,
                  "Directory for the tensors of every case as .npy, made if missing; default: none are kept")
       ->type_name("DIR");
-  app.add_option("--repeat", options.repeat, "Timed iterations of each case, at most")
+  app.add_option("--repeat", options.repeat,
+                 "Timed iterations of each case, at most; default: 3, or 1 for more ranks than cores")
       ->type_name("N")
-      ->check(quiet(CLI::Range(1, 1'000'000)))
-      ->capture_default_str();
+      ->check(quiet(CLI::Range(1, 1'000'000)));
   app.add_option("--time-limit", options.time_limit_s,
                  "Seconds of timed iterations of a case after which no further one begins")
       ->type_name("SECONDS")

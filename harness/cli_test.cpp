@@ -31,7 +31,9 @@ TEST(Parse, SweepDefaults) {
   EXPECT_EQ(options.filter, "");
   EXPECT_EQ(options.out, std::nullopt);
   EXPECT_EQ(options.dump, std::nullopt);
-  EXPECT_EQ(options.repeat, 3);
+  EXPECT_EQ(options.repeat, std::nullopt);
+  EXPECT_EQ(timed_iterations(options, false), 3);
+  EXPECT_EQ(timed_iterations(options, true), 1);
   EXPECT_EQ(options.ranks, std::nullopt);
   EXPECT_EQ(options.comm, SweepOptions::Comm::automatic);
   EXPECT_EQ(options.device, "cpu");
@@ -53,6 +55,7 @@ TEST(Parse, SweepTakesEveryOption) {
   EXPECT_EQ(options.comm, SweepOptions::Comm::mpi);
   EXPECT_EQ(options.device, "cuda");
   EXPECT_FALSE(options.perf);
+  EXPECT_EQ(timed_iterations(options, false), 0);
   EXPECT_TRUE(options.fail_fast);
   EXPECT_EQ(options.timeout_s, 0.5);
 }

@@ -40,15 +40,19 @@ void explain_tensor(Out out, const TensorVerdict& v, const Case& c) {
 int explain(const ExplainOptions& options) {
   return in_session(options, [&](Fleet& fleet) {
     int ran = 0, wrong = 0;
+    InputsCache inputs;
     run_info(options.device, fleet);
     for (const PlannedCase& planned :
-         make_plan(select_cases(options.cases, options.filter), fleet.world(), 0, 1).cases) {
+         make_plan(
+             select_cases(options.cases, options.filter), fleet.world(), [](const Case&) { return 0; }, 1)
+             .cases) {
       if (planned.skip) {
         if (fleet.is_root()) fmt::print("{}: skipped: {}\n", planned.c.name(), *planned.skip);
         continue;
       }
       const Standard standard = make_standard(planned.c, fleet);
-      const CaseResult result = run_case(planned.c, *planned.variant, options.device, {}, standard, fleet);
+      const CaseResult result =
+          run_case(planned.c, *planned.variant, options.device, {}, standard, fleet, inputs);
       ++ran;
       wrong += result.status != Status::pass;
       if (!fleet.is_root()) continue;

@@ -372,12 +372,13 @@ TEST_P(PlantedFault, IsRed) {
   Fleet fleet = Fleet::of_threads(std::nullopt, Seconds(60));
   const Standard softmax = make_standard(softmax_case(GetParam()), fleet);
   const Standard lightning = make_standard(lightning_case(GetParam()), fleet);
+  InputsCache inputs;
   for (const Fault& fault : all_faults()) {
     if (fault.below_tf32 && GetParam().math == Math::tf32) continue;
     SCOPED_TRACE(fault.name);
     const Case c = fault.make_case(GetParam());
     const Standard& standard = c.op == Operator::softmax ? softmax : lightning;
-    const CaseResult result = run_case(c, fault.variant, "cpu", {}, standard, fleet);
+    const CaseResult result = run_case(c, fault.variant, "cpu", {}, standard, fleet, inputs);
     const std::vector<std::string> failures = all_failures(result);
     const bool clean = std::string_view(fault.name) == "none";
     EXPECT_EQ(result.status, clean ? Status::pass : Status::fail) << (failures.empty() ? "" : failures[0]);

@@ -21,11 +21,17 @@ struct SessionOptions {
 struct SweepOptions : SessionOptions {
   std::optional<std::string> out;   ///< directory for results
   std::optional<std::string> dump;  ///< directory for tensors
-  int repeat = 3;                   ///< timed iterations a case, at most
-  double time_limit_s = 3;          ///< no further iteration of a case once they have taken this many seconds
-  bool perf = true;                 ///< measure times beside verdicts
-  bool fail_fast = false;           ///< stop after the first wrong result
+  /// Timed iterations a case, at most; by default 3, or 1 where ranks outnumber cores and times mean little.
+  std::optional<int> repeat = {};
+  bool perf = true;         ///< measure times beside verdicts
+  double time_limit_s = 3;  ///< no further iteration of a case once they have taken this many seconds
+  bool fail_fast = false;   ///< stop after the first wrong result
 };
+
+/// Timed iterations of a case.
+inline int timed_iterations(const SweepOptions& options, bool oversubscribed) {
+  return options.perf ? options.repeat.value_or(oversubscribed ? 1 : 3) : 0;
+}
 
 struct ExplainOptions : SessionOptions {};
 

@@ -35,7 +35,7 @@ double elements_of(const Problem& p) {
 
 }  // namespace
 
-Estimate estimate(const Case& c, int repeat, int cores) {
+Estimate estimate(const Case& c, const Repeats& repeats, int cores) {
   const Problem whole = c.problem();
   const Variant& variant = *find_variant(c.variant, c.op);
   const double elements = elements_of(whole);
@@ -51,10 +51,10 @@ Estimate estimate(const Case& c, int repeat, int cores) {
   const double flops = std::max(useful.forward + useful.backward, materialised);
   return {.bytes = standard + hosts + work,
           .seconds = kCaseOverhead * ranks + elements / kElementRate / cores +
-                     flops * (1 + repeat) / kVariantRate / std::min<double>(cores, ranks)};
+                     flops * (1 + repeats(c)) / kVariantRate / std::min<double>(cores, ranks)};
 }
 
-Plan make_plan(std::vector<Case> cases, std::optional<int> world, int repeat, int cores) {
+Plan make_plan(std::vector<Case> cases, std::optional<int> world, const Repeats& repeats, int cores) {
   Plan plan;
   std::map<std::string, std::size_t> first_seen;  // standard -> its place in the order
   std::vector<std::size_t> order;
@@ -74,7 +74,7 @@ Plan make_plan(std::vector<Case> cases, std::optional<int> world, int repeat, in
     const PlannedCase& planned = sorted.back();
     if (planned.skip) continue;
     ++plan.to_run;
-    const Estimate needs = estimate(planned.c, repeat, cores);
+    const Estimate needs = estimate(planned.c, repeats, cores);
     plan.needs.bytes = std::max(plan.needs.bytes, needs.bytes);
     plan.needs.seconds += needs.seconds;
     if (std::string key = standard_key(planned.c); key != last_key) {

@@ -1,6 +1,7 @@
 // What a sweep is going to run, and what it needs.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,10 +31,13 @@ struct Plan {
   Estimate needs;     ///< peak memory, total time
 };
 
+/// How often a case will be timed.
+using Repeats = std::function<int(const Case&)>;
+
 /// Decides what runs. `world`: the most ranks there are, if limited.
-Plan make_plan(std::vector<Case> cases, std::optional<int> world, int repeat, int cores);
+Plan make_plan(std::vector<Case> cases, std::optional<int> world, const Repeats& repeats, int cores);
 
 /// Needs of one case: inputs, outputs, the standard's fp64 tensors, the ranks' memory.
-Estimate estimate(const Case& c, int repeat, int cores);
+Estimate estimate(const Case& c, const Repeats& repeats, int cores);
 
 }  // namespace ringside

@@ -13,11 +13,11 @@ namespace {
 
 /// Runs the variant on the ranks that this process hosts.
 std::vector<RankRun> run_ranks_here(const Case& c, const Variant& variant, std::string_view device,
-                                    const TimingPlan& timing, Fleet& fleet) {
+                                    const TimingPlan& timing, Fleet& fleet, InputsCache& inputs) {
   std::vector<RankRun> runs;
   std::mutex mutex;
   fleet.run(c.ranks(), [&](Communicator& world) {
-    RankRun run = run_rank(c, variant, device, world, timing);
+    RankRun run = run_rank(c, variant, device, world, timing, inputs);
     const std::lock_guard lock(mutex);
     runs.push_back(std::move(run));
   });
@@ -112,10 +112,10 @@ Phases& Phases::operator+=(const Phases& other) {
 }
 
 CaseResult run_case(const Case& c, const Variant& variant, std::string_view device, const TimingPlan& timing,
-                    const Standard& standard, Fleet& fleet, HostOutputs* keep) {
+                    const Standard& standard, Fleet& fleet, InputsCache& inputs, HostOutputs* keep) {
   CaseResult result = {.c = c, .oversubscribed = fleet.oversubscribed(c.ranks())};
   Stopwatch watch;
-  const std::vector<RankRun> runs = run_ranks_here(c, variant, device, timing, fleet);
+  const std::vector<RankRun> runs = run_ranks_here(c, variant, device, timing, fleet, inputs);
   share_measures(runs, fleet, result);
   const double ranks_s = watch.lap();
   RankMeasure slowest;  // in each phase

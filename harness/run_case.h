@@ -43,7 +43,7 @@ struct CaseResult {
 /// Runs and judges a case that the variant supports. Collective over the fleet's processes. `keep`, if not
 /// null, gets the outputs of this process's shard. Throws what a rank throws.
 CaseResult run_case(const Case& c, const Variant& variant, std::string_view device, const TimingPlan& timing,
-                    const Standard& standard, Fleet& fleet, HostOutputs* keep = nullptr);
+                    const Standard& standard, Fleet& fleet, InputsCache& inputs, HostOutputs* keep = nullptr);
 
 /// Sent in each pass by all ranks together, and the largest peak_bytes and wait_s of a rank.
 struct Totals {

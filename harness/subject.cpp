@@ -7,33 +7,10 @@
 #include <stdexcept>
 
 #include "harness/grid.h"
-#include "harness/inputs.h"
 #include "harness/stopwatch.h"
 
 namespace ringside {
 namespace {
-
-/// A rank's inputs in host memory, in storage dtype.
-struct HostInputs {
-  std::vector<std::byte> q, k, v, dout;
-};
-
-HostInputs make_inputs(const Case& c, const Place& place, const Positions& tokens) {
-  const std::vector<Index> batches = place.batches(c);
-  const auto make = [&](TensorId id, Index heads) {
-    std::vector<std::byte> all;
-    for (const Index& b : batches) {
-      for (Index h = 0; h < heads; ++h) {  // one at a time: its values stay in the cache
-        const auto head = to_storage(generate(c, id, std::span(&b, 1), {h, h + 1}, tokens), c.dtype);
-        all.reserve(head.size() * batches.size() * static_cast<std::size_t>(heads));
-        all.insert(all.end(), head.begin(), head.end());
-      }
-    }
-    return all;
-  };
-  return {make(TensorId::q, c.heads), make(TensorId::k, c.kv_heads), make(TensorId::v, c.kv_heads),
-          make(TensorId::dout, c.heads)};
-}
 
 /// The inputs and one pass over them on one device.
 class Bench {
@@ -124,7 +101,7 @@ bool rank_0_says(bool answer, Communicator& world, Device& device) {
 }  // namespace
 
 RankRun run_rank(const Case& c, const Variant& variant, std::string_view device_name, Communicator& world,
-                 const TimingPlan& timing) {
+                 const TimingPlan& timing, InputsCache& inputs) {
   const Place place = Place::of(c, world.rank());
   const Positions tokens = place.tokens(c, variant.layout);
   const Problem problem = c.local_problem();
@@ -132,12 +109,12 @@ RankRun run_rank(const Case& c, const Variant& variant, std::string_view device_
   RankRun run = {.rank = world.rank()};
 
   Stopwatch watch;
-  const HostInputs host = make_inputs(c, place, tokens);
+  const auto host = inputs.of(c, variant.layout, world.rank());
   run.measure.inputs_s = watch.lap();
   {
     const auto device = make_device(device_name, c.math, true);
     const Context context = {*group, *device, problem};
-    Bench bench(variant, context, host, count(tokens), c.dtype);
+    Bench bench(variant, context, *host, count(tokens), c.dtype);
     const Traffic before = group->traffic();
     device->reset_peak();
     world.barrier();
@@ -156,7 +133,7 @@ RankRun run_rank(const Case& c, const Variant& variant, std::string_view device_
 
   const auto device = make_device(device_name, c.math, false);
   const Context context = {*group, *device, problem};
-  Bench bench(variant, context, host, count(tokens), c.dtype);
+  Bench bench(variant, context, *host, count(tokens), c.dtype);
   double timed_s = 0;
   std::vector<double> waits;
   for (int i = 0; i < timing.repeat; ++i) {

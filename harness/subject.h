@@ -6,6 +6,7 @@
 
 #include "distributed/variant.h"
 #include "harness/case.h"
+#include "harness/host_inputs.h"
 #include "harness/outputs.h"
 
 namespace ringside {
@@ -17,7 +18,7 @@ struct RankMeasure {
   std::int64_t repeats_equal = 1;  ///< 1 if the last timed iteration gave the bits of the verified one
   double iteration_s = 0;          ///< median of this rank's timed forward and backward passes
   double wait_s = 0;               ///< median of what they spent waiting for other ranks
-  double inputs_s = 0;             ///< wall time of making inputs
+  double inputs_s = 0;             ///< wall time of making inputs, if they are new
   double verified_s = 0;           ///< of forward and backward in the verified pass
   double download_s = 0;           ///< of downloading outputs, and comparing those of the last iteration
 };
@@ -38,10 +39,10 @@ struct TimingPlan {
   double limit_s = 0;
 };
 
-/// Makes one rank's inputs, runs forward and backward once on poisoned memory (the outputs that are judged),
+/// Takes one rank's inputs, runs forward and backward once on poisoned memory (the outputs that are judged),
 /// then timed, each iteration after a barrier over all ranks of `world`, the case's dp·sp ranks; all ranks
 /// make equally many. Throws what the variant, the device or the communicator throw.
 RankRun run_rank(const Case& c, const Variant& variant, std::string_view device, Communicator& world,
-                 const TimingPlan& timing);
+                 const TimingPlan& timing, InputsCache& inputs);
 
 }  // namespace ringside

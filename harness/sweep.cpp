@@ -32,11 +32,12 @@ std::optional<ResultsFile> open_results(const SweepOptions& options, Fleet& flee
   return file;
 }
 
-void refuse_what_does_not_fit(const Plan& plan, const SweepOptions& options, int cores) {
+void refuse_what_does_not_fit(const Plan& plan, const SweepOptions& options, const Repeats& repeats,
+                              int cores) {
   const auto memory = static_cast<double>(machine_memory_bytes());
   for (const PlannedCase& planned : plan.cases) {
     if (planned.skip) continue;
-    const double bytes = estimate(planned.c, options.repeat, cores).bytes;
+    const double bytes = estimate(planned.c, repeats, cores).bytes;
     if (bytes <= 0.9 * memory) continue;
     throw UsageError(fmt::format("{}: case {} needs about {}; this machine has {}", options.cases,
                                  planned.c.name(), human_bytes(bytes), human_bytes(memory)));
@@ -61,7 +62,7 @@ int exit_status(const std::vector<CaseResult>& results) {
 /// Runs the plan, case by case; each row is written before the next case starts.
 std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, const RunInfo& run,
                                  std::optional<ResultsFile> file, Fleet& fleet) {
-  const TimingPlan timing = {.repeat = options.perf ? options.repeat : 0, .limit_s = options.time_limit_s};
+  InputsCache inputs;
   Progress progress(fleet.is_root(), plan.to_run);
   std::vector<CaseResult> results;
   std::optional<Standard> standard;
@@ -76,6 +77,7 @@ std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, 
       if (std::string key = standard_key(planned.c); key != standard_of) {
         progress.begin("reference");
         standard.reset();
+        inputs.clear();
         standard = make_standard(planned.c, fleet);
         standard_of = std::move(key);
         before = {.reference_s = watch.lap() - standard->inputs_s - standard->measure_s,
@@ -84,7 +86,9 @@ std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, 
       }
       progress.begin(planned.c.name());
       HostOutputs outputs;
-      result = run_case(planned.c, *planned.variant, options.device, timing, *standard, fleet,
+      const TimingPlan timing = {timed_iterations(options, fleet.oversubscribed(planned.c.ranks())),
+                                 options.time_limit_s};
+      result = run_case(planned.c, *planned.variant, options.device, timing, *standard, fleet, inputs,
                         options.dump ? &outputs : nullptr);
       watch.lap();
       if (options.dump) dump_case(*options.dump, planned.c, outputs, fleet);
@@ -110,9 +114,11 @@ int sweep(const SweepOptions& options) {
   return in_session(options, [&](Fleet& fleet) {
     const RunInfo run = run_info(options.device, fleet);
     const int cores = usable_cores();
-    const Plan plan = make_plan(select_cases(options.cases, options.filter), fleet.world(),
-                                options.perf ? options.repeat : 0, cores);
-    refuse_what_does_not_fit(plan, options, cores);
+    const Repeats repeats = [&](const Case& c) {
+      return timed_iterations(options, fleet.oversubscribed(c.ranks()));
+    };
+    const Plan plan = make_plan(select_cases(options.cases, options.filter), fleet.world(), repeats, cores);
+    refuse_what_does_not_fit(plan, options, repeats, cores);
     std::optional<ResultsFile> file = open_results(options, fleet);
     if (fleet.is_root()) print_plan(plan, options, fleet);
     Phases phases = {.setup_s = watch.lap()};

@@ -49,7 +49,8 @@ class EveryVariant : public testing::TestWithParam<Setting> {
       c.dp = dp;
       c.sp = sp;
       if (variant->unsupported(c.local_problem(), sp)) continue;
-      const CaseResult result = run_case(c, *variant, "cpu", {.repeat = 1, .limit_s = 1}, standard, fleet_);
+      const CaseResult result =
+          run_case(c, *variant, "cpu", {.repeat = 1, .limit_s = 1}, standard, fleet_, inputs_);
       ++ran_;
       EXPECT_EQ(result.status, Status::pass) << failure_report(result, "variants_test");
       digests_.push_back(result.tensors[Out::dk].stats.digest);
@@ -57,6 +58,7 @@ class EveryVariant : public testing::TestWithParam<Setting> {
   }
 
   Fleet fleet_ = Fleet::of_threads(std::nullopt, std::chrono::seconds(60), true);
+  InputsCache inputs_;
   int ran_ = 0;
   std::vector<std::uint64_t> digests_;
 };

@@ -25,9 +25,10 @@ inline Tensor normal_tensor(Device& device, const Shape& shape, DType dtype, uns
   return result;
 }
 
-/// Reports FLOPs an iteration as GFLOP/s, and `useful` and `executed` as shares of the FMA peak of this run.
+/// Reports FLOPs an iteration as GFLOP/s, and `useful` and `executed` as shares of the FMA peak, measured
+/// now.
 inline void report_speed(benchmark::State& state, double useful, double executed) {
-  static const double peak = measure_fma_peak() * 1e9;
+  const double peak = measure_fma_peak() * 1e9;
   using benchmark::Counter;
   constexpr auto rate = Counter::kIsIterationInvariantRate;
   state.counters["useful_GFLOP/s"] = Counter(useful * 1e-9, rate);

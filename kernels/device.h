@@ -52,8 +52,9 @@ struct Corner {
 
 enum class Transpose { no, yes };
 
-/// What a product may leave out of causal scores, [queries, keys]: nothing; what lies above the diagonal of a
-/// (as stored), which is zero; or what lies above that of c, which is not wanted and becomes undefined.
+/// What a product leaves out of causal scores, [queries, keys]: nothing; what lies above the diagonal of a
+/// (as stored), which counts as zero whatever is there; or what lies above that of c, which becomes
+/// undefined.
 enum class Causal { none, a, c };
 
 /// Bytes that a device has handed out and not yet got back.
@@ -146,8 +147,8 @@ class Device {
   /// b's head x / (heads / b_heads); if c has fewer heads than a and b, it gets the sum over each group.
   virtual void matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose tb, const Tensor& c,
                       bool accumulate, Causal causal) = 0;
-  /// scores: [b, h, n, n] fp32, in place: element (i, j) times λ^(i-j) for j <= i, 0 (whatever it held)
-  /// above.
+  /// scores: [b, h, n, n] fp32, in place: element (i, j) times λ^(i-j) for j <= i; what is above stays as it
+  /// is.
   virtual void decay_scores(const Tensor& scores, std::span<const float> slopes) = 0;
   /// y: [b, h, n, d] fp32 <- row i of x times λ^(offset + step·i). If x has fewer heads than there are
   /// slopes, head y uses x's head y / (slopes / x_heads).

@@ -4,7 +4,6 @@
 
 #include <atomic>
 
-#include "kernels/cpu/block_cache.h"
 #include "kernels/device.h"
 
 namespace ringside {
@@ -60,7 +59,6 @@ class CpuDevice final : public Device {
   void release(std::byte* memory, std::size_t bytes);
 
   CpuOptions options_;
-  BlockCache blocks_;
   // Atomic, as the last handle of a tensor that was sent may go in the receiver's thread.
   std::atomic<std::size_t> live_ = 0;
   std::atomic<std::size_t> peak_ = 0;

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "kernels/cpu/buffer.h"
+#include "kernels/cpu/block_cache.h"
 #include "kernels/cpu/checks.h"
 #include "kernels/cpu/cpu_device.h"
 #include "kernels/cpu/memory_rows.h"
@@ -38,12 +38,12 @@ Tensor CpuDevice::allocate(const Shape& shape, DType dtype) {
   const std::size_t bytes = static_cast<std::size_t>(shape.size()) * size_of(dtype);
   std::byte* memory = nullptr;
   if (options_.poison) {
-    memory = blocks_.take(bytes + 2 * kGuard) + kGuard;
+    memory = block_cache().take(bytes + 2 * kGuard) + kGuard;
     std::fill_n(memory - kGuard, kGuard, kGuardByte);
     std::fill_n(memory, bytes, kPoisonByte);
     std::fill_n(memory + bytes, kGuard, kGuardByte);
   } else {
-    memory = blocks_.take(bytes);
+    memory = block_cache().take(bytes);
   }
   const std::size_t live = live_ += bytes;
   std::size_t peak = peak_;
@@ -56,7 +56,7 @@ Tensor CpuDevice::allocate(const Shape& shape, DType dtype) {
 void CpuDevice::release(std::byte* memory, std::size_t bytes) {
   live_ -= bytes;
   if (!options_.poison) {
-    blocks_.give_back(memory, bytes);
+    block_cache().give_back(memory, bytes);
     return;
   }
   const bool before = intact(memory - kGuard);
@@ -65,7 +65,7 @@ void CpuDevice::release(std::byte* memory, std::size_t bytes) {
                  bytes);
     std::abort();
   }
-  blocks_.give_back(memory - kGuard, bytes + 2 * kGuard);
+  block_cache().give_back(memory - kGuard, bytes + 2 * kGuard);
 }
 
 void CpuDevice::upload(std::span<const std::byte> host, const Tensor& to) {

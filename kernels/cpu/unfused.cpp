@@ -27,11 +27,12 @@ struct Factor {
 };
 
 /// Elements [row, row + rows) x [col, col + cols) of the factor, as operands in fp32, densely in `out`.
-/// `scratch` holds as many.
-ConstMatrix pack(const Factor& x, Math math, Index row, Index rows, Index col, Index cols, float* out,
-                 float* scratch) {
+/// `scratch` holds as many. `lower`: what is stored above the diagonal counts as zero.
+ConstMatrix pack(const Factor& x, Math math, bool lower, Index row, Index rows, Index col, Index cols,
+                 float* out, float* scratch) {
   const bool plain = x.transposed == Transpose::no;
-  if (plain && x.memory.dtype == DType::fp32 && math == Math::fp32)
+  const bool crosses = lower && (plain ? col + cols > row + 1 : row + rows > col + 1);
+  if (plain && x.memory.dtype == DType::fp32 && math == Math::fp32 && !crosses)
     return {x.memory.floats(row) + col, rows, cols, x.memory.dim};
   const Index stored_row = plain ? row : col, stored_rows = plain ? rows : cols;
   const Index stored_col = plain ? col : row, stored_cols = plain ? cols : rows;
@@ -42,6 +43,10 @@ ConstMatrix pack(const Factor& x, Math math, Index row, Index rows, Index col, I
     }
   });
   round_operand(math, stored, stored_rows * stored_cols);
+  for (Index i = 0; crosses && i < stored_rows; ++i) {
+    const Index below = std::clamp<Index>(stored_row + i + 1 - stored_col, 0, stored_cols);
+    std::fill(stored + i * stored_cols + below, stored + (i + 1) * stored_cols, 0.0f);
+  }
   if (!plain) transpose({stored, stored_rows, stored_cols, stored_cols}, out, cols);
   return {out, rows, cols, cols};
 }
@@ -68,15 +73,15 @@ void multiply_blocked(const Factor& a, const Factor& b, Math math, const HeadMem
     const Index dn = std::min(kCols, n - j);
     right.clear();
     for (Index k = 0; k < depth; k += kDepth) {
-      right.push_back(
-          pack(b, math, k, std::min(kDepth, depth - k), j, dn, b_panel.data() + k * dn, scratch.data()));
+      right.push_back(pack(b, math, false, k, std::min(kDepth, depth - k), j, dn, b_panel.data() + k * dn,
+                           scratch.data()));
     }
     for (Index i = causal == Causal::c ? j / kRows * kRows : 0; i < m; i += kRows) {
       const Index dm = std::min(kRows, m - i);
       const auto [first, end] = below_diagonal(a, i, dm, causal);
       for (Index k = first; k < end; k += kDepth) {
-        const ConstMatrix left =
-            pack(a, math, i, dm, k, std::min(kDepth, end - k), a_panel.data(), scratch.data());
+        const ConstMatrix left = pack(a, math, causal == Causal::a, i, dm, k, std::min(kDepth, end - k),
+                                      a_panel.data(), scratch.data());
         ConstMatrix block = right[static_cast<std::size_t>(k / kDepth)];
         block.rows = left.cols;
         multiply(left, block, {c.floats(i) + j, dm, dn, n}, k == first ? into : Into::add);
@@ -130,7 +135,6 @@ void CpuDevice::decay_scores(const Tensor& scores, std::span<const float> slopes
         float* __restrict row = scores.view<float>().head(b, h) + i * s.tokens;
         const float* __restrict factors = decay.rows(decay_to_end(i));  // from key j to query i
         for (Index j = 0; j <= i; ++j) row[j] *= factors[j];
-        std::fill(row + i + 1, row + s.tokens, 0.0f);
       }
     }
   }

@@ -1,0 +1,51 @@
+#include "harness/host_inputs.h"
+
+#include <fmt/format.h>
+
+#include "harness/grid.h"
+#include "harness/inputs.h"
+#include "harness/standard.h"
+
+namespace ringside {
+namespace {
+
+HostInputs make_inputs(const Case& c, const Place& place, const Positions& tokens) {
+  const std::vector<Index> batches = place.batches(c);
+  const auto make = [&](TensorId id, Index heads) {
+    std::vector<std::byte> all;
+    for (const Index& b : batches) {
+      for (Index h = 0; h < heads; ++h) {  // one at a time: its values stay in the cache
+        const auto head = to_storage(generate(c, id, std::span(&b, 1), {h, h + 1}, tokens), c.dtype);
+        all.reserve(head.size() * batches.size() * static_cast<std::size_t>(heads));
+        all.insert(all.end(), head.begin(), head.end());
+      }
+    }
+    return all;
+  };
+  return {make(TensorId::q, c.heads), make(TensorId::k, c.kv_heads), make(TensorId::v, c.kv_heads),
+          make(TensorId::dout, c.heads)};
+}
+
+}  // namespace
+
+std::shared_ptr<const HostInputs> InputsCache::of(const Case& c, Layout layout, int rank) {
+  const std::string key = fmt::format("{} {} {} {}", standard_key(c), c.dp, c.sp, to_string(layout));
+  {
+    const std::lock_guard lock(mutex_);
+    if (key != key_) by_rank_.clear();
+    key_ = key;
+    if (const auto known = by_rank_.find(rank); known != by_rank_.end()) return known->second;
+  }
+  const Place place = Place::of(c, rank);
+  auto made = std::make_shared<const HostInputs>(make_inputs(c, place, place.tokens(c, layout)));
+  const std::lock_guard lock(mutex_);
+  return by_rank_[rank] = std::move(made);
+}
+
+void InputsCache::clear() {
+  const std::lock_guard lock(mutex_);
+  key_.clear();
+  by_rank_.clear();
+}
+
+}  // namespace ringside

@@ -1,0 +1,37 @@
+// Inputs of ranks in host memory, made once for all variants that run on them.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "distributed/layout.h"
+#include "harness/case.h"
+
+namespace ringside {
+
+/// A rank's inputs in storage dtype; shapes as in Inputs, dout: as o.
+struct HostInputs {
+  std::vector<std::byte> q, k, v, dout;
+};
+
+/// The inputs of the last problem, split and layout that was asked for, of each rank. Thread safe, if threads
+/// ask for different ranks.
+class InputsCache {
+ public:
+  /// The inputs of `rank` of the case's world.
+  std::shared_ptr<const HostInputs> of(const Case& c, Layout layout, int rank);
+  /// Gives the memory back.
+  void clear();
+
+ private:
+  std::mutex mutex_;
+  std::string key_;
+  std::map<int, std::shared_ptr<const HostInputs>> by_rank_;
+};
+
+}  // namespace ringside
