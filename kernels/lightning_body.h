@@ -64,9 +64,9 @@ void lightning_forward_span(Tiles& t, const DecayTable& decay, const LightningHe
     t.multiply_nn(o, q, t.operand(state, Pack::rows), Into::overwrite);
     t.row_scale(o, decay.rows(decay_from_start()));
     const auto s = t.accumulator(count, count);
-    t.multiply_nt(s, q, k, Into::overwrite);
+    t.multiply_nt(s, q, k, Into::overwrite, Triangle::c_lower);
     t.decay_keys(s, decay);
-    t.multiply_nn(o, t.operand(s, Pack::rows), v, Into::add);
+    t.multiply_nn(o, t.operand(s, Pack::rows), v, Into::add, Triangle::a_lower);
     t.store(o, o_memory, first);
 
     if (first + count == span.end && leaves == Leaves::no) break;
@@ -103,13 +103,15 @@ void lightning_backward_states(Tiles& t, const DecayTable& decay, const Lightnin
   }
 }
 
-/// The rest, from the span's last tile to its first: adds to the span's rows of dq: [c, d], dk: [c, d], dv:
-/// [c, e], all fp32. dstate: [d, e], R in, R' out if it leaves, else undefined.
+/// The rest, from the span's last tile to its first: adds to the span's rows of dq: [c, d]; writes, or adds
+/// to, those of dk: [c, d] and dv: [c, e], as `into` says; all fp32. dstate: [d, e], R in, R' out if it
+/// leaves, else undefined.
 template <typename Tiles, typename Memory>
 void lightning_backward_span(Tiles& t, const DecayTable& decay, const LightningHead<Memory>& head,
                              TokenSpan span, const Memory& dout_memory,
                              const typename Tiles::Accumulator& dstate, Leaves leaves,
-                             const Memory& dq_memory, const Memory& dk_memory, const Memory& dv_memory) {
+                             const Memory& dq_memory, const Memory& dk_memory, const Memory& dv_memory,
+                             Into into) {
   const Index tiles = (span.end - span.first + Tiles::kBlock - 1) / Tiles::kBlock;
   for (Index tile = tiles - 1; tile >= 0; --tile) {
     const Index first = span.first + tile * Tiles::kBlock;
@@ -122,26 +124,33 @@ void lightning_backward_span(Tiles& t, const DecayTable& decay, const LightningH
     t.synchronize();
     const auto r = t.operand(dstate, Pack::both);
     const float* to_end = decay.rows(decay_to_end(count));
+    const auto put = [&](const auto& x, const Memory& memory) {
+      if (into == Into::add) {
+        t.add(x, memory, first);
+      } else {
+        t.store(x, memory, first);
+      }
+    };
     // s and ds are [keys, queries].
     const auto s = t.accumulator(count, count);
-    t.multiply_nt(s, k, q, Into::overwrite);
+    t.multiply_nt(s, k, q, Into::overwrite, Triangle::c_upper);
     t.decay_queries(s, decay);
     const auto dv = t.accumulator(count, head.v.dim);
     t.multiply_nn(dv, k, r, Into::overwrite);
     t.row_scale(dv, to_end);
-    t.multiply_nn(dv, t.operand(s, Pack::rows), dout, Into::add);
-    t.add(dv, dv_memory, first);
+    t.multiply_nn(dv, t.operand(s, Pack::rows), dout, Into::add, Triangle::a_upper);
+    put(dv, dv_memory);
 
     const auto ds = t.accumulator(count, count);
-    t.multiply_nt(ds, v, dout, Into::overwrite);
+    t.multiply_nt(ds, v, dout, Into::overwrite, Triangle::c_upper);
     t.decay_queries(ds, decay);
     const auto ds_operand = t.operand(ds, Pack::both);
     const auto dk = t.accumulator(count, head.q.dim);
     t.multiply_nt(dk, v, r, Into::overwrite);
     t.row_scale(dk, to_end);
-    t.multiply_nn(dk, ds_operand, q, Into::add);
-    t.add(dk, dk_memory, first);
-    t.add_multiply_tn(dq_memory, first, ds_operand, k);
+    t.multiply_nn(dk, ds_operand, q, Into::add, Triangle::a_upper);
+    put(dk, dk_memory);
+    t.add_multiply_tn(dq_memory, first, ds_operand, k, Triangle::a_lower);
 
     if (tile == 0 && leaves == Leaves::no) break;
     t.scale(dstate, decay.everywhere(decay_across(count)));

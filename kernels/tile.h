@@ -6,7 +6,7 @@
 //   Packed        a head's matrix made ready for many loads;
 // and these verbs. Everything taken after scope() is given back when the scope ends.
 //   accumulator, zeros, load, store, add       tiles and memory
-//   multiply_nn, multiply_nt, multiply_tn      products
+//   multiply_nn, multiply_nt, multiply_tn      products, of which a Triangle may be enough
 //   operand, row_scaled                        accumulator to operand; operand with scaled rows
 //   mask_keys, mask_queries, decay_keys, decay_queries
 //   row_max, row_sum, exp_rows, exp_columns, scale, row_scale, softmax_gradient
@@ -23,5 +23,10 @@ enum class Pack { rows, both };
 
 /// What becomes of the values that a product's target holds.
 enum class Into { overwrite, add };
+
+/// What a product may leave out because a square matrix of scores is causal, [queries, keys] being lower and
+/// [keys, queries] upper: nothing; what c has on the other side of its diagonal, which becomes undefined; or
+/// what a has there, which is zero.
+enum class Triangle { none, c_lower, c_upper, a_lower, a_upper };
 
 }  // namespace ringside

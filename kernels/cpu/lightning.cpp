@@ -52,7 +52,6 @@ class Sum {
     }
     return memory;
   }
-  void clear(Index b, Index h) const { std::fill_n(head(b, h).floats(), result_.shape().head_size(), 0.0f); }
   void finish(Index b, Index h) const {
     if (result_.dtype() == DType::fp32) return;
     write_rows(scratch_.data(), head_memory(result_, b, h), 0, result_.shape().tokens);
@@ -108,6 +107,7 @@ struct BackwardHead {
   const DecayTable& decay;
   LightningHead<HeadMemory> head;
   HeadMemory dout, dq, dk, dv;
+  Into into;  ///< dk and dv: the first head of a group overwrites them
   Index b, h;
 };
 
@@ -127,13 +127,10 @@ void for_backward_heads(std::string_view operation, const LightningChunk& chunk,
   for (Index b = 0; b < qs.batch; ++b) {
     for (Index h = 0; h < qs.heads; ++h) {
       const Index kv = h / group;
-      if (h % group == 0) {
-        dk_sum.clear(b, kv);
-        dv_sum.clear(b, kv);
-      }
+      const Into into = h % group == 0 ? Into::overwrite : Into::add;
       const DecayTable decay(chunk.slopes[static_cast<std::size_t>(h)], CpuTiles::kBlock);
       body(BackwardHead{decay, head_of(chunk, b, h), head_memory(dout, b, h), dq_sum.head(b, h),
-                        dk_sum.head(b, kv), dv_sum.head(b, kv), b, h});
+                        dk_sum.head(b, kv), dv_sum.head(b, kv), into, b, h});
       dq_sum.finish(b, h);
       if (h % group == group - 1) {
         dk_sum.finish(b, kv);
@@ -210,7 +207,7 @@ void CpuDevice::lightning_backward(const LightningChunk& chunk, const Tensor& do
     const auto scope = t.scope();
     const HeadMemory memory = head_memory(dstate, x.b, x.h);
     const auto r = t.load_state(memory);
-    lightning_backward_span(t, x.decay, x.head, all, x.dout, r, Leaves::yes, x.dq, x.dk, x.dv);
+    lightning_backward_span(t, x.decay, x.head, all, x.dout, r, Leaves::yes, x.dq, x.dk, x.dv, x.into);
     t.store(r, memory, 0);
   });
 }
@@ -235,7 +232,8 @@ void CpuDevice::lightning_backward_blocks(const LightningChunk& chunk, const Ten
     for (Index i = 0; i < r_blocks.count(); ++i) {
       const auto scope = t.scope();
       const auto r = load_entering(t, dstates, r_blocks, i, Toward::start, slope, x.b, x.h);
-      lightning_backward_span(t, x.decay, x.head, r_blocks.span(i), x.dout, r, Leaves::no, x.dq, x.dk, x.dv);
+      lightning_backward_span(t, x.decay, x.head, r_blocks.span(i), x.dout, r, Leaves::no, x.dq, x.dk, x.dv,
+                              x.into);
     }
   });
 }

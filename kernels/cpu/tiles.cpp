@@ -105,6 +105,29 @@ void CpuTiles::add(const Accumulator& x, const HeadMemory& head, Index first) {
   for (Index i = 0; i < x.rows * x.cols; ++i) out[i] += x.data[i];
 }
 
+// --- products
+
+void CpuTiles::multiply_part(const ConstMatrix& a, const ConstMatrix& b, const Matrix& c, Into into,
+                             Triangle triangle) {
+  const Index half = c.rows / 2, n = c.rows;
+  if (triangle == Triangle::none || half == 0) return multiply(a, b, c, into);
+  /// Rows [row, end) of c: their columns [col, col + cols) from a's columns [k, k + depth).
+  const auto rows = [&](Index row, Index end, Index col, Index cols, Index k, Index depth) {
+    multiply({a.data + row * a.stride + k, end - row, depth, a.stride},
+             {b.data + k * b.stride + col, depth, cols, b.stride},
+             {c.data + row * c.stride + col, end - row, cols, c.stride}, into);
+  };
+  const bool of_c = triangle == Triangle::c_lower || triangle == Triangle::c_upper;
+  const bool lower = triangle == Triangle::c_lower || triangle == Triangle::a_lower;
+  if (of_c) {
+    rows(0, half, 0, lower ? half : n, 0, a.cols);
+    rows(half, n, lower ? 0 : half, lower ? n : n - half, 0, a.cols);
+  } else {
+    rows(0, half, 0, c.cols, 0, lower ? half : n);
+    rows(half, n, 0, c.cols, lower ? 0 : half, lower ? n : n - half);
+  }
+}
+
 // --- accumulators and operands
 
 CpuTiles::Accumulator CpuTiles::transposed(const ConstMatrix& x) {

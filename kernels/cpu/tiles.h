@@ -68,18 +68,22 @@ class CpuTiles {
   void add(const Accumulator& x, const HeadMemory& head, Index first);
 
   // --- products: c = a·b, a·bᵀ, aᵀ·b, or +=
-  void multiply_nn(const Accumulator& c, const Operand& a, const Operand& b, Into into) {
-    multiply(a.rows, b.rows, c, into);
+  void multiply_nn(const Accumulator& c, const Operand& a, const Operand& b, Into into,
+                   Triangle triangle = Triangle::none) {
+    multiply_part(a.rows, b.rows, c, into, triangle);
   }
-  void multiply_nt(const Accumulator& c, const Operand& a, const Operand& b, Into into) {
-    multiply(a.rows, b.transposed, c, into);
+  void multiply_nt(const Accumulator& c, const Operand& a, const Operand& b, Into into,
+                   Triangle triangle = Triangle::none) {
+    multiply_part(a.rows, b.transposed, c, into, triangle);
   }
   void multiply_tn(const Accumulator& c, const Operand& a, const Operand& b, Into into) {
     multiply(a.transposed, b.rows, c, into);
   }
   /// Rows first.. of fp32 memory += aᵀ·b.
-  void add_multiply_tn(const HeadMemory& head, Index first, const Operand& a, const Operand& b) {
-    multiply(a.transposed, b.rows, {head.floats(first), a.transposed.rows, head.dim, head.dim}, Into::add);
+  void add_multiply_tn(const HeadMemory& head, Index first, const Operand& a, const Operand& b,
+                       Triangle of_transposed = Triangle::none) {
+    multiply_part(a.transposed, b.rows, {head.floats(first), a.transposed.rows, head.dim, head.dim},
+                  Into::add, of_transposed);
   }
 
   // --- accumulators and operands
@@ -123,6 +127,10 @@ class CpuTiles {
   void softmax_gradient(const Accumulator& dp, const Accumulator& p, const float* delta, float scale);
 
  private:
+  /// The product in two halves of c's rows, each without what its triangle spares.
+  static void multiply_part(const ConstMatrix& a, const ConstMatrix& b, const Matrix& c, Into into,
+                            Triangle triangle);
+
   Math math_;
   Workspace workspace_;
 };
