@@ -91,6 +91,11 @@ bool measure_element(const HeadView& head, Index token, Index dim, std::size_t a
     if (std::isnan(s.x) || s.x == s.ref || (std::isnan(s.ref) && std::isinf(s.x))) return true;
   } else if (!std::isfinite(s.x)) {
     if (head.may_be_either && head.may_be_either(token)) return true;
+    // a share that was rounded to infinity; two of them may be NaN together
+    if (!head.shares.empty() && head.shares[at] * (1 + head.rounding.storage) + s.accumulated >= threshold) {
+      stats.elements += finite;
+      return true;
+    }
     if (std::isinf(s.x) && (s.x > 0 ? s.ref + s.bound >= threshold : s.ref - s.bound <= -threshold)) {
       stats.elements += finite;
       return true;
@@ -199,8 +204,9 @@ TensorStats measure(const HeadView& head, std::span<RankStats> by_rank) {
       bucket = {
           .share = share, .batch = head.batch, .head = head.head, .token = t, .elements = bucket.elements};
     }
-    bucket.elements += dims;
+    bucket.elements += row.elements;
   }
+  stats.rounded_shares = !head.shares.empty();
   stats.digest = digest.value();
   return stats;
 }
@@ -233,6 +239,7 @@ void merge(TensorStats& total, const TensorStats& part) {
   total.slope_error2 += part.slope_error2;
   total.legacy_sum += part.legacy_sum;
   total.legacy_elements += part.legacy_elements;
+  total.rounded_shares = std::max(total.rounded_shares, part.rounded_shares);
   total.digest = (total.digest ^ part.digest) * 0x100000001b3u;
   for (std::size_t i = 0; i < kRowBuckets; ++i) {
     RowShare& row = total.rows[i];

@@ -65,7 +65,8 @@ struct TensorStats {
   double slope_error2 = 0;   ///< Σ over rows of (row's (x - ref)·ref)²
   double legacy_sum = 0;     ///< Σ bf16(|x - y|) over rank 0's elements
   std::int64_t legacy_elements = 0;
-  std::uint64_t digest = 0;  ///< of the values' bits, in global order
+  std::int64_t rounded_shares = 0;  ///< 1 if the bound allows for rounded shares
+  std::uint64_t digest = 0;         ///< of the values' bits, in global order
   std::array<RowShare, kRowBuckets> rows{};
 };
 

@@ -147,19 +147,23 @@ std::size_t machine_memory_bytes() {
   return std::min(physical, cgroup_memory_limit("/proc/self/cgroup", "/sys/fs/cgroup").value_or(physical));
 }
 
-int usable_cores() {
+std::vector<int> usable_core_ids() {
   const Topology topology = load_topology();
   const std::unique_ptr<hwloc_bitmap_s, decltype(&hwloc_bitmap_free)> allowed(hwloc_bitmap_alloc(),
                                                                               &hwloc_bitmap_free);
   if (hwloc_get_cpubind(topology.get(), allowed.get(), HWLOC_CPUBIND_PROCESS) != 0) {
     hwloc_bitmap_copy(allowed.get(), hwloc_topology_get_allowed_cpuset(topology.get()));
   }
-  int cores = 0;
+  std::vector<int> cores;
   for (hwloc_obj_t core = nullptr;
        (core = hwloc_get_next_obj_by_type(topology.get(), HWLOC_OBJ_CORE, core)) != nullptr;) {
-    if (hwloc_bitmap_intersects(core->cpuset, allowed.get()) != 0) ++cores;
+    if (hwloc_bitmap_intersects(core->cpuset, allowed.get()) != 0) {
+      cores.push_back(static_cast<int>(core->logical_index));
+    }
   }
-  return std::max(cores, 1);
+  return cores;
 }
+
+int usable_cores() { return std::max(1, static_cast<int>(usable_core_ids().size())); }
 
 }  // namespace ringside

@@ -45,5 +45,7 @@ std::optional<std::size_t> cgroup_memory_limit(const std::filesystem::path& memb
 
 /// Physical cores this process may run on (affinity and cpuset), at least 1.
 int usable_cores();
+/// Which they are, numbered on this machine; under MPI a process may be bound to some.
+std::vector<int> usable_core_ids();
 
 }  // namespace ringside

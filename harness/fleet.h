@@ -49,7 +49,7 @@ class Fleet {
   std::optional<int> world_;
   std::chrono::milliseconds timeout_;
   bool hostile_ = false;
-  int cores_ = 1;       ///< usable by this process
+  int cores_ = 1;       ///< of this node, usable by the run
   int neighbours_ = 1;  ///< processes of the run on this node
 };
 

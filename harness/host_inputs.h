@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -19,8 +18,8 @@ struct HostInputs {
   std::vector<std::byte> q, k, v, dout;
 };
 
-/// The inputs of the last problem, split and layout that was asked for, of each rank. Thread safe, if threads
-/// ask for different ranks.
+/// The inputs of the last problem, split and layout that was asked for, of each rank. Ranks may ask from
+/// threads of their own, as long as all ask for the same case.
 class InputsCache {
  public:
   /// The inputs of `rank` of the case's world.

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -18,6 +19,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "harness/fingerprint.h"
 #include "reference/error.h"
 
 namespace ringside {
@@ -89,10 +91,10 @@ class WatchedSignals {
   WatchedSignals& operator=(const WatchedSignals&) = delete;
 
   void restore() const { sigprocmask(SIG_SETMASK, &before_, nullptr); }
-  int wait() const {
-    int signal = 0;
-    sigwait(&watched_, &signal);
-    return signal;
+  /// The next signal; 0 if `seconds` pass without one.
+  int wait(int seconds) const {
+    const timespec patience{.tv_sec = seconds, .tv_nsec = 0};
+    return std::max(0, sigtimedwait(&watched_, nullptr, &patience));
   }
 
  private:
@@ -146,6 +148,11 @@ int judge(int status, const std::vector<std::string>& command) {
 
 int launch(int ranks, std::span<const std::string> program_args, const LaunchOptions& options) {
   if (ranks < 1) throw std::invalid_argument(fmt::format("launch: {} ranks", ranks));
+  constexpr int kRanksACore = 64;  // they wait for each other by spinning
+  if (ranks > kRanksACore * usable_cores()) {
+    throw UsageError(fmt::format("launch -n {}: more than {} ranks for each of {} cores", ranks, kRanksACore,
+                                 usable_cores()));
+  }
   std::vector<std::string> command{options.mpirun};
   command.insert(command.end(), options.mpirun_args.begin(), options.mpirun_args.end());
   command.insert(command.end(), {"-n", std::to_string(ranks)});
@@ -168,8 +175,10 @@ int launch(int ranks, std::span<const std::string> program_args, const LaunchOpt
   int interrupted_by = 0;
   pid_t ended = 0;
   while ((ended = waitpid(child, &status, WNOHANG)) == 0) {
-    const int signal = signals.wait();
-    if (signal != SIGCHLD) {
+    const int signal = signals.wait(10);
+    if (signal == 0 && interrupted_by != 0) {  // it does not want to hear: its ranks vanish with it
+      kill(child, SIGKILL);
+    } else if (signal != 0 && signal != SIGCHLD) {
       interrupted_by = signal;
       kill(child, signal);
     }

@@ -173,6 +173,11 @@ Json result_of(const Json& row) {
            {"status", row.at("status")},
            {"sums", row.at("sums")},
            {"ranks", row.at("ranks")}};
+  out["sums"].erase("wait_s");
+  for (Json& rank : out["ranks"]) {
+    rank.erase("wait_s");
+    rank.erase("iteration_s");
+  }
   for (const auto& [name, tensor] : row.at("tensors").items()) out["digests"][name] = tensor.at("digest");
   return out;
 }

@@ -1,6 +1,7 @@
 // Lightning attention of one (batch, head), written over a tile policy (tile.h).
-// A span of a chunk's tokens is walked in tiles with the state carried in fp32; every exponent is one of
-// decay.h's, with the tile in the place of the chunk.
+// A span of a chunk's tokens is walked in tiles with the state carried in fp32, a tile's share being summed
+// before it is added (so that a sum over n tokens is tile + n/tile roundings deep, not n); every exponent is
+// one of decay.h's, with the tile in the place of the chunk.
 #pragma once
 
 #include <algorithm>
@@ -41,7 +42,9 @@ typename Tiles::Accumulator lightning_state(Tiles& t, const Memory& a_memory, co
     if (vanishes && t.finite(b) && t.finite(t.load(a_memory, first, count, Pack::rows))) continue;
     const auto a = t.load(a_memory, first, count, Pack::both);
     t.synchronize();
-    t.multiply_tn(state, a, t.row_scaled(b, of_tile), Into::add);
+    const auto share = t.accumulator(a_memory.dim, b_memory.dim);
+    t.multiply_tn(share, a, t.row_scaled(b, of_tile), Into::overwrite);
+    t.scale_add(state, 1, share);
     t.synchronize();
   }
   return state;
@@ -70,8 +73,9 @@ void lightning_forward_span(Tiles& t, const DecayTable& decay, const LightningHe
     t.store(o, o_memory, first);
 
     if (first + count == span.end && leaves == Leaves::no) break;
-    t.scale(state, decay.everywhere(decay_across(count)));
-    t.multiply_tn(state, k, t.row_scaled(v, decay.rows(decay_to_end(count))), Into::add);
+    const auto share = t.accumulator(head.q.dim, head.v.dim);
+    t.multiply_tn(share, k, t.row_scaled(v, decay.rows(decay_to_end(count))), Into::overwrite);
+    t.scale_add(state, decay.everywhere(decay_across(count)), share);
     t.synchronize();
   }
 }
@@ -97,8 +101,9 @@ void lightning_backward_states(Tiles& t, const DecayTable& decay, const Lightnin
     t.store(dq, dq_memory, first);
 
     if (first + count == span.end) break;
-    t.scale(state, decay.everywhere(decay_across(count)));
-    t.multiply_tn(state, v, t.row_scaled(k, decay.rows(decay_to_end(count))), Into::add);
+    const auto share = t.accumulator(head.v.dim, head.q.dim);
+    t.multiply_tn(share, v, t.row_scaled(k, decay.rows(decay_to_end(count))), Into::overwrite);
+    t.scale_add(state, decay.everywhere(decay_across(count)), share);
     t.synchronize();
   }
 }
@@ -153,8 +158,9 @@ void lightning_backward_span(Tiles& t, const DecayTable& decay, const LightningH
     t.add_multiply_tn(dq_memory, first, ds_operand, k, Triangle::a_lower);
 
     if (tile == 0 && leaves == Leaves::no) break;
-    t.scale(dstate, decay.everywhere(decay_across(count)));
-    t.multiply_tn(dstate, q, t.row_scaled(dout, decay.rows(decay_from_start())), Into::add);
+    const auto share = t.accumulator(head.q.dim, head.v.dim);
+    t.multiply_tn(share, q, t.row_scaled(dout, decay.rows(decay_from_start())), Into::overwrite);
+    t.scale_add(dstate, decay.everywhere(decay_across(count)), share);
     t.synchronize();
   }
 }

@@ -9,7 +9,7 @@
 //   multiply_nn, multiply_nt, multiply_tn      products, of which a Triangle may be enough
 //   operand, row_scaled                        accumulator to operand; operand with scaled rows
 //   mask_keys, mask_queries, decay_keys, decay_queries
-//   row_max, row_sum, exp_rows, exp_columns, scale, row_scale, softmax_gradient
+//   row_max, row_sum, exp_rows, exp_columns, scale, scale_add, row_scale, softmax_gradient
 //   rows, for_rows                             one number a row, kept by whoever holds the row
 //   synchronize                                operands written before it may be read after it
 // The CPU's policy is cpu/tiles.h.

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <map>
 #include <mutex>
+#include <new>
 #include <unordered_map>
 
 #include "kernels/cpu/buffer.h"
@@ -20,9 +21,7 @@ class BlockCache {
   BlockCache() = default;
   BlockCache(const BlockCache&) = delete;
   BlockCache& operator=(const BlockCache&) = delete;
-  ~BlockCache() {
-    for (const auto& [bytes, memory] : kept_) std::free(memory);
-  }
+  ~BlockCache() { drop_kept(); }
 
   /// Aligned, uninitialised. Throws std::bad_alloc.
   std::byte* take(std::size_t bytes) {
@@ -43,7 +42,13 @@ class BlockCache {
       std::free(smallest->second);
       kept_.erase(smallest);
     }
-    std::byte* memory = aligned_bytes(bytes);
+    std::byte* memory = nullptr;
+    try {
+      memory = aligned_bytes(bytes);
+    } catch (const std::bad_alloc&) {  // not while other blocks are kept
+      drop_kept();
+      memory = aligned_bytes(bytes);
+    }
     use(memory, bytes);
     return memory;
   }
@@ -66,6 +71,11 @@ class BlockCache {
   static constexpr std::size_t kSmallest = std::size_t{1}
                                            << 17;  // malloc's own threshold for asking the system
 
+  void drop_kept() {
+    for (const auto& [bytes, memory] : kept_) std::free(memory);
+    kept_.clear();
+    kept_bytes_ = 0;
+  }
   void use(std::byte* memory, std::size_t bytes) {
     used_.emplace(memory, bytes);
     used_bytes_ += bytes;

@@ -251,6 +251,12 @@ void CpuTiles::scale(const Accumulator& s, float factor) {
   for (Index i = 0; i < s.rows * s.cols; ++i) s.data[i] *= factor;
 }
 
+void CpuTiles::scale_add(const Accumulator& x, float factor, const Accumulator& y) {
+  float* __restrict out = x.data;
+  const float* __restrict in = y.data;
+  for (Index i = 0; i < x.rows * x.cols; ++i) out[i] = factor * out[i] + in[i];
+}
+
 void CpuTiles::row_scale(const Accumulator& s, const float* factors) {
   for (Index i = 0; i < s.rows; ++i) {
     float* row = s.data + i * s.stride;

@@ -42,11 +42,11 @@ class CpuTiles {
   /// Tokens of a block of lightning attention: larger ones do more GFLOP/s in more time.
   static constexpr Index kBlock = 64;
 
-  /// Scratch for bodies over these dims. No body holds more than four states, and eight tiles of each width,
+  /// Scratch for bodies over these dims. No body holds more than six states, and eight tiles of each width,
   /// at a time; each may be rounded up to whole cache lines. Operands are made as `math` has them.
   CpuTiles(Index head_dim, Index value_dim, Math math)
       : math_(math),
-        workspace_(4 * head_dim * value_dim + 8 * kTile * (head_dim + value_dim + kTile) + 1024) {}
+        workspace_(6 * head_dim * value_dim + 8 * kTile * (head_dim + value_dim + kTile) + 1024) {}
 
   Workspace::Scope scope() { return Workspace::Scope(workspace_); }
   void synchronize() {}
@@ -122,6 +122,8 @@ class CpuTiles {
   /// s_ij <- exp(scale·s_ij - shift_j)
   void exp_columns(const Accumulator& s, float scale, const float* shift);
   void scale(const Accumulator& s, float factor);
+  /// x <- factor·x + y; same shape, both dense.
+  void scale_add(const Accumulator& x, float factor, const Accumulator& y);
   void row_scale(const Accumulator& s, const float* factors);
   /// dp_ij <- scale·p_ij (dp_ij - delta_j)
   void softmax_gradient(const Accumulator& dp, const Accumulator& p, const float* delta, float scale);

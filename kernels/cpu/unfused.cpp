@@ -63,9 +63,18 @@ Columns below_diagonal(const Factor& a, Index row, Index rows, Causal causal) {
                                        : Columns{row / kDepth * kDepth, a.cols()};
 }
 
+/// c += part, dense and of c's shape.
+void add_block(const float* __restrict part, const Matrix& c) {
+  for (Index i = 0; i < c.rows; ++i) {
+    float* __restrict row = c.data + i * c.stride;
+    for (Index j = 0; j < c.cols; ++j) row[j] += part[i * c.cols + j];
+  }
+}
+
 /// c: [m, n] fp32 (+)= a·b.
 void multiply_blocked(const Factor& a, const Factor& b, Math math, const HeadMemory& c, Into into,
-                      Causal causal, const Buffer& a_panel, const Buffer& b_panel, const Buffer& scratch) {
+                      Causal causal, const Buffer& a_panel, const Buffer& b_panel, const Buffer& scratch,
+                      const Buffer& part) {
   const Index m = a.rows(), n = b.cols(), depth = a.cols();
   if (depth == 0 && into == Into::overwrite) std::fill_n(c.floats(), m * n, 0.0f);
   std::vector<ConstMatrix> right;  // b's columns j.., in blocks of kDepth rows
@@ -84,7 +93,13 @@ void multiply_blocked(const Factor& a, const Factor& b, Math math, const HeadMem
                                       a_panel.data(), scratch.data());
         ConstMatrix block = right[static_cast<std::size_t>(k / kDepth)];
         block.rows = left.cols;
-        multiply(left, block, {c.floats(i) + j, dm, dn, n}, k == first ? into : Into::add);
+        const Matrix target = {c.floats(i) + j, dm, dn, n};
+        if (k == first && into == Into::overwrite) {
+          multiply(left, block, target, Into::overwrite);
+        } else {  // summed before it is added: a sum is kDepth + depth/kDepth roundings deep
+          multiply(left, block, {part.data(), dm, dn, dn}, Into::overwrite);
+          add_block(part.data(), target);
+        }
       }
     }
   }
@@ -108,16 +123,19 @@ void CpuDevice::matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose
                cs.heads > 0 && as.heads % cs.heads == 0 && (cs.heads == as.heads || bs.heads == as.heads),
                "c", c, "a", a);
 
+  require_pair("matmul", causal != Causal::a || as.tokens == as.dim, "causal a", a, "b", b);
+  require_pair("matmul", causal != Causal::c || cs.tokens == cs.dim, "causal c", c, "a", a);
+
   const DenormalMode guard(DenormalMode::flush);
   const Buffer a_panel(kRows * kDepth), b_panel(left.dim * std::min(kCols, right.dim)),
-      scratch(kDepth * kCols);
+      scratch(kDepth * kCols), part(kRows * kCols);
   const Index b_group = as.heads / bs.heads, c_group = as.heads / cs.heads;
   for (Index batch = 0; batch < as.batch; ++batch) {
     for (Index h = 0; h < as.heads; ++h) {
       const Into into = accumulate || h % c_group != 0 ? Into::add : Into::overwrite;
       multiply_blocked({head_memory(a, batch, h), ta}, {head_memory(b, batch, h / b_group), tb},
                        options_.math, head_memory(c, batch, h / c_group), into, causal, a_panel, b_panel,
-                       scratch);
+                       scratch, part);
     }
   }
 }
