@@ -211,7 +211,8 @@ Truth softmax_oracle(const Problem& problem, const Operands& operands, int threa
     Bounded dk(problem.seq, problem.head_dim), dv(problem.seq, problem.value_dim);
     for (Index h = kv * problem.group(); h < (kv + 1) * problem.group(); ++h) {
       const Head query_head(problem, arithmetic, operands, b, h, k, v, scratch);
-      const Matrix dk_before = dk.value, dv_before = dv.value;
+      Matrix dk_before, dv_before;
+      if (problem.group() > 1) dk_before = dk.value, dv_before = dv.value;
       for (Index first = 0; first < problem.seq; first += kRows) {
         const Index rows = std::min(kRows, problem.seq - first);
         query_head.block(first, rows, dk, dv);

@@ -1,5 +1,5 @@
 // The CPU device: one thread, its own memory accounting. Operations by file: memory.cpp, softmax.cpp,
-// lightning.cpp, lightning_blocks.cpp, unfused.cpp.
+// lightning.cpp, unfused.cpp.
 #pragma once
 
 #include <atomic>
