@@ -155,8 +155,8 @@ Gradients backward(const Context& context, const Inputs& in, const Forward& save
   Exchange dq = Exchange::to_tokens(context, rounded(device, grad.dq, dtype), "ulysses backward: dq");
   Exchange dk = Exchange::to_tokens(context, rounded(device, grad.dk, dtype), "ulysses backward: dk");
   Exchange dv = Exchange::to_tokens(context, rounded(device, grad.dv, dtype), "ulysses backward: dv");
-  const Gradients own = gradients_like(device, in);
-  device.copy(dq.finish(), own.dq);
+  const Gradients own = {dq.finish(), device.allocate(in.k.shape(), dtype),
+                         device.allocate(in.v.shape(), dtype)};
   device.sum_heads(dk.finish(), own.dk);
   device.sum_heads(dv.finish(), own.dv);
   return own;

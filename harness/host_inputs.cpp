@@ -13,10 +13,11 @@ HostInputs make_inputs(const Case& c, const Place& place, const Positions& token
   const std::vector<Index> batches = place.batches(c);
   const auto make = [&](TensorId id, Index heads) {
     std::vector<std::byte> all;
+    all.reserve(static_cast<std::size_t>(std::ssize(batches) * heads * count(tokens) * shape_of(c, id).dim) *
+                size_of(c.dtype));
     for (const Index& b : batches) {
       for (Index h = 0; h < heads; ++h) {  // one at a time: its values stay in the cache
         const auto head = to_storage(generate(c, id, std::span(&b, 1), {h, h + 1}, tokens), c.dtype);
-        all.reserve(head.size() * batches.size() * static_cast<std::size_t>(heads));
         all.insert(all.end(), head.begin(), head.end());
       }
     }
