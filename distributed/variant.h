@@ -1,6 +1,7 @@
 // A distributed attention algorithm and the list of all of them.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -54,9 +55,10 @@ struct Variant {
   Layout layout = Layout::contiguous;
   /// Why `sp` ranks cannot run this problem; empty if they can.
   std::optional<std::string> (*unsupported)(const Problem& problem, int sp);
-  Forward (*forward)(const Context& context, const Inputs& inputs);
-  Gradients (*backward)(const Context& context, const Inputs& inputs, const Forward& forward,
-                        const Tensor& dout);
+  std::function<Forward(const Context& context, const Inputs& inputs)> forward;
+  std::function<Gradients(const Context& context, const Inputs& inputs, const Forward& forward,
+                          const Tensor& dout)>
+      backward;
   /// What `rank` of `sp` sends for this problem, stored in `dtype`.
   PassTraffic (*traffic)(const Problem& problem, DType dtype, int sp, int rank);
   /// Roughly how many bytes one of `sp` ranks needs beyond inputs, outputs and their fp32 sums: for refusing

@@ -110,6 +110,23 @@ void add_sweep_options(CLI::App& app, SweepOptions& options) {
   app.add_flag("--fail-fast", options.fail_fast, "Stop after the first wrong result; default: run all cases");
 }
 
+void add_mutants_options(CLI::App& app, MutantsOptions& options) {
+  app.option_defaults()->take_last();
+  app.add_option("--filter", options.filter,
+                 "Only those in whose \"number bug variant\" this ECMAScript regular expression is found; "
+                 "default: all")
+      ->type_name("REGEX")
+      ->check(CLI::Validator(check_regex, ""));
+  app.add_option("--cases", options.cases,
+                 "CSV file of cases; default: the set that ci/ uses, cases/mutants.csv")
+      ->type_name("FILE")
+      ->check(quiet(CLI::ExistingFile));
+  app.add_option("--csv", options.csv, "File for a line a run; default: none")->type_name("FILE");
+  app.add_flag("--list", options.list,
+               "Show the bugs, and which are not planted and why, instead of running them");
+  app.add_flag("--smoke", options.smoke, "Each bug in one variant only; default: in all");
+}
+
 void add_launch_options(CLI::App& app, LaunchCommand& launch, std::string& mpirun_args) {
   app.footer("Then what every rank runs, as without launch: [--] sweep|explain|list …");
   app.add_option("-n,--ranks", launch.ranks, "MPI ranks")
@@ -142,6 +159,7 @@ std::size_t launched_from(std::span<const std::string> args) {
 Command parse_command_line(std::span<const std::string> args) {
   SweepOptions sweep;
   ExplainOptions explain;
+  MutantsOptions mutants;
   LaunchCommand launch;
   ListCommand list_command;
   std::string mpirun_args;
@@ -153,10 +171,13 @@ Command parse_command_line(std::span<const std::string> args) {
   CLI::App* sweep_app = app.add_subcommand("sweep", "Run cases, judge them, time them");
   CLI::App* explain_app =
       app.add_subcommand("explain", "For the worst element of each tensor, say what its bound is made of");
+  CLI::App* mutants_app =
+      app.add_subcommand("mutants", "Plant bugs in the variants and demand that each turns a verdict red");
   CLI::App* launch_app = app.add_subcommand("launch", "Run one of the others on MPI ranks, under mpirun");
   list_app->add_flag("--columns", list_command.columns, "Explain the columns of results.csv instead");
   add_sweep_options(*sweep_app, sweep);
   add_session_options(*explain_app, explain);
+  add_mutants_options(*mutants_app, mutants);
   add_launch_options(*launch_app, launch, mpirun_args);
   app.require_subcommand(0, 1);
   app.footer(footer);
@@ -178,8 +199,10 @@ Command parse_command_line(std::span<const std::string> args) {
   if (list_app->parsed()) return list_command;
   if (sweep_app->parsed()) return sweep;
   if (explain_app->parsed()) return explain;
+  if (mutants_app->parsed()) return mutants;
   if (!launching)
-    throw UsageError("A sub-command is missing: list, sweep, explain or launch. See ringside --help");
+    throw UsageError(
+        "A sub-command is missing: list, sweep, explain, mutants or launch. See ringside --help");
 
   launch.options.mpirun_args = split_at_space(mpirun_args);
   auto rest = args.subspan(own.size());

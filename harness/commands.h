@@ -15,5 +15,7 @@ int list_columns();
 int sweep(const SweepOptions& options);
 /// Runs cases without timing and says, for the worst element of each tensor, what its bound is made of.
 int explain(const ExplainOptions& options);
+/// Plants bugs and demands that each turns a verdict red: 0, or 1 if one survives or a right variant is red.
+int mutants(const MutantsOptions& options);
 
 }  // namespace ringside

@@ -62,13 +62,17 @@ int Fleet::threads_per_process() const { return std::max(1, cores_ / neighbours_
 bool Fleet::oversubscribed(int ranks) const { return (mpi_ ? std::min(ranks, neighbours_) : ranks) > cores_; }
 
 void Fleet::run(int ranks, const std::function<void(Communicator&)>& body) {
+  const auto decorated = [&](Communicator& world) {
+    if (!decorator_) return body(world);
+    body(*decorator_(world));
+  };
   if (!mpi_) {
-    run_ranks(ranks, {.timeout = timeout_, .poison = hostile_, .delay_seed = hostile_ ? 1U : 0U}, body);
+    run_ranks(ranks, {.timeout = timeout_, .poison = hostile_, .delay_seed = hostile_ ? 1U : 0U}, decorated);
     return;
   }
   const bool runs = mpi_->rank() < ranks;
   const auto group = mpi_->split(runs ? 0 : 1, mpi_->rank());
-  if (runs) body(*group);
+  if (runs) decorated(*group);
 }
 
 }  // namespace ringside

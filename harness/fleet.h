@@ -36,6 +36,10 @@ class Fleet {
   bool oversubscribed(int ranks) const;
   std::chrono::milliseconds timeout() const { return timeout_; }
 
+  using Decorator = std::function<std::unique_ptr<Communicator>(Communicator& world)>;
+  /// From now on run() gives each rank what this makes of its communicator, to plant faults; null: its own.
+  void decorate(Decorator decorator) { decorator_ = std::move(decorator); }
+
   /// Runs body(rank's communicator) on ranks 0..ranks-1; a rank that is a process of its own and not among
   /// them returns at once.
   void run(int ranks, const std::function<void(Communicator&)>& body);
@@ -49,6 +53,7 @@ class Fleet {
   std::optional<int> world_;
   std::chrono::milliseconds timeout_;
   bool hostile_ = false;
+  Decorator decorator_;
   int cores_ = 1;       ///< of this node, usable by the run
   int neighbours_ = 1;  ///< processes of the run on this node
 };

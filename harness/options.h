@@ -35,4 +35,12 @@ inline int timed_iterations(const SweepOptions& options, bool oversubscribed) {
 
 struct ExplainOptions : SessionOptions {};
 
+struct MutantsOptions {
+  std::string filter;                ///< regex searched in "number bug variant"; empty: all
+  std::optional<std::string> cases;  ///< CSV file; empty: the discriminating set, which is compiled in
+  std::optional<std::string> csv;    ///< file for a line a run
+  bool list = false;                 ///< show them instead
+  bool smoke = false;                ///< one variant a bug
+};
+
 }  // namespace ringside

@@ -84,14 +84,16 @@ void on_root(Fleet& fleet, const std::function<void()>& body) {
   throw InfrastructureError(what);
 }
 
+std::vector<Operator> registered_operators(std::string_view name) {
+  std::vector<Operator> served;
+  for (const Variant& variant : variants()) {
+    if (variant.name == name) served.push_back(variant.op);
+  }
+  return served;
+}
+
 std::vector<Case> select_cases(const std::string& file, const std::string& filter) {
-  std::vector<Case> cases = read_cases(file, [](std::string_view name) {
-    std::vector<Operator> served;
-    for (const Variant& variant : variants()) {
-      if (variant.name == name) served.push_back(variant.op);
-    }
-    return served;
-  });
+  std::vector<Case> cases = read_cases(file, registered_operators);
   try {
     const std::regex regex(filter);
     std::erase_if(cases, [&](const Case& c) { return !std::regex_search(c.name(), regex); });

@@ -19,6 +19,9 @@ int in_session(const SessionOptions& options, const std::function<int(Fleet&)>& 
 /// Runs body in the root process; what it throws is thrown in all. Collective.
 void on_root(Fleet& fleet, const std::function<void()>& body);
 
+/// The operators of the registered variants of that name.
+std::vector<Operator> registered_operators(std::string_view variant);
+
 /// The cases of a file whose names match. Throws UsageError: no such file, a fault in it, a bad regex, no
 /// match.
 std::vector<Case> select_cases(const std::string& file, const std::string& filter);

@@ -1,4 +1,4 @@
-// A device that passes everything on to another: the base for planting faults. Tests only.
+// A device that passes everything on to another: the base for planting faults.
 #pragma once
 
 #include <vector>
@@ -10,7 +10,7 @@ namespace ringside {
 /// Forwards every operation to `real`; a fault overrides one or two.
 class DeviceDecorator : public Device {
  public:
-  explicit DeviceDecorator(Device& real, int rank = 0) : real_(real), rank_(rank) {}
+  DeviceDecorator(Device& real, int rank, int size) : real_(real), rank_(rank), size_(size) {}
 
   std::string_view name() const override { return real_.name(); }
   bool flushes_denormals() const override { return real_.flushes_denormals(); }
@@ -80,7 +80,7 @@ class DeviceDecorator : public Device {
 
  protected:
   Device& real_;
-  int rank_;  ///< in the sequence group
+  int rank_, size_;  ///< in the sequence group, and of it
 };
 
 }  // namespace ringside

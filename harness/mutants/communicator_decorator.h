@@ -1,0 +1,82 @@
+// A communicator that passes everything on to another: the base for planting faults in transit.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "distributed/communicator.h"
+
+namespace ringside {
+
+/// A sequence group whose messages go wrong. It counts its own traffic, so that what it spoils in transit
+/// does not show there.
+class CommunicatorDecorator : public Communicator {
+ public:
+  explicit CommunicatorDecorator(std::unique_ptr<Communicator> real) : real_(std::move(real)) {}
+
+  int rank() const override { return real_->rank(); }
+  int size() const override { return real_->size(); }
+  void barrier() override { real_->barrier(); }
+  std::unique_ptr<Communicator> split(int color, int key) override { return real_->split(color, key); }
+
+ protected:
+  /// Called when an operation begins.
+  virtual void begins(const std::string&) {}
+  /// May change, or replace by a snapshot, what is to be sent.
+  virtual void leaving(Message&, const std::string&) {}
+  /// May change what has arrived; called when the operation is waited for.
+  virtual void arrived(const Message&, const std::string&) {}
+  Communicator& real() { return *real_; }
+
+ private:
+  struct Arrival : Pending::State {
+    CommunicatorDecorator* self = nullptr;
+    std::vector<Message> receives;
+    std::string what;
+    Pending pending;
+
+    void wait() override {
+      pending.wait();
+      for (const Message& message : receives) self->arrived(message, what);
+    }
+  };
+
+  Pending start(std::vector<Message> sends, std::vector<Message> receives, std::string what) override {
+    begins(what);
+    for (Message& message : sends) leaving(message, what);
+    auto arrival = std::make_unique<Arrival>();
+    arrival->self = this;
+    arrival->receives = receives;
+    arrival->what = what;
+    arrival->pending = real_->exchange(std::move(sends), std::move(receives), std::move(what));
+    return Pending(std::move(arrival));
+  }
+
+  std::unique_ptr<Communicator> real_;
+};
+
+/// The world of a run whose sequence groups are made by `make`.
+class WorldDecorator : public Communicator {
+ public:
+  using Make = std::function<std::unique_ptr<Communicator>(Communicator& world, int color, int key)>;
+
+  WorldDecorator(Communicator& real, Make make) : real_(real), make_(std::move(make)) {}
+
+  int rank() const override { return real_.rank(); }
+  int size() const override { return real_.size(); }
+  void barrier() override { real_.barrier(); }
+  std::unique_ptr<Communicator> split(int color, int key) override { return make_(real_, color, key); }
+
+ private:
+  Pending start(std::vector<Message> sends, std::vector<Message> receives, std::string what) override {
+    return real_.exchange(std::move(sends), std::move(receives), std::move(what));
+  }
+
+  Communicator& real_;
+  Make make_;
+};
+
+}  // namespace ringside

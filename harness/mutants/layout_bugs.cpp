@@ -1,0 +1,118 @@
+// Bugs in who holds which token, of the zigzag and striped rings.
+#include <map>
+#include <mutex>
+
+#include "harness/mutants/mutant.h"
+#include "harness/mutants/rewrite.h"
+#include "harness/mutants/wrong_block.h"
+
+namespace ringside {
+namespace {
+
+struct ZigzagIndex : WrongBlock {
+  using WrongBlock::WrongBlock;
+  SoftmaxBlock wrong(SoftmaxBlock block) override {
+    Run& later = block.q_positions.back();
+    if (block.q_positions.size() == 2) later.start += later.count;
+    return block;
+  }
+};
+
+struct MergeIntoOtherHalf : DeviceDecorator {
+  using DeviceDecorator::DeviceDecorator;
+  int merges = 0;
+  void softmax_merge(const Tensor& bo, const Tensor& bl, const Tensor& o, const Tensor& lse) override {
+    if (merges++ > 0) {
+      roll_tokens(bo, o.shape().tokens / 2);
+      roll_tokens(bl, o.shape().tokens / 2);
+    }
+    real_.softmax_merge(bo, bl, o, lse);
+  }
+};
+
+struct DqIntoOtherHalf : DeviceDecorator {
+  using DeviceDecorator::DeviceDecorator;
+  int blocks = 0;
+  void softmax_backward(const SoftmaxBlock& b, const Tensor& dout, const Tensor& lse, const Tensor& delta,
+                        const Tensor& dq, const Tensor& dk, const Tensor& dv) override {
+    const Tensor share = scratch(real_, dq.shape(), DType::fp32);
+    real_.fill(share, 0);
+    real_.softmax_backward(b, dout, lse, delta, share, dk, dv);
+    if (blocks++ > 0) roll_tokens(share, dq.shape().tokens / 2);
+    real_.add(share, dq);
+  }
+};
+
+struct StripesNotShifted : WrongBlock {
+  using WrongBlock::WrongBlock;
+  SoftmaxBlock wrong(SoftmaxBlock block) override {
+    for (Positions* positions : {&block.q_positions, &block.k_positions}) {
+      for (Run& run : *positions) run.start = 0;
+    }
+    return block;
+  }
+};
+
+struct LseOffByOne : DeviceDecorator {
+  using DeviceDecorator::DeviceDecorator;
+  void softmax_backward(const SoftmaxBlock& b, const Tensor& dout, const Tensor& lse, const Tensor& delta,
+                        const Tensor& dq, const Tensor& dk, const Tensor& dv) override {
+    const Tensor shifted = snapshot(lse);
+    roll_tokens(shifted, 1);
+    real_.softmax_backward(b, dout, shifted, delta, dq, dk, dv);
+  }
+};
+
+/// The positions of the first case with as many tokens a rank, in every later one.
+template <Layout layout>
+struct CachedBoundaries : WrongBlock {
+  using WrongBlock::WrongBlock;
+  SoftmaxBlock wrong(SoftmaxBlock block) override {
+    static std::mutex mutex;
+    static std::map<std::pair<int, Index>, Positions> cache;
+    const std::lock_guard lock(mutex);
+    block.q_positions = cache.try_emplace({rank_, block.q.shape().tokens}, block.q_positions).first->second;
+    return block;
+  }
+};
+
+struct MaskedRowIsNan : DeviceDecorator {
+  using DeviceDecorator::DeviceDecorator;
+  void softmax_forward(const SoftmaxBlock& b, const Tensor& o, const Tensor& lse) override {
+    real_.softmax_forward(b, o, lse);
+    const auto lses = lse.view<float>().all();
+    const auto values = o.view<float>().all();
+    const auto dim = static_cast<std::size_t>(o.shape().dim);
+    for (std::size_t row = 0; row < lses.size(); ++row) {
+      if (std::isinf(lses[row])) std::ranges::fill(values.subspan(row * dim, dim), std::nanf(""));
+    }
+  }
+};
+
+}  // namespace
+
+void add_layout_bugs(Mutants& list) {
+  const std::vector zigzag = {find_variant("ring_zigzag", Operator::softmax)};
+  const std::vector striped = {find_variant("ring_striped", Operator::softmax)};
+  const std::vector both = {zigzag[0], striped[0]};
+  add_on_device<ZigzagIndex>(list, 12, "zigzag_index",
+                             "queries of the second half are placed at chunk 2P-r, not 2P-1-r", zigzag);
+  add_on_device<MergeIntoOtherHalf>(list, 13, "zigzag_merge_half",
+                                    "later blocks are merged into the other half", zigzag);
+  add_on_device<DqIntoOtherHalf>(list, 14, "zigzag_dq_half", "later blocks' dq is added to the other half",
+                                 zigzag);
+  add_on_device<StripesNotShifted>(list, 15, "stripes_not_shifted",
+                                   "the mask ignores that stripes begin one token apart", striped);
+  add_on_device<LseOffByOne>(list, 16, "lse_off_by_one", "backward takes each row's lse from the next row",
+                             both);
+  add_on_device<CachedBoundaries<Layout::zigzag>>(
+      list, 30, "cached_boundaries", "positions are cached by local shape: the next case gets the last one's",
+      zigzag);
+  add_on_device<CachedBoundaries<Layout::striped>>(
+      list, 30, "cached_boundaries", "positions are cached by local shape: the next case gets the last one's",
+      striped);
+  add_on_device<MaskedRowIsNan>(list, 31, "masked_row_nan", "rows that see none of a block's keys become NaN",
+                                both);
+}
+
+}  // namespace ringside

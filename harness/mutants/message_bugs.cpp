@@ -1,0 +1,179 @@
+// Bugs in transit, in any variant.
+#include <cmath>
+#include <map>
+#include <stdexcept>
+#include <thread>
+
+#include "harness/mutants/communicator_decorator.h"
+#include "harness/mutants/mutant.h"
+#include "harness/mutants/rewrite.h"
+
+namespace ringside {
+namespace {
+
+using Base = CommunicatorDecorator;
+
+/// What arrives is there only when the next operation begins: until then, what memory held before.
+struct MissingWait : Base {
+  using Base::Base;
+  std::vector<std::pair<Tensor, Tensor>> late;  // where to, what
+  void begins(const std::string&) override {
+    for (const auto& [to, what] : late) std::copy_n(what.data(), what.size_bytes(), to.data());
+    late.clear();
+  }
+  void arrived(const Message& message, const std::string&) override {
+    late.emplace_back(message.tensor, snapshot(message.tensor));
+    fill_tokens(message.tensor, 0, message.tensor.shape().tokens, std::nanf(""));
+  }
+};
+
+/// Two buffers, the wrong one read: a message shows what the one before it, of the same size, held.
+struct StaleBuffer : Base {
+  using Base::Base;
+  std::map<std::size_t, Tensor> last;  // by bytes
+  void arrived(const Message& message, const std::string&) override {
+    const Tensor now = snapshot(message.tensor);
+    Tensor& stale = last[now.size_bytes()];
+    if (stale) std::copy_n(stale.data(), stale.size_bytes(), message.tensor.data());
+    stale = now;
+  }
+};
+
+bool holds_gradients(const std::string& what) { return what.find("dk, dv") != what.npos; }
+
+/// The last hop brings nothing: what has come one hop short of home is taken for the own gradients.
+struct OneHopShort : Base {
+  using Base::Base;
+  std::vector<Tensor> sent;
+  int hops = 0;
+  std::size_t received = 0;
+  void begins(const std::string& what) override {
+    if (!holds_gradients(what)) return;
+    sent.clear();
+    received = 0;
+    hops = hops % size() + 1;
+  }
+  void leaving(Message& message, const std::string& what) override {
+    if (holds_gradients(what)) sent.push_back(snapshot(message.tensor));
+  }
+  void arrived(const Message& message, const std::string& what) override {
+    if (!holds_gradients(what) || hops < size()) return;
+    const Tensor& mine = sent[received++];
+    const Tensor& home = message.tensor;
+    home.device().copy_part(mine, {}, home, {}, home.shape().heads,
+                            std::min(mine.shape().tokens, home.shape().tokens));
+  }
+};
+
+struct OverwrittenWhileSent : Base {
+  using Base::Base;
+  void leaving(Message& message, const std::string& what) override {
+    if (!holds_gradients(what)) return;
+    message.tensor = snapshot(message.tensor);
+    const Index tokens = message.tensor.shape().tokens;
+    fill_tokens(message.tensor, tokens / 2, tokens, 0);
+  }
+};
+
+struct BatchRotated : Base {
+  using Base::Base;
+  void arrived(const Message& message, const std::string&) override { roll_batch(message.tensor, 1); }
+};
+
+struct StateInBf16 : Base {
+  using Base::Base;
+  void arrived(const Message& message, const std::string&) override { transform(message.tensor, as_bf16); }
+};
+
+struct StateDropped : Base {
+  using Base::Base;
+  void arrived(const Message& message, const std::string&) override {
+    if (rank() == 1) transform(message.tensor, [](float) { return 0.0F; });
+  }
+};
+
+struct BytesFlipped : Base {
+  using Base::Base;
+  void arrived(const Message& message, const std::string&) override {
+    if (rank() != 1) return;
+    const std::size_t bytes = message.tensor.size_bytes();
+    for (std::size_t i = bytes / 2; i < bytes; ++i) message.tensor.data()[i] ^= std::byte{0xff};
+  }
+};
+
+struct Truncated : Base {
+  using Base::Base;
+  void arrived(const Message& message, const std::string&) override {
+    if (rank() != 1) return;
+    const Index tokens = message.tensor.shape().tokens;
+    fill_tokens(message.tensor, tokens / 2, tokens, std::nanf(""));
+  }
+};
+
+struct NeverArrives : Base {
+  using Base::Base;
+  void begins(const std::string&) override {
+    if (rank() == 1) std::this_thread::sleep_for(std::chrono::seconds(2));  // twice the deadline
+  }
+};
+
+struct Dies : Base {
+  using Base::Base;
+  void begins(const std::string& what) override {
+    if (rank() == 1) throw std::runtime_error("rank 1 died in " + what);
+  }
+};
+
+template <typename C>
+std::unique_ptr<Communicator> world_of(Communicator& world) {
+  return std::make_unique<WorldDecorator>(world, [](Communicator& real, int color, int key) {
+    return std::make_unique<C>(real.split(color, key));
+  });
+}
+
+/// Groups of every dp-th rank instead of sp neighbours.
+std::unique_ptr<Communicator> world_of_wrong_groups(Communicator& world) {
+  return std::make_unique<WorldDecorator>(world, [](Communicator& real, int color, int key) {
+    auto right = real.split(color, key);
+    const int groups = real.size() / right->size();
+    if (groups == 1) return right;
+    return real.split(real.rank() % groups, real.rank() / groups);
+  });
+}
+
+template <typename C>
+void add_in_transit(Mutants& list, int number, std::string_view bug, std::string_view summary,
+                    const std::vector<const Variant*>& variants) {
+  for (const Variant* variant : variants) list.push_back({number, bug, summary, *variant, world_of<C>});
+}
+
+}  // namespace
+
+void add_message_bugs(Mutants& list) {
+  const auto all = distributed_variants(), ring = ring_family(), lasp = lasp_family();
+  const std::vector one_each = {find_variant("ring", Operator::softmax),
+                                find_variant("lasp_naive", Operator::lightning),
+                                find_variant("ulysses", Operator::softmax)};
+  add_in_transit<MissingWait>(list, 7, "missing_wait", "received tensors are read before they have arrived",
+                              all);
+  add_in_transit<StaleBuffer>(list, 7, "stale_buffer", "of two receive buffers the older is read", ring);
+  add_in_transit<OneHopShort>(list, 9, "one_hop_short", "dk, dv stop one hop before their home", ring);
+  add_in_transit<OverwrittenWhileSent>(list, 11, "overwritten_while_sent",
+                                       "dk, dv are cleared while they leave", ring);
+  add_in_transit<BatchRotated>(list, 19, "batch_rotated", "batch entries of what arrives are rotated", all);
+  for (const Variant* variant : all) {
+    list.push_back({32, "groups_of_global_ranks", "sequence groups are made of every dp-th rank", *variant,
+                    world_of_wrong_groups});
+  }
+  add_in_transit<StateInBf16>(list, 45, "state_in_bf16", "the state is rounded to bf16 between ranks", lasp);
+  add_in_transit<StateDropped>(list, 46, "state_dropped", "rank 1 drops the state it receives", lasp);
+  add_in_transit<BytesFlipped>(list, 52, "bytes_flipped",
+                               "half of what rank 1 receives has its bits inverted", all);
+  add_in_transit<Truncated>(list, 52, "truncated", "half of what rank 1 receives is missing", all);
+  add_in_transit<NeverArrives>(list, 53, "never_arrives",
+                               "rank 1 does not come to its first operation in time", one_each);
+  add_in_transit<Dies>(list, 54, "dies", "rank 1 dies in its first operation", one_each);
+  for (Mutant& mutant : list) mutant.ends_the_run |= mutant.number == 53 || mutant.number == 54;
+}
+
+}  // namespace ringside

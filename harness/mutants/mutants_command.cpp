@@ -1,0 +1,77 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+#include <regex>
+#include <set>
+
+#include "distributed/mpi_communicator.h"
+#include "harness/case_file.h"
+#include "harness/commands.h"
+#include "harness/mutants/run_mutants.h"
+#include "harness/session.h"
+#include "reference/error.h"
+
+namespace ringside {
+
+/// Content of cases/mutants.csv, compiled in (mutant_cases.cpp).
+extern const char* const kMutantCases;
+
+namespace {
+
+std::vector<Mutant> select_mutants(const MutantsOptions& options) {
+  std::vector<Mutant> all = all_mutants();
+  const std::regex regex(options.filter);
+  std::erase_if(all, [&](const Mutant& m) {
+    return !std::regex_search(fmt::format("{} {} {}", m.number, m.bug, m.twin.name), regex);
+  });
+  if (all.empty()) throw UsageError(fmt::format("--filter '{}' matches no planted bug", options.filter));
+  if (!options.smoke) return all;
+  std::set<std::string_view> seen;
+  std::erase_if(all, [&](const Mutant& m) { return !seen.insert(m.bug).second; });
+  return all;
+}
+
+int list_mutants(const std::vector<Mutant>& mutants) {
+  for (std::size_t i = 0; i < mutants.size();) {
+    const Mutant& first = mutants[i];
+    std::string names;
+    for (; i < mutants.size() && mutants[i].bug == first.bug; ++i) {
+      if (!names.ends_with(mutants[i].twin.name)) {
+        names += fmt::format("{}{}", names.empty() ? "" : ", ", mutants[i].twin.name);
+      }
+    }
+    fmt::print("{:>3}  {:<23} {}\n{:29}{}\n", first.number ? std::to_string(first.number) : "-", first.bug,
+               first.summary, "", names);
+  }
+  fmt::print("\nnot planted:\n");
+  for (const AbsentBug& bug : absent_bugs()) fmt::print("{:>3}  {:<23} {}\n", bug.number, bug.bug, bug.why);
+  return 0;
+}
+
+void write_csv(const std::string& path, const MutantsResult& result) {
+  std::ofstream file(path);
+  file << mutants_csv(result);
+  if (!file.flush()) throw InfrastructureError(fmt::format("{}: cannot be written", path));
+}
+
+}  // namespace
+
+int mutants(const MutantsOptions& options) {
+  if (MpiSession::launched_by_mpi())
+    throw UsageError(
+        "mutants: started by mpirun, so every process would repeat the same work; leave mpirun out");
+  const std::vector<Mutant> selected = select_mutants(options);
+  if (options.list) return list_mutants(selected);
+  std::vector<Case> cases = options.cases ? read_cases(*options.cases, registered_operators)
+                                          : parse_cases(kMutantCases, "mutants.csv", registered_operators);
+  if (options.csv) std::ofstream(*options.csv, std::ios::app);
+  const auto progress = [](const std::string& name) { fmt::print(stderr, "{}\n", name); };
+  const MutantsResult result = run_mutants(selected, std::move(cases), progress);
+  if (options.csv) write_csv(*options.csv, result);
+  fmt::print("{}", mutants_table(result));
+  const bool all = std::ranges::all_of(result.mutants, &MutantResult::caught);
+  return all && result.false_alarms.empty() ? 0 : 1;
+}
+
+}  // namespace ringside

@@ -1,0 +1,57 @@
+#include "harness/mutants/rewrite.h"
+
+namespace ringside {
+
+std::span<std::byte> row_bytes(const Tensor& x, Row row) {
+  const Shape& s = x.shape();
+  const auto bytes = static_cast<std::size_t>(s.dim) * size_of(x.dtype());
+  const auto index = static_cast<std::size_t>((row.batch * s.heads + row.head) * s.tokens + row.token);
+  return {x.data() + index * bytes, bytes};
+}
+
+void move_rows(const Tensor& x, const std::function<Row(Row)>& source) {
+  const Tensor before = snapshot(x);
+  const Shape& s = x.shape();
+  for (Row to; to.batch < s.batch; ++to.batch) {
+    for (to.head = 0; to.head < s.heads; ++to.head) {
+      for (to.token = 0; to.token < s.tokens; ++to.token) {
+        std::ranges::copy(row_bytes(before, source(to)), row_bytes(x, to).begin());
+      }
+    }
+  }
+}
+
+void roll_tokens(const Tensor& x, Index by) {
+  move_rows(x, [&](Row r) { return Row{r.batch, r.head, (r.token + by) % x.shape().tokens}; });
+}
+void roll_heads(const Tensor& x, Index by) {
+  move_rows(x, [&](Row r) { return Row{r.batch, (r.head + by) % x.shape().heads, r.token}; });
+}
+void roll_batch(const Tensor& x, Index by) {
+  move_rows(x, [&](Row r) { return Row{(r.batch + by) % x.shape().batch, r.head, r.token}; });
+}
+
+void fill_tokens(const Tensor& x, Index first, Index last, float value) {
+  with_type(x.dtype(), [&]<typename T>(T) {
+    const View<T> view = x.view<T>();
+    for (Index b = 0; b < x.shape().batch; ++b) {
+      for (Index h = 0; h < x.shape().heads; ++h) {
+        for (Index t = first; t < last; ++t) std::ranges::fill(view.row(b, h, t), from_float<T>(value));
+      }
+    }
+  });
+}
+
+Tensor scratch(Device& device, const Shape& shape, DType dtype) {
+  const auto bytes = static_cast<std::size_t>(shape.size()) * size_of(dtype);
+  return {device, std::shared_ptr<std::byte>(new std::byte[bytes], std::default_delete<std::byte[]>()), shape,
+          dtype};
+}
+
+Tensor snapshot(const Tensor& x) {
+  Tensor copy = scratch(x.device(), x.shape(), x.dtype());
+  std::copy_n(x.data(), x.size_bytes(), copy.data());
+  return copy;
+}
+
+}  // namespace ringside

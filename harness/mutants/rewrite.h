@@ -1,0 +1,49 @@
+// What faults do to tensors on the CPU device, outside of it: nothing here is counted as the device's memory
+// or as an operation of the subject.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <functional>
+#include <vector>
+
+#include "kernels/tensor.h"
+
+namespace ringside {
+
+/// x <- f(x), each element as fp32.
+template <typename F>
+void transform(const Tensor& x, const F& f) {
+  with_type(x.dtype(), [&]<typename T>(T) {
+    for (T& value : x.view<T>().all()) value = from_float<T>(f(to_float(value)));
+  });
+}
+
+inline float as_bf16(float x) { return to_float(to_bf16(x)); }
+
+/// A row of a tensor.
+struct Row {
+  Index batch = 0, head = 0, token = 0;
+};
+
+/// Each row of x <- the row, of x as it was, that `source` names.
+void move_rows(const Tensor& x, const std::function<Row(Row)>& source);
+
+/// move_rows() for rearranged tokens, heads and batch entries: x(…, t, …) <- x(…, (t + by) mod count, …).
+void roll_tokens(const Tensor& x, Index by);
+void roll_heads(const Tensor& x, Index by);
+void roll_batch(const Tensor& x, Index by);
+
+/// The bytes of a row, dim · size_of(dtype).
+std::span<std::byte> row_bytes(const Tensor& x, Row row);
+
+/// Fills the rows [first, last) of every head with `value`.
+void fill_tokens(const Tensor& x, Index first, Index last, float value);
+
+/// A tensor that operations of `device` take, in memory that it does not count. Uninitialised.
+Tensor scratch(Device& device, const Shape& shape, DType dtype);
+
+/// A scratch tensor with the content of x.
+Tensor snapshot(const Tensor& x);
+
+}  // namespace ringside

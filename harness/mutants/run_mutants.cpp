@@ -1,0 +1,232 @@
+#include "harness/mutants/run_mutants.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <optional>
+
+#include "harness/fingerprint.h"
+#include "harness/plan.h"
+#include "harness/stopwatch.h"
+#include "reference/error.h"
+
+namespace ringside {
+namespace {
+
+using Seconds = std::chrono::seconds;
+
+constexpr double kLegacyLimit = 1e-3;
+constexpr double kInfinite = std::numeric_limits<double>::infinity();
+
+/// Whether the mean over rank 0 would have been noticed, a NaN too.
+bool legacy_notices(const CaseResult& wrong, const CaseResult& right) {
+  return std::ranges::any_of(kOuts, [&](Out out) {
+    return !(wrong.tensors[out].legacy - right.tensors[out].legacy <= kLegacyLimit);
+  });
+}
+
+/// What the verdict says of a mutant's run.
+Catch read_verdict(const CaseResult& result, const CaseResult& right) {
+  Catch caught = {
+      .c = result.c, .red = result.status != Status::pass, .legacy = legacy_notices(result, right)};
+  const auto see = [&](std::string_view check, double share) {
+    if (share <= caught.share) return;
+    caught.check = check;
+    caught.share = share;
+  };
+  std::vector<bool> ranks(result.ranks.size());
+  for (const Out out : kOuts) {
+    const TensorVerdict& v = result.tensors[out];
+    if (v.failures.empty()) continue;
+    caught.tensors += fmt::format("{}{}", caught.tensors.empty() ? "" : " ", to_string(out));
+    if (v.row_share > 1) see("row", v.row_share);
+    if (v.bias > v.bias_limit) see("bias", v.bias / v.bias_limit);
+    if (v.stats.failed > 0) see("element", v.stats.max_share);
+    if (v.stats.pattern_errors > 0) see("NaN pattern", kInfinite);
+    for (std::size_t r = 0; r < v.ranks.size(); ++r) ranks[r] = ranks[r] || v.ranks[r].failed > 0;
+  }
+  for (const std::string& failure : result.failures) {
+    if (caught.check.empty()) see(failure.substr(0, failure.find(':')), kInfinite);
+  }
+  for (std::size_t r = 0; r < ranks.size(); ++r) {
+    if (ranks[r]) caught.ranks.push_back(static_cast<int>(r));
+  }
+  return caught;
+}
+
+/// One problem, its right variants and their mutants.
+class CaseRunner {
+ public:
+  CaseRunner(const Case& c, MutantsResult& result)
+      : fleet_(Fleet::of_threads(std::nullopt, Seconds(60), true)),
+        result_(result),
+        standard_(make_standard(c, fleet_)) {}
+
+  void run(const PlannedCase& planned) {
+    const CaseResult right =
+        run_case(planned.c, *planned.variant, "cpu", {.repeat = 1}, standard_, fleet_, inputs_);
+    ++result_.clean_runs;
+    if (right.status != Status::pass) {
+      result_.false_alarms.push_back(fmt::format("{}: {}", planned.c.name(), right.reason));
+    }
+    for (MutantResult& of : result_.mutants) {
+      const Mutant& mutant = of.mutant;
+      if (mutant.twin.name != planned.variant->name || mutant.twin.op != planned.variant->op) continue;
+      if (mutant.ends_the_run && of.caught()) continue;
+      of.runs.push_back(run(mutant, planned.c, right));
+    }
+  }
+
+ private:
+  Catch run(const Mutant& mutant, const Case& c, const CaseResult& right) {
+    // those that end the run wait for its deadline
+    Fleet fleet = Fleet::of_threads(std::nullopt, Seconds(mutant.ends_the_run ? 1 : 60), true);
+    fleet.decorate(mutant.world);
+    try {
+      const TimingPlan timing = {.repeat = mutant.needs_repeat ? 1 : 0};
+      return read_verdict(run_case(c, mutant.twin, "cpu", timing, standard_, fleet, inputs_), right);
+    } catch (const std::exception& error) {
+      // the old check would not have come to its mean either
+      return {
+          .c = c, .red = true, .check = "error", .share = kInfinite, .error = error.what(), .legacy = true};
+    }
+  }
+
+  Fleet fleet_;
+  MutantsResult& result_;
+  Standard standard_;
+  InputsCache inputs_;
+};
+
+std::string text_of(double share) { return std::isfinite(share) ? fmt::format("{:.3g}x", share) : "-"; }
+
+std::string text_of(const std::vector<int>& ranks) {
+  std::string text;
+  for (const int rank : ranks) text += fmt::format("{}{}", text.empty() ? "" : " ", rank);
+  return text;
+}
+
+std::string of(int some, int all) { return fmt::format("{}/{}", some, all); }
+
+/// What some mutants come to.
+struct Tally {
+  int mutants = 0, caught = 0, legacy = 0;  ///< legacy: shown by the mean over rank 0 in some case
+  int runs = 0, red = 0, legacy_runs = 0;   ///< legacy_runs: of the red ones
+
+  friend Tally operator+(Tally sum, const MutantResult& m) {
+    const auto shown = std::ranges::count_if(m.runs, [](const Catch& c) { return c.red && c.legacy; });
+    return sum + Tally{1,       m.caught() ? 1 : 0,     m.legacy() ? 1 : 0, static_cast<int>(m.runs.size()),
+                       m.red(), static_cast<int>(shown)};
+  }
+  friend Tally operator+(const Tally& a, const Tally& b) {
+    return {a.mutants + b.mutants, a.caught + b.caught, a.legacy + b.legacy,
+            a.runs + b.runs,       a.red + b.red,       a.legacy_runs + b.legacy_runs};
+  }
+};
+
+using Results = std::vector<MutantResult>::const_iterator;
+
+/// The clearest red run of that variant where it is least clear, or who survived.
+std::string hardest(Results first, Results last, const Tally& bug) {
+  const Catch* least = nullptr;
+  const auto size = [](const Catch& run) { return std::isfinite(run.share) ? run.share : 0; };
+  for (auto at = first; at != last; ++at) {
+    if (at->runs.empty()) return fmt::format("no case of {}", at->mutant.twin.name);
+    const Catch* best = at->clearest();
+    if (!best) return fmt::format("SURVIVED in {}", at->mutant.twin.name);
+    if (!least || size(*best) < size(*least)) least = best;
+  }
+  if (!least->error.empty()) return least->error.substr(0, least->error.find_first_of(";\n"));
+  return fmt::format("{:<19} {:<14} {:>9}  {:<11} {:<12} {}", least->c.variant, least->check,
+                     text_of(least->share), least->tensors, text_of(least->ranks),
+                     of(bug.legacy_runs, bug.red));
+}
+
+std::string cell(const std::string& text) {
+  std::string out = "\"";
+  for (const char ch : text) out += ch == '"' ? "\"\"" : std::string(1, ch == '\n' ? ' ' : ch);
+  return out + "\"";
+}
+
+}  // namespace
+
+bool MutantResult::caught() const { return red() > 0; }
+bool MutantResult::legacy() const { return std::ranges::any_of(runs, &Catch::legacy); }
+int MutantResult::red() const { return static_cast<int>(std::ranges::count(runs, true, &Catch::red)); }
+
+const Catch* MutantResult::clearest() const {
+  const auto clearer = [](const Catch& a, const Catch& b) {
+    const auto size = [](const Catch& run) { return std::isfinite(run.share) ? run.share : 0; };
+    return std::pair(a.red, size(a)) < std::pair(b.red, size(b));
+  };
+  const auto best = std::ranges::max_element(runs, clearer);
+  return best == runs.end() || !best->red ? nullptr : &*best;
+}
+
+MutantsResult run_mutants(const std::vector<Mutant>& mutants, std::vector<Case> cases,
+                          const std::function<void(const std::string&)>& progress) {
+  Stopwatch watch;
+  MutantsResult result;
+  for (const Mutant& mutant : mutants) result.mutants.push_back({mutant});
+  const Plan plan = make_plan(
+      std::move(cases), std::nullopt, [](const Case&) { return 1; }, usable_cores());
+  std::optional<CaseRunner> runner;
+  std::string runner_of;
+  for (const PlannedCase& planned : plan.cases) {
+    if (planned.skip) continue;
+    progress(planned.c.name());
+    if (std::string key = standard_key(planned.c); key != runner_of) {
+      runner.emplace(planned.c, result);
+      runner_of = std::move(key);
+    }
+    runner->run(planned);
+  }
+  result.seconds = watch.lap();
+  return result;
+}
+
+std::string mutants_table(const MutantsResult& result) {
+  std::string text =
+      fmt::format("{:>3}  {:<23} {:>8} {:>8}  {:<19} {:<14} {:>9}  {:<11} {:<12} {}\n", "#", "bug",
+                  "variants", "red runs", "hardest in", "check", "share", "tensors", "ranks", "rank-0 mean");
+  int bugs = 0, caught_bugs = 0;
+  Tally all;
+  for (auto first = result.mutants.begin(); first != result.mutants.end(); ++bugs) {
+    const auto last = std::find_if(first, result.mutants.end(),
+                                   [&](const MutantResult& m) { return m.mutant.bug != first->mutant.bug; });
+    const Tally bug = std::accumulate(first, last, Tally());
+    caught_bugs += bug.caught == bug.mutants ? 1 : 0;
+    text += fmt::format("{:>3}  {:<23} {:>8} {:>8}  {}\n",
+                        first->mutant.number ? std::to_string(first->mutant.number) : "-", first->mutant.bug,
+                        of(bug.caught, bug.mutants), of(bug.red, bug.runs), hardest(first, last, bug));
+    all = all + bug;
+    first = last;
+  }
+  for (const std::string& alarm : result.false_alarms) text += fmt::format("false alarm: {}\n", alarm);
+  text += fmt::format(
+      "planted bugs caught {} of {}, in {} of {} variants; false alarms {} of {} clean runs; {:.0f} s\n",
+      caught_bugs, bugs, all.caught, all.mutants, result.false_alarms.size(), result.clean_runs,
+      result.seconds);
+  text += fmt::format(
+      "the mean over rank 0 would have shown {} of the {} red runs, and missed {} of the {} mutants in "
+      "every case\n",
+      all.legacy_runs, all.red, all.mutants - all.legacy, all.mutants);
+  return text;
+}
+
+std::string mutants_csv(const MutantsResult& result) {
+  std::string text = "number,bug,variant,case,red,check,share,tensors,ranks,legacy,error\n";
+  for (const MutantResult& of : result.mutants) {
+    for (const Catch& run : of.runs) {
+      text += fmt::format("{},{},{},{},{},{},{},{},{},{},{}\n", of.mutant.number, of.mutant.bug,
+                          of.mutant.twin.name, run.c.name(), run.red ? 1 : 0, run.check, run.share,
+                          run.tensors, text_of(run.ranks), run.legacy ? 1 : 0, cell(run.error));
+    }
+  }
+  return text;
+}
+
+}  // namespace ringside

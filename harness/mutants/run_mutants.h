@@ -1,0 +1,57 @@
+// Running planted bugs, and what their verdicts say.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "harness/mutants/mutant.h"
+#include "harness/run_case.h"
+
+namespace ringside {
+
+/// How one run of a mutant ended.
+struct Catch {
+  Case c;
+  bool red = false;
+  std::string check{};    ///< the check that saw it most clearly: element, pattern, row, bias, traffic, …
+  double share = 0;       ///< of that check's limit; infinite where there is no size to it; 0: none
+  std::string tensors{};  ///< all that are red: "o dq"
+  std::vector<int> ranks{};  ///< that hold elements beyond their bound
+  std::string error{};       ///< what ended the run, if anything did
+  bool legacy =
+      false;  ///< the mean over rank 0 shows it: more than 1e-3 above the honest run's, in any tensor
+};
+
+/// One mutant over all cases of its variant.
+struct MutantResult {
+  Mutant mutant;
+  std::vector<Catch> runs{};
+
+  bool caught() const;
+  bool legacy() const;
+  int red() const;
+  /// The red run that shows it most clearly; null if none is.
+  const Catch* clearest() const;
+};
+
+struct MutantsResult {
+  std::vector<MutantResult> mutants;
+  int clean_runs = 0;
+  std::vector<std::string> false_alarms{};  ///< right variants that turned red, with the reason
+  double seconds = 0;
+};
+
+/// Runs every case with its right variant, which must pass, and with every mutant of that variant, on
+/// threads, with receive buffers poisoned and messages late. One that ends_the_run is run until it has done
+/// so. `progress` is told of each case.
+MutantsResult run_mutants(const std::vector<Mutant>& mutants, std::vector<Case> cases,
+                          const std::function<void(const std::string&)>& progress);
+
+/// A line a bug, with the variant in which it shows least, and what they come to.
+std::string mutants_table(const MutantsResult& result);
+
+/// A line a run, with a header: number,bug,variant,case,red,check,share,tensors,ranks,legacy,error.
+std::string mutants_csv(const MutantsResult& result);
+
+}  // namespace ringside
