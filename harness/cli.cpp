@@ -127,6 +127,23 @@ void add_mutants_options(CLI::App& app, MutantsOptions& options) {
   app.add_flag("--smoke", options.smoke, "Each bug in one variant only; default: in all");
 }
 
+void add_soak_options(CLI::App& app, SoakOptions& options) {
+  app.option_defaults()->take_last();
+  CLI::Option* minutes =
+      app.add_option("--minutes", options.minutes, "How long; default: 1, unless --cases is given")
+          ->type_name("N")
+          ->check(quiet(CLI::Range(1e-3, 1e5)));
+  app.add_option("--cases", options.cases, "How many cases")
+      ->type_name("N")
+      ->check(quiet(CLI::Range(1, 1'000'000'000)))
+      ->excludes(minutes);
+  app.add_option("--seed", options.seed, "Repeats the cases of an earlier run; default: fresh ones")
+      ->type_name("N");
+  app.add_option("--red", options.red, "Case file that is written if a case fails")
+      ->type_name("FILE")
+      ->capture_default_str();
+}
+
 void add_launch_options(CLI::App& app, LaunchCommand& launch, std::string& mpirun_args) {
   app.footer("Then what every rank runs, as without launch: [--] sweep|explain|list …");
   app.add_option("-n,--ranks", launch.ranks, "MPI ranks")
@@ -160,6 +177,7 @@ Command parse_command_line(std::span<const std::string> args) {
   SweepOptions sweep;
   ExplainOptions explain;
   MutantsOptions mutants;
+  SoakOptions soak;
   LaunchCommand launch;
   ListCommand list_command;
   std::string mpirun_args;
@@ -173,11 +191,13 @@ Command parse_command_line(std::span<const std::string> args) {
       app.add_subcommand("explain", "For the worst element of each tensor, say what its bound is made of");
   CLI::App* mutants_app =
       app.add_subcommand("mutants", "Plant bugs in the variants and demand that each turns a verdict red");
+  CLI::App* soak_app = app.add_subcommand("soak", "Run random cases of the variants, all of which must pass");
   CLI::App* launch_app = app.add_subcommand("launch", "Run one of the others on MPI ranks, under mpirun");
   list_app->add_flag("--columns", list_command.columns, "Explain the columns of results.csv instead");
   add_sweep_options(*sweep_app, sweep);
   add_session_options(*explain_app, explain);
   add_mutants_options(*mutants_app, mutants);
+  add_soak_options(*soak_app, soak);
   add_launch_options(*launch_app, launch, mpirun_args);
   app.require_subcommand(0, 1);
   app.footer(footer);
@@ -200,9 +220,10 @@ Command parse_command_line(std::span<const std::string> args) {
   if (sweep_app->parsed()) return sweep;
   if (explain_app->parsed()) return explain;
   if (mutants_app->parsed()) return mutants;
+  if (soak_app->parsed()) return soak;
   if (!launching)
     throw UsageError(
-        "A sub-command is missing: list, sweep, explain, mutants or launch. See ringside --help");
+        "A sub-command is missing: list, sweep, explain, mutants, soak or launch. See ringside --help");
 
   launch.options.mpirun_args = split_at_space(mpirun_args);
   auto rest = args.subspan(own.size());

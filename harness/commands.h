@@ -15,6 +15,8 @@ int list_columns();
 int sweep(const SweepOptions& options);
 /// Runs cases without timing and says, for the worst element of each tensor, what its bound is made of.
 int explain(const ExplainOptions& options);
+/// Runs random cases of right variants, all of which must pass: 0, or 1 if one does not.
+int soak(const SoakOptions& options);
 /// Plants bugs and demands that each turns a verdict red: 0, or 1 if one survives or a right variant is red.
 int mutants(const MutantsOptions& options);
 

@@ -33,6 +33,7 @@ struct Run {
   int operator()(const SweepOptions& options) const { return sweep(options); }
   int operator()(const ExplainOptions& options) const { return explain(options); }
   int operator()(const MutantsOptions& options) const { return mutants(options); }
+  int operator()(const SoakOptions& options) const { return soak(options); }
   int operator()(const LaunchCommand& command) const {
     return launch(command.ranks, command.program_args, command.options);
   }

@@ -1,6 +1,7 @@
 // What the command line asks for, as plain values.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -34,6 +35,13 @@ inline int timed_iterations(const SweepOptions& options, bool oversubscribed) {
 }
 
 struct ExplainOptions : SessionOptions {};
+
+struct SoakOptions {
+  std::optional<double> minutes;      ///< default 1, if cases are not given
+  std::optional<int> cases;           ///< at least so many
+  std::optional<std::uint64_t> seed;  ///< empty: a fresh one
+  std::string red = "soak-red.csv";   ///< file for the cases that fail, if any does
+};
 
 struct MutantsOptions {
   std::string filter;                ///< regex searched in "number bug variant"; empty: all
