@@ -94,8 +94,7 @@ struct HeadView {
   std::span<const int> holder;       ///< sequence rank of each token
   int first_rank = 0;                ///< world rank of the first of its sequence ranks
   std::span<const float> yardstick;  ///< what sequence rank 0's legacy figure is taken against; empty: none
-  /// True for rows before a NaN or inf token that share its block: 0·NaN in a masked product is legitimate
-  /// there.
+  /// Rows that may be NaN or not, whatever the reference is (either.h).
   std::function<bool(Index token)> may_be_either;
 };
 

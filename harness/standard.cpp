@@ -6,6 +6,7 @@
 
 #include "distributed/thread_communicator.h"
 #include "harness/bytes.h"
+#include "harness/either.h"
 #include "harness/grid.h"
 #include "harness/inputs.h"
 #include "harness/parallel.h"
@@ -105,16 +106,6 @@ void demand_exactness(const Case& c, Truth& truth) {
   }
 }
 
-/// The rows that a NaN or inf token may spoil although they do not see it, as 0·NaN in a masked product is
-/// NaN: earlier ones in a block of queries that straddles the token's block of keys. With blocks of up to 64
-/// tokens, which are neighbours on their rank, the two tokens are less than two blocks apart.
-std::function<bool(Index)> spoiled_rows(const Case& c, Layout layout, Out out, Index batch, Index kv_head) {
-  const auto token = poisoned_token(c);
-  if (!token || !c.causal || per_kv_head(out) || batch != token->batch || kv_head != 0) return {};
-  const Index reach = 2 * 64 * (layout == Layout::striped ? c.sp : 1);
-  return [position = token->position, reach](Index t) { return t < position && t > position - reach; };
-}
-
 /// Merges heads in global order, whoever measured them: stats[i] and ranks[i·sp, (i+1)·sp) are of this
 /// process's i-th head.
 void merge_over_processes(const Case& c, Index per_group, std::span<const TensorStats> stats,
@@ -208,7 +199,7 @@ Measured measure_all(const Case& c, const Variant& variant, const Standard& s, c
           .holder = holder,
           .first_rank = static_cast<int>(batch % c.dp) * c.sp,
           .yardstick = legacy ? part(s.honest[out]) : std::span<const float>{},
-          .may_be_either = spoiled_rows(c, variant.layout, out, batch, head / per_group)};
+          .may_be_either = may_be_either(c, variant.layout, out, batch, head)};
       const auto at = static_cast<std::size_t>(i);
       stats[at] = measure(view, std::span(ranks).subspan(at * sp, sp));
     });

@@ -1,0 +1,53 @@
+#include "harness/either.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "harness/inputs.h"
+
+namespace ringside {
+namespace {
+
+/// For each query of a head, whether its logit with the inf token, inf at even and -inf at odd dims, is -inf.
+std::vector<bool> weightless_rows(const Case& c, Index batch, Index head) {
+  const std::vector<float> q =
+      generate(c, TensorId::q, std::span(&batch, 1), {head, head + 1}, {{0, 1, c.seq}});
+  std::vector<bool> rows(static_cast<std::size_t>(c.seq), true);
+  for (std::size_t i = 0; i < q.size(); ++i) {
+    const auto dim = i % static_cast<std::size_t>(c.head_dim);
+    if (!(dim % 2 == 0 ? q[i] < 0 : q[i] > 0)) rows[i / static_cast<std::size_t>(c.head_dim)] = false;
+  }
+  return rows;
+}
+
+}  // namespace
+
+std::function<bool(Index)> may_be_either(const Case& c, Layout layout, Out out, Index batch, Index head) {
+  const auto token = poisoned_token(c);
+  const Index group = c.heads / c.kv_heads;
+  if (!token || batch != token->batch || head / (per_kv_head(out) ? 1 : group) != 0) return {};
+  const Index position = token->position;
+
+  const Index reach = c.causal && !per_kv_head(out) ? 2 * 64 * (layout == Layout::striped ? c.sp : 1) : 0;
+  const auto shares_a_block = [=](Index t) { return t < position && t > position - reach; };
+  if (c.op == Operator::lightning || c.fill != Fill::inf) {
+    return reach > 0 ? std::function<bool(Index)>(shares_a_block) : nullptr;
+  }
+  if (!per_kv_head(out)) {
+    return [=, weightless = weightless_rows(c, batch, head)](Index t) {
+      return shares_a_block(t) || weightless[static_cast<std::size_t>(t)];
+    };
+  }
+  // the last row, of any query head of the group, that sees the token and is NaN whatever one does
+  Index last = -1;
+  for (Index h = 0; h < group; ++h) {
+    const std::vector<bool> weightless = weightless_rows(c, batch, head * group + h);
+    for (Index t = c.causal ? position : 0; t < c.seq; ++t) {
+      if (!weightless[static_cast<std::size_t>(t)]) last = std::max(last, t);
+    }
+  }
+  return [last, causal = c.causal](Index t) { return causal ? last < t : last < 0; };
+}
+
+}  // namespace ringside
