@@ -1,8 +1,9 @@
-// A device that passes everything on to another: the base for planting faults. Tests only.
+// A device that passes everything on to another: the base for planting faults, and variants on it. Tests only.
 #pragma once
 
 #include <vector>
 
+#include "distributed/variant.h"
 #include "kernels/device.h"
 
 namespace ringside {
@@ -81,6 +82,27 @@ class DeviceDecorator : public Device {
  protected:
   Device& real_;
   int rank_;  ///< in the sequence group
+};
+
+/// A twin of a variant that runs on a faulty device; one variant at a time.
+template <typename Fault>
+struct On {
+  static inline const Variant* base = nullptr;
+  static Forward forward(const Context& c, const Inputs& in) {
+    Fault device(c.device, c.comm.rank());
+    return base->forward({c.comm, device, c.problem}, in);
+  }
+  static Gradients backward(const Context& c, const Inputs& in, const Forward& f, const Tensor& dout) {
+    Fault device(c.device, c.comm.rank());
+    return base->backward({c.comm, device, c.problem}, in, f, dout);
+  }
+  static Variant of(const char* name, Operator op) {
+    base = find_variant(name, op);
+    Variant twin = *base;
+    twin.forward = forward;
+    twin.backward = backward;
+    return twin;
+  }
 };
 
 }  // namespace ringside
