@@ -62,8 +62,8 @@ Gradients backward(const Context& context, const Inputs& in, const Forward& save
 }
 
 /// During the pass over the chunk: its results, the state that entered, the one that is leaving, if any, and
-/// in forward the pass's own copy of the first, which is kept. Before it, while the state that leaves is made:
-/// its carried part instead of results and copy, less than those in forward.
+/// in forward the pass's own copy of the first, which is kept. Before it, while the state that leaves is
+/// made: its carried part instead of results and copy, less than those in forward.
 PassMemory memory(const Problem& problem, DType dtype, int sp, int rank) {
   const Problem own = held_problem(problem, Layout::contiguous, sp, rank);
   const Index state = state_bytes(own);

@@ -107,9 +107,9 @@ Gradients backward(const Context& context, const Inputs& in, const Tensor& state
 }
 
 /// `owns_state`: the state that enters in forward is the variant's, not the caller's. The results' fp32 sums
-/// stay throughout, in backward the state that enters as well. Beside them there are at first the scores; when
-/// those are gone the state that leaves, if any, with one thing at a time: decayed rows over d (q's, in backward
-/// also k's), in backward over e (do's, v's), its own carried part, at last the rounded results.
+/// stay throughout, in backward the state that enters as well. Beside them there are at first the scores;
+/// when those are gone the state that leaves, if any, with one thing at a time: decayed rows over d (q's, in
+/// backward also k's), in backward over e (do's, v's), its own carried part, at last the rounded results.
 PassMemory memory(const Problem& problem, DType dtype, int sp, int rank, bool owns_state) {
   const Problem own = held_problem(problem, Layout::contiguous, sp, rank);
   const Index state = state_bytes(own), scores = 4 * own.batch * own.heads * own.seq * own.seq;
@@ -135,9 +135,8 @@ const Registration lasp_naive{
      .backward = [](const Context& context, const Inputs& in, const Forward& saved,
                     const Tensor& dout) { return backward(context, in, saved.saved[0], dout); },
      .traffic = state_chain_traffic,
-     .memory = [](const Problem& problem, DType dtype, int sp, int rank) {
-       return memory(problem, dtype, sp, rank, true);
-     }}};
+     .memory = [](const Problem& problem, DType dtype, int sp,
+                  int rank) { return memory(problem, dtype, sp, rank, true); }}};
 
 const Registration lasp_cache{
     {.name = "lasp_cache",
@@ -150,13 +149,9 @@ const Registration lasp_cache{
      .backward = [](const Context& context, const Inputs& in, const Forward&,
                     const Tensor& dout) { return backward(context, in, in.cache[0], dout); },
      .traffic = state_chain_traffic,
-     .memory = [](const Problem& problem, DType dtype, int sp, int rank) {
-       return memory(problem, dtype, sp, rank, false);
-     },
-     .cache =
-         [](const Problem& p) {
-           return std::vector<Shape>{state_shape(p)};
-         }}};
+     .memory = [](const Problem& problem, DType dtype, int sp,
+                  int rank) { return memory(problem, dtype, sp, rank, false); },
+     .cache = [](const Problem& p) { return std::vector<Shape>{state_shape(p)}; }}};
 
 }  // namespace
 }  // namespace ringside

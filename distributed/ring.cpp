@@ -73,8 +73,8 @@ Index tokens_of(const Context& context, int rank) {
   return count(positions(layout, context.problem.seq, context.comm.size(), rank));
 }
 
-/// (o, lse) <- (o, lse) ⊕ attention of the local queries over all ranks' keys. o: [b, h, c, e], lse: [b, h, c,
-/// 1], fp32.
+/// (o, lse) <- (o, lse) ⊕ attention of the local queries over all ranks' keys. o: [b, h, c, e], lse: [b, h,
+/// c, 1], fp32.
 template <Layout layout>
 void attend(const Context& context, const Inputs& in, const Tensor& o, const Tensor& lse) {
   auto& [comm, device, problem] = context;
@@ -163,10 +163,10 @@ PassTraffic traffic(const Problem& problem, DType dtype, int sp, int rank) {
 
 /// Forward: o and lse, those of a block, and at the worst step the k, v that are here (the own ones are the
 /// caller's) and those that arrive. o is rounded when all but it and lse are gone.
-/// Backward: dq and delta, and at the worst step the same k, v; of dk, dv the block's share and, while that is
-/// made, the sum that it will be added to, arriving, with the one that is leaving; or, when it has been added,
-/// that sum, leaving, with the next one that arrives. The first step's share is the sum itself. At the end the
-/// fp32 sums and the rounded gradients.
+/// Backward: dq and delta, and at the worst step the same k, v; of dk, dv the block's share and, while that
+/// is made, the sum that it will be added to, arriving, with the one that is leaving; or, when it has been
+/// added, that sum, leaving, with the next one that arrives. The first step's share is the sum itself. At the
+/// end the fp32 sums and the rounded gradients.
 template <Layout layout>
 PassMemory memory(const Problem& problem, DType dtype, int sp, int rank) {
   const Problem own = held_problem(problem, layout, sp, rank);

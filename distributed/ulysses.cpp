@@ -204,8 +204,8 @@ std::optional<std::string> unsupported(const Problem& problem, int sp) {
 }
 
 /// The most bytes that exchanges hold which are started together and finished in turn: what leaves other than
-/// to the rank itself and what arrives, of all; when one is finished, nothing of it that leaves, but its result
-/// beside the parts that arrived, then the result alone, of their size. `leaving`, `arriving`: tokens;
+/// to the rank itself and what arrives, of all; when one is finished, nothing of it that leaves, but its
+/// result beside the parts that arrived, then the result alone, of their size. `leaving`, `arriving`: tokens;
 /// `tensors`: bytes a token of each.
 Index exchange_bytes(Index leaving, Index arriving, std::initializer_list<Index> tensors) {
   Index held = 0;
@@ -237,9 +237,10 @@ PassMemory memory(const Problem& p, DType dtype, int sp, int rank) {
     return exchange_bytes(p.seq - own, own * sp, tensors);
   };
 
+  // forward, backward: what attention takes beside q, k, v, or do; kept: what o does on its way home
   const Index qkv = p.seq * (q + k + v), rows = 4 * p.batch * heads.heads * p.seq;
-  Index forward = p.seq * o, kept = p.seq * o, backward = qkv;  // in attention, o stored, in attention
-  if (op == Operator::softmax) {  // fp32 sums are rounded beside lse, or delta
+  Index forward = p.seq * o, kept = p.seq * o, backward = qkv;
+  if (op == Operator::softmax) {  // fp32 sums, rounded beside lse or delta
     const Index o_size = heads.o_shape().size(), grad_size = qkv_size(heads);
     forward = 4 * o_size + rounding_bytes(o_size, dtype) + rows;
     kept += rows;

@@ -46,9 +46,9 @@ struct PassTraffic {
   Traffic forward, backward;
 };
 
-/// The most bytes of device memory that one rank holds at a time in each pass, as a closed form: beyond what its
-/// caller holds when the pass begins (inputs and do, the cache, in backward what forward returned), with what
-/// the pass returns. Bytes are those that tensors ask for (MemoryUse); a device's own scratch inside an
+/// The most bytes of device memory that one rank holds at a time in each pass, as a closed form: beyond what
+/// its caller holds when the pass begins (inputs and do, the cache, in backward what forward returned), with
+/// what the pass returns. Bytes are those that tensors ask for (MemoryUse); a device's own scratch inside an
 /// operation is not among them.
 struct PassMemory {
   std::int64_t forward = 0, backward = 0;

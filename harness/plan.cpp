@@ -48,8 +48,8 @@ Estimate estimate(const Case& c, const Repeats& repeats, int cores) {
   const double in_forward = ranks * static_cast<double>(memory.forward);
   const double in_backward = ranks * static_cast<double>(memory.backward);
   const Work useful = useful_work(whole);
-  // what forward holds beyond inputs and results in fp32 is materialised: the result or the operand of products
-  // over d or e, seven in both passes
+  // what forward holds beyond inputs and results in fp32 is materialised: the result or the operand of
+  // products over d or e, seven in both passes
   const double materialised =
       7 * std::max(0.0, in_forward / 4 - elements) * static_cast<double>(c.head_dim + c.value_dim);
   const double flops = std::max(useful.forward + useful.backward, materialised);

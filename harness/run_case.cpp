@@ -81,8 +81,8 @@ void check_memory(const Case& c, const Variant& variant, CaseResult& result) {
     result.expected_memory.push_back(expected);
     const auto check = [&](std::string_view pass, std::int64_t held, std::int64_t formula) {
       if (held == formula) return;
-      result.failures.push_back(fmt::format("memory: rank {} held {} bytes in {}; the formula says {}", rank,
-                                            held, pass, formula));
+      result.failures.push_back(
+          fmt::format("memory: rank {} held {} bytes in {}; the formula says {}", rank, held, pass, formula));
     };
     const PassMemory& held = result.ranks[static_cast<std::size_t>(rank)].memory;
     check("forward", held.forward, expected.forward);

@@ -1,4 +1,5 @@
-// A device that passes everything on to another: the base for planting faults, and variants on it. Tests only.
+// A device that passes everything on to another: the base for planting faults, and variants on it. Tests
+// only.
 #pragma once
 
 #include <vector>
