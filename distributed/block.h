@@ -22,6 +22,29 @@ inline Tensor rounded(Device& device, const Tensor& x, DType dtype) {
   return y;
 }
 
+inline Gradients rounded(Device& device, const Gradients& sums, DType dtype) {
+  return {rounded(device, sums.dq, dtype), rounded(device, sums.dk, dtype), rounded(device, sums.dv, dtype)};
+}
+
+inline Index bytes(Index elements, DType dtype) { return elements * static_cast<Index>(size_of(dtype)); }
+
+/// What rounded() allocates.
+inline Index rounding_bytes(Index elements, DType dtype) {
+  return dtype == DType::fp32 ? 0 : bytes(elements, dtype);
+}
+
+/// The problem cut down to the tokens that `rank` of `sp` holds: its shapes are those of the rank's tensors.
+inline Problem held_problem(Problem problem, Layout layout, int sp, int rank) {
+  problem.seq = count(positions(layout, problem.seq, sp, rank));
+  return problem;
+}
+
+/// Elements of k and v, or of dk and dv.
+inline Index kv_size(const Problem& p) { return p.k_shape().size() + p.v_shape().size(); }
+
+/// Elements of q, k and v, or of their gradients.
+inline Index qkv_size(const Problem& p) { return p.q_shape().size() + kv_size(p); }
+
 /// Variant::unsupported of an algorithm that runs everything.
 inline std::optional<std::string> serves_all(const Problem&, int) { return std::nullopt; }
 
@@ -34,6 +57,11 @@ inline Shape o_shape(const Inputs& in) {
 inline Shape state_shape(const Inputs& in) {
   return {in.q.shape().batch, in.q.shape().heads, in.q.shape().dim, in.v.shape().dim};
 }
+
+inline Shape state_shape(const Problem& p) { return {p.batch, p.heads, p.head_dim, p.value_dim}; }
+
+/// Bytes of a state, which is fp32 whatever the dtype.
+inline Index state_bytes(const Problem& p) { return 4 * state_shape(p).size(); }
 
 /// Uninitialised gradients of the inputs, in their shapes and dtype.
 inline Gradients gradients_like(Device& device, const Inputs& in) {

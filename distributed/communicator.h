@@ -78,8 +78,9 @@ class Communicator {
   Pending exchange(std::vector<Message> sends, std::vector<Message> receives, std::string what);
 
   /// Starts a collective in which sends[p] goes to rank p and receives[p] comes from it; both hold one tensor
-  /// a rank, and the rank's own is copied by its device. Counted as one collective and the bytes that leave.
-  /// Requirements and errors as in exchange(); std::invalid_argument also unless there is one of each a rank.
+  /// a rank, and the rank's own is copied by its device, unless both hold the same. Counted as one collective
+  /// and the bytes that leave. Requirements and errors as in exchange(); std::invalid_argument also unless
+  /// there is one of each a rank.
   Pending all_to_all(std::vector<Tensor> sends, std::vector<Tensor> receives, std::string what);
 
   /// Returns when every rank of the group has called it. Not counted.

@@ -80,6 +80,13 @@ void all_to_all_gives_each_rank_its_part(Communicator& comm, Device& device) {
   const Traffic sent = comm.traffic() - before;
   const int others = comm.size() - 1;
   EXPECT_EQ(sent, (Traffic{.bytes = 4 * others * (comm.rank() + 1), .collectives = others > 0 ? 1 : 0}));
+
+  const auto own = static_cast<std::size_t>(comm.rank());
+  receives[own] = sends[own];  // nothing to copy
+  device.fill(sends[own], -2);
+  comm.all_to_all(sends, receives, "transpose, own part in place").wait();
+  EXPECT_THAT(values(receives[own]), Each(-2));
+
   sends.pop_back();
   EXPECT_THROW(comm.all_to_all(sends, receives, "one short"), std::invalid_argument);
 }

@@ -3,6 +3,8 @@
 // its first token on, so that ranks which sent the state it ends with would run one after the other. Here the
 // state that leaves is computed ahead of the pass, from k and v (or q and do) alone: only one product and the
 // hops of the chain come before all ranks' passes, which then run at once.
+#include <algorithm>
+
 #include "distributed/block.h"
 #include "distributed/state_chain.h"
 #include "distributed/variant.h"
@@ -59,9 +61,15 @@ Gradients backward(const Context& context, const Inputs& in, const Forward& save
   return grad;
 }
 
-/// The state that enters, the one that leaves, its carried part and the pass's own.
-double scratch_bytes(const Problem& p, int) {
-  return 4 * 4 * static_cast<double>(p.batch * p.heads * p.head_dim * p.value_dim);
+/// During the pass over the chunk: its results, the state that entered, the one that is leaving, if any, and
+/// in forward the pass's own copy of the first, which is kept. Before it, while the state that leaves is
+/// made: its carried part instead of results and copy, less than those in forward.
+PassMemory memory(const Problem& problem, DType dtype, int sp, int rank) {
+  const Problem own = held_problem(problem, Layout::contiguous, sp, rank);
+  const Index state = state_bytes(own);
+  const Index to_right = rank < sp - 1 ? state : 0, to_left = rank > 0 ? state : 0;
+  return {.forward = state + to_right + state + bytes(own.o_shape().size(), dtype),
+          .backward = state + to_left + std::max(to_left, bytes(qkv_size(own), dtype))};
 }
 
 const Registration lasp_fuse{{.name = "lasp_fuse",
@@ -71,7 +79,7 @@ const Registration lasp_fuse{{.name = "lasp_fuse",
                               .forward = forward,
                               .backward = backward,
                               .traffic = state_chain_traffic,
-                              .scratch_bytes = scratch_bytes}};
+                              .memory = memory}};
 
 }  // namespace
 }  // namespace ringside

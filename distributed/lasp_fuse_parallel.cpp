@@ -3,6 +3,8 @@
 // scanned; then every block has its own state to start from. Blocks need the state that enters the chunk only
 // for their outputs, so that its way along the ranks takes one addition a hop. All block states are kept for
 // backward.
+#include <algorithm>
+
 #include "distributed/block.h"
 #include "distributed/state_chain.h"
 #include "distributed/variant.h"
@@ -68,10 +70,15 @@ Gradients backward(const Context& context, const Inputs& in, const Forward& save
   return grad;
 }
 
-/// The states of all blocks, those of forward and those of backward, and of the chain.
-double scratch_bytes(const Problem& p, int sp) {
-  const double states = 2 * static_cast<double>(blocks_of((p.seq + sp - 1) / sp)) + 4;
-  return 4 * states * static_cast<double>(p.batch * p.heads * p.head_dim * p.value_dim);
+/// The states of all blocks and the one that enters the chunk, throughout. At first the total as well and, if
+/// it goes on, its carried part; then the results as well and, if it goes on, the total, which is leaving.
+PassMemory memory(const Problem& problem, DType dtype, int sp, int rank) {
+  const Problem own = held_problem(problem, Layout::contiguous, sp, rank);
+  const Index state = state_bytes(own);
+  const auto pass = [&](bool goes_on, Index results) {
+    return (blocks_of(own.seq) + 1 + (goes_on ? 1 : 0)) * state + std::max(state, bytes(results, dtype));
+  };
+  return {.forward = pass(rank < sp - 1, own.o_shape().size()), .backward = pass(rank > 0, qkv_size(own))};
 }
 
 const Registration lasp_fuse_parallel{
@@ -82,7 +89,7 @@ const Registration lasp_fuse_parallel{
      .forward = forward,
      .backward = backward,
      .traffic = state_chain_traffic,
-     .scratch_bytes = scratch_bytes}};
+     .memory = memory}};
 
 }  // namespace
 }  // namespace ringside

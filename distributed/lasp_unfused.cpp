@@ -19,14 +19,13 @@ class Chunk {
   Chunk(const Context& context, const Inputs& in)
       : device_(context.device), slopes_(context.problem.slopes), tokens_(in.q.shape().tokens), in_(in) {}
 
-  /// scores <- a bᵀ, decayed and masked: λ^(i-j) a_i·b_j for j <= i.
-  void decayed_scores(const Tensor& a, const Tensor& b, const Tensor& scores) const {
+  /// a bᵀ, decayed and masked: λ^(i-j) a_i·b_j for j <= i.
+  Tensor decayed_scores(const Tensor& a, const Tensor& b) const {
+    const Tensor scores =
+        device_.allocate({in_.q.shape().batch, in_.q.shape().heads, tokens_, tokens_}, DType::fp32);
     device_.matmul(a, no, b, yes, scores, false, Causal::c);
     device_.decay_scores(scores, slopes_);
-  }
-
-  Tensor allocate_scores() const {
-    return device_.allocate({in_.q.shape().batch, in_.q.shape().heads, tokens_, tokens_}, DType::fp32);
+    return scores;
   }
 
   /// Rows of x (q's, or k's spread over the query heads) times their decay, in fp32.
@@ -60,9 +59,7 @@ Tensor forward(const Context& context, const Inputs& in, const Tensor& state) {
 
   const Chunk chunk(context, in);
   const Tensor o = device.allocate(o_shape(in), DType::fp32);
-  const Tensor scores = chunk.allocate_scores();
-  chunk.decayed_scores(in.q, in.k, scores);
-  device.matmul(scores, no, in.v, no, o, false, Causal::a);
+  device.matmul(chunk.decayed_scores(in.q, in.k), no, in.v, no, o, false, Causal::a);
   Tensor next_state;
   if (chain.goes_on()) next_state = chunk.own_state(chunk.decayed(in.k, decay_to_end(tokens)), in.v);
 
@@ -88,12 +85,12 @@ Gradients backward(const Context& context, const Inputs& in, const Tensor& state
   const Tensor dq = device.allocate(in.q.shape(), DType::fp32);
   const Tensor dk = device.allocate(in.k.shape(), DType::fp32);
   const Tensor dv = device.allocate(in.v.shape(), DType::fp32);
-  const Tensor scores = chunk.allocate_scores();
-  chunk.decayed_scores(in.q, in.k, scores);
-  device.matmul(scores, yes, dout, no, dv, false, Causal::a);
-  chunk.decayed_scores(dout, in.v, scores);
-  device.matmul(scores, no, in.k, no, dq, false, Causal::a);
-  device.matmul(scores, yes, in.q, no, dk, false, Causal::a);
+  device.matmul(chunk.decayed_scores(in.q, in.k), yes, dout, no, dv, false, Causal::a);
+  {
+    const Tensor dscores = chunk.decayed_scores(dout, in.v);
+    device.matmul(dscores, no, in.k, no, dq, false, Causal::a);
+    device.matmul(dscores, yes, in.q, no, dk, false, Causal::a);
+  }
   device.matmul(chunk.decayed(dout, decay_from_start()), no, state, yes, dq, true, Causal::none);
   Tensor next_dstate;
   if (chain.goes_on()) next_dstate = chunk.own_state(chunk.decayed(in.q, decay_from_start()), dout);
@@ -106,15 +103,24 @@ Gradients backward(const Context& context, const Inputs& in, const Tensor& state
   device.matmul(chunk.decayed(in.v, decay_to_end(tokens)), no, dstate, yes, dk, true, Causal::none);
   device.matmul(chunk.decayed(in.k, decay_to_end(tokens)), no, dstate, no, dv, true, Causal::none);
   leaving.wait();
-  const DType dtype = in.q.dtype();
-  return {rounded(device, dq, dtype), rounded(device, dk, dtype), rounded(device, dv, dtype)};
+  return rounded(device, {dq, dk, dv}, in.q.dtype());
 }
 
-/// Scores [b, h, c, c] and a decayed copy of the widest input.
-double scratch_bytes(const Problem& p, int sp) {
-  const auto rows = static_cast<double>(p.batch * p.heads) * static_cast<double>(p.seq) / sp;
-  return 4 * rows *
-         (static_cast<double>(p.seq) / sp + static_cast<double>(std::max(p.head_dim, p.value_dim)));
+/// `owns_state`: the state that enters in forward is the variant's, not the caller's. The results' fp32 sums
+/// stay throughout, in backward the state that enters as well. Beside them there are at first the scores;
+/// when those are gone the state that leaves, if any, with one thing at a time: decayed rows over d (q's, in
+/// backward also k's), in backward over e (do's, v's), its own carried part, at last the rounded results.
+PassMemory memory(const Problem& problem, DType dtype, int sp, int rank, bool owns_state) {
+  const Problem own = held_problem(problem, Layout::contiguous, sp, rank);
+  const Index state = state_bytes(own), scores = 4 * own.batch * own.heads * own.seq * own.seq;
+  const Index over_d = 4 * own.q_shape().size(), over_e = 4 * own.o_shape().size();
+  const auto pass = [&](bool goes_on, Index results, Index decayed) {
+    const Index leaving = goes_on ? state : 0;
+    return 4 * results +
+           std::max(scores, leaving + std::max({decayed, leaving, rounding_bytes(results, dtype)}));
+  };
+  return {.forward = (owns_state ? state : 0) + pass(rank < sp - 1, own.o_shape().size(), over_d),
+          .backward = state + pass(rank > 0, qkv_size(own), std::max(over_d, over_e))};
 }
 
 const Registration lasp_naive{
@@ -129,7 +135,8 @@ const Registration lasp_naive{
      .backward = [](const Context& context, const Inputs& in, const Forward& saved,
                     const Tensor& dout) { return backward(context, in, saved.saved[0], dout); },
      .traffic = state_chain_traffic,
-     .scratch_bytes = scratch_bytes}};
+     .memory = [](const Problem& problem, DType dtype, int sp,
+                  int rank) { return memory(problem, dtype, sp, rank, true); }}};
 
 const Registration lasp_cache{
     {.name = "lasp_cache",
@@ -142,11 +149,9 @@ const Registration lasp_cache{
      .backward = [](const Context& context, const Inputs& in, const Forward&,
                     const Tensor& dout) { return backward(context, in, in.cache[0], dout); },
      .traffic = state_chain_traffic,
-     .scratch_bytes = scratch_bytes,
-     .cache =
-         [](const Problem& p) {
-           return std::vector<Shape>{{p.batch, p.heads, p.head_dim, p.value_dim}};
-         }}};
+     .memory = [](const Problem& problem, DType dtype, int sp,
+                  int rank) { return memory(problem, dtype, sp, rank, false); },
+     .cache = [](const Problem& p) { return std::vector<Shape>{state_shape(p)}; }}};
 
 }  // namespace
 }  // namespace ringside

@@ -23,6 +23,12 @@ Gradients backward(const Context& context, const Inputs& in, const Forward&, con
   return grad;
 }
 
+/// Forward: o and the state. Backward: dq, dk, dv and both states.
+PassMemory memory(const Problem& p, DType dtype, int, int) {
+  return {.forward = bytes(p.o_shape().size(), dtype) + state_bytes(p),
+          .backward = bytes(qkv_size(p), dtype) + 2 * state_bytes(p)};
+}
+
 std::optional<std::string> unsupported(const Problem&, int sp) {
   if (sp != 1) return "one rank holds the whole sequence: sp must be 1";
   return std::nullopt;
@@ -35,7 +41,7 @@ const Registration lightning{{.name = "lightning",
                               .forward = forward,
                               .backward = backward,
                               .traffic = [](const Problem&, DType, int, int) { return PassTraffic{}; },
-                              .scratch_bytes = [](const Problem&, int) { return 0.0; }}};
+                              .memory = memory}};
 
 }  // namespace
 }  // namespace ringside

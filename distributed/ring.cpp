@@ -3,6 +3,7 @@
 // from positions.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "distributed/block.h"
@@ -72,15 +73,14 @@ Index tokens_of(const Context& context, int rank) {
   return count(positions(layout, context.problem.seq, context.comm.size(), rank));
 }
 
+/// (o, lse) <- (o, lse) ⊕ attention of the local queries over all ranks' keys. o: [b, h, c, e], lse: [b, h,
+/// c, 1], fp32.
 template <Layout layout>
-Forward forward(const Context& context, const Inputs& in) {
+void attend(const Context& context, const Inputs& in, const Tensor& o, const Tensor& lse) {
   auto& [comm, device, problem] = context;
   const int size = comm.size(), rank = comm.rank();
-  const Shape rows = {in.q.shape().batch, in.q.shape().heads, in.q.shape().tokens, 1};
-  const Tensor o = zeros(device, o_shape(in));
-  const Tensor lse = filled(device, rows, DType::fp32, -std::numeric_limits<float>::infinity());
   const Tensor block_o = device.allocate(o.shape(), DType::fp32);
-  const Tensor block_lse = device.allocate(rows, DType::fp32);
+  const Tensor block_lse = device.allocate(lse.shape(), DType::fp32);
 
   KvRing kv(comm, in.k, in.v);
   for (int step = 0; step < size; ++step) {
@@ -96,11 +96,21 @@ Forward forward(const Context& context, const Inputs& in) {
     }
     if (!last) kv.finish_hop();
   }
-  return {rounded(device, o, in.q.dtype()), {lse}};
 }
 
 template <Layout layout>
-Gradients backward(const Context& context, const Inputs& in, const Forward& saved, const Tensor& dout) {
+Forward forward(const Context& context, const Inputs& in) {
+  Device& device = context.device;
+  const Shape rows = {in.q.shape().batch, in.q.shape().heads, in.q.shape().tokens, 1};
+  const Tensor o = zeros(device, o_shape(in));
+  const Tensor lse = filled(device, rows, DType::fp32, -std::numeric_limits<float>::infinity());
+  attend<layout>(context, in, o, lse);
+  return {rounded(device, o, in.q.dtype()), {lse}};
+}
+
+/// Gradients of the local tokens in fp32.
+template <Layout layout>
+Gradients gradient_sums(const Context& context, const Inputs& in, const Forward& saved, const Tensor& dout) {
   auto& [comm, device, problem] = context;
   const int size = comm.size(), rank = comm.rank();
   const Tensor& lse = saved.saved[0];
@@ -130,8 +140,12 @@ Gradients backward(const Context& context, const Inputs& in, const Forward& save
     if (!last) kv.finish_hop();
   }
   if (size > 1) grad.finish_hop();
-  const DType dtype = in.q.dtype();
-  return {rounded(device, dq, dtype), rounded(device, grad.k, dtype), rounded(device, grad.v, dtype)};
+  return {dq, grad.k, grad.v};
+}
+
+template <Layout layout>
+Gradients backward(const Context& context, const Inputs& in, const Forward& saved, const Tensor& dout) {
+  return rounded(context.device, gradient_sums<layout>(context, in, saved, dout), in.q.dtype());
 }
 
 /// Forward passes on the k, v of every rank but the right neighbour's; backward does so again and moves dk,
@@ -147,10 +161,30 @@ PassTraffic traffic(const Problem& problem, DType dtype, int sp, int rank) {
           .backward = {.bytes = kv_bytes + grad_bytes, .messages = 2 * (sp - 1) + 2 * sp}};
 }
 
-/// k, v and their gradients three times over (here, arriving, this block's), and a block's o.
-double scratch_bytes(const Problem& p, int sp) {
-  const auto kv = static_cast<double>(p.k_shape().size() + p.v_shape().size());
-  return 4 * (3 * 2 * kv + static_cast<double>(p.o_shape().size())) / sp;
+/// Forward: o and lse, those of a block, and at the worst step the k, v that are here (the own ones are the
+/// caller's) and those that arrive. o is rounded when all but it and lse are gone.
+/// Backward: dq and delta, and at the worst step the same k, v; of dk, dv the block's share and, while that
+/// is made, the sum that it will be added to, arriving, with the one that is leaving; or, when it has been
+/// added, that sum, leaving, with the next one that arrives. The first step's share is the sum itself. At the
+/// end the fp32 sums and the rounded gradients.
+template <Layout layout>
+PassMemory memory(const Problem& problem, DType dtype, int sp, int rank) {
+  const Problem own = held_problem(problem, layout, sp, rank);
+  const Index o = own.o_shape().size(), rows = own.batch * own.heads * own.seq, dq = own.q_shape().size();
+  const auto kv_at = [&](int step) {  // elements of the k, v that are here then
+    return kv_size(held_problem(problem, layout, sp, owner(rank, step, sp)));
+  };
+  Index forward_step = 0, backward_step = 0;
+  for (int step = 0; step < sp; ++step) {
+    const Index here = kv_at(step), next = sp > 1 ? kv_at(step + 1) : 0;
+    const Index kv = bytes((step > 0 ? here : 0) + (step + 1 < sp ? next : 0), dtype);
+    const Index grad = step == 0 ? here + next : here + here + std::max(kv_at(step - 1), next);
+    forward_step = std::max(forward_step, kv);
+    backward_step = std::max(backward_step, kv + 4 * grad);
+  }
+  const Index sums = qkv_size(own);
+  return {.forward = 2 * 4 * (o + rows) + forward_step,
+          .backward = std::max(4 * (dq + rows) + backward_step, 4 * sums + rounding_bytes(sums, dtype))};
 }
 
 template <Layout layout>
@@ -163,7 +197,7 @@ Variant ring(std::string_view name, std::string_view summary) {
           .forward = forward<layout>,
           .backward = backward<layout>,
           .traffic = traffic<layout>,
-          .scratch_bytes = scratch_bytes};
+          .memory = memory<layout>};
 }
 
 const Registration contiguous{ring<Layout::contiguous>(

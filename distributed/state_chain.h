@@ -49,8 +49,7 @@ class StateChain {
 
 /// One fp32 state [b, h, d, e] to the right in forward, one to the left in backward, whatever the dtype.
 inline PassTraffic state_chain_traffic(const Problem& problem, DType, int sp, int rank) {
-  const Traffic one = {.bytes = 4 * problem.batch * problem.heads * problem.head_dim * problem.value_dim,
-                       .messages = 1};
+  const Traffic one = {.bytes = state_bytes(problem), .messages = 1};
   return {.forward = rank < sp - 1 ? one : Traffic{}, .backward = rank > 0 ? one : Traffic{}};
 }
 

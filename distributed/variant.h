@@ -47,6 +47,15 @@ struct PassTraffic {
   Traffic forward, backward;
 };
 
+/// The most bytes of device memory that one rank holds at a time in each pass, as a closed form: beyond what
+/// its caller holds when the pass begins (inputs and do, the cache, in backward what forward returned), with
+/// what the pass returns. Bytes are those that tensors ask for (MemoryUse); a device's own scratch inside an
+/// operation is not among them.
+struct PassMemory {
+  std::int64_t forward = 0, backward = 0;
+  friend bool operator==(const PassMemory&, const PassMemory&) = default;
+};
+
 /// One algorithm, forward and backward, written over Communicator, Device and Problem.
 struct Variant {
   std::string_view name;
@@ -61,9 +70,8 @@ struct Variant {
       backward;
   /// What `rank` of `sp` sends for this problem, stored in `dtype`.
   PassTraffic (*traffic)(const Problem& problem, DType dtype, int sp, int rank);
-  /// Roughly how many bytes one of `sp` ranks needs beyond inputs, outputs and their fp32 sums: for refusing
-  /// what does not fit, before it runs.
-  double (*scratch_bytes)(const Problem& problem, int sp);
+  /// What `rank` of `sp` holds for this problem, stored in `dtype`.
+  PassMemory (*memory)(const Problem& problem, DType dtype, int sp, int rank);
   /// Shapes of Inputs::cache; null if the variant wants none.
   std::vector<Shape> (*cache)(const Problem& problem) = nullptr;
   /// Whether dk and dv are sums, over parts of each kv head's group of query heads, of shares that had been

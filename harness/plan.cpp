@@ -42,14 +42,18 @@ Estimate estimate(const Case& c, const Repeats& repeats, int cores) {
   const auto ranks = static_cast<double>(c.ranks());
   const auto stored = static_cast<double>(size_of(c.dtype));
   const double standard = elements * (3 * 8 + 3 * 4);  // value, error, storage; operands, honest, outputs
-  const double hosts = elements * 4 * stored;          // inputs and outputs, in host and device memory
-  const double work = elements * 2 * 4 + ranks * variant.scratch_bytes(c.local_problem(), c.sp);
+  const double hosts = elements * 3 * stored;          // inputs in host and device memory, outputs in host's
+  // as if all held what a rank with neighbours on both sides does, and all that forward held until the end
+  const PassMemory memory = variant.memory(c.local_problem(), c.dtype, c.sp, c.sp / 2);
+  const double in_forward = ranks * static_cast<double>(memory.forward);
+  const double in_backward = ranks * static_cast<double>(memory.backward);
   const Work useful = useful_work(whole);
-  // what a variant materialises is the result or the operand of products over d or e, seven in both passes
-  const double materialised = 7 * ranks * variant.scratch_bytes(c.local_problem(), c.sp) / 4 *
-                              static_cast<double>(c.head_dim + c.value_dim);
+  // what forward holds beyond inputs and results in fp32 is materialised: the result or the operand of
+  // products over d or e, seven in both passes
+  const double materialised =
+      7 * std::max(0.0, in_forward / 4 - elements) * static_cast<double>(c.head_dim + c.value_dim);
   const double flops = std::max(useful.forward + useful.backward, materialised);
-  return {.bytes = standard + hosts + work,
+  return {.bytes = standard + hosts + in_forward + in_backward,
           .seconds = kCaseOverhead * ranks + elements / kElementRate / cores +
                      flops * (1 + repeats(c)) / kVariantRate / std::min<double>(cores, ranks)};
 }

@@ -141,6 +141,8 @@ void expect_whole_row(const Json& row, int world, int repeat) {
   for (const Json& rank : row.at("ranks")) {
     EXPECT_EQ(rank.at("forward"), rank.at("formula_forward"));
     EXPECT_EQ(rank.at("backward"), rank.at("formula_backward"));
+    EXPECT_EQ(rank.at("memory"), rank.at("formula_memory"));
+    EXPECT_GT(rank.at("memory").at("backward"), 0);
     EXPECT_GT(rank.at("peak_bytes"), 0);
     sent += rank.at("forward").at("bytes").get<Index>();
   }

@@ -65,12 +65,16 @@ Json traffic_json(const Traffic& t) {
   return {{"bytes", t.bytes}, {"messages", t.messages}, {"collectives", t.collectives}};
 }
 
+Json memory_json(const PassMemory& m) { return {{"forward", m.forward}, {"backward", m.backward}}; }
+
 Json rank_json(const CaseResult& r, std::size_t rank) {
   const RankMeasure& m = r.ranks[rank];
   return {{"forward", traffic_json(m.forward)},
           {"backward", traffic_json(m.backward)},
           {"formula_forward", traffic_json(r.expected_traffic[rank].forward)},
           {"formula_backward", traffic_json(r.expected_traffic[rank].backward)},
+          {"memory", memory_json(m.memory)},
+          {"formula_memory", memory_json(r.expected_memory[rank])},
           {"peak_bytes", m.peak_bytes},
           {"iteration_s", m.iteration_s},
           {"wait_s", m.wait_s}};
@@ -96,10 +100,9 @@ Json perf_json(const CaseResult& r) {
 
 Json sums_json(const CaseResult& r) {
   const Totals sum = totals(r);
-  return {{"forward", traffic_json(sum.forward)},
-          {"backward", traffic_json(sum.backward)},
-          {"peak_bytes", sum.peak_bytes},
-          {"wait_s", sum.wait_s}};
+  return {{"forward", traffic_json(sum.forward)}, {"backward", traffic_json(sum.backward)},
+          {"memory", memory_json(sum.memory)},    {"formula_memory", memory_json(sum.expected_memory)},
+          {"peak_bytes", sum.peak_bytes},         {"wait_s", sum.wait_s}};
 }
 
 Json result_json(const CaseResult& r, const RunInfo& run) {
@@ -189,6 +192,14 @@ const std::vector<Source>& sources() {
          {"backward_bytes", "/sums/backward/bytes", "sent in backward, all ranks"},
          {"backward_messages", "/sums/backward/messages", "messages in backward, all ranks"},
          {"backward_collectives", "/sums/backward/collectives", "collectives in backward, all ranks"},
+         {"forward_memory", "/sums/memory/forward",
+          "largest device memory of a rank that forward holds beyond inputs and cache, results included; "
+          "bytes"},
+         {"forward_memory_formula", "/sums/formula_memory/forward", "what the variant's formula says it is"},
+         {"backward_memory", "/sums/memory/backward",
+          "the same of backward, beyond inputs, cache and what forward returned"},
+         {"backward_memory_formula", "/sums/formula_memory/backward",
+          "what the variant's formula says it is"},
          {"peak_bytes", "/sums/peak_bytes", "largest device memory of a rank, inputs and outputs included"},
          {"wall_reference_s", "/wall/reference_s",
           "wall time of this case: oracle and honest run, with the first case that needs them"},

@@ -74,6 +74,22 @@ void check_traffic(const Case& c, const Variant& variant, CaseResult& result) {
   }
 }
 
+void check_memory(const Case& c, const Variant& variant, CaseResult& result) {
+  const Problem problem = c.local_problem();
+  for (int rank = 0; rank < c.ranks(); ++rank) {
+    const PassMemory expected = variant.memory(problem, c.dtype, c.sp, rank % c.sp);
+    result.expected_memory.push_back(expected);
+    const auto check = [&](std::string_view pass, std::int64_t held, std::int64_t formula) {
+      if (held == formula) return;
+      result.failures.push_back(
+          fmt::format("memory: rank {} held {} bytes in {}; the formula says {}", rank, held, pass, formula));
+    };
+    const PassMemory& held = result.ranks[static_cast<std::size_t>(rank)].memory;
+    check("forward", held.forward, expected.forward);
+    check("backward", held.backward, expected.backward);
+  }
+}
+
 void check_repeats(CaseResult& result) {
   for (std::size_t rank = 0; rank < result.ranks.size(); ++rank) {
     if (result.ranks[rank].repeats_equal) continue;
@@ -136,6 +152,7 @@ CaseResult run_case(const Case& c, const Variant& variant, std::string_view devi
   }
   if (keep) *keep = std::move(outputs);
   check_traffic(c, variant, result);
+  check_memory(c, variant, result);
   check_repeats(result);
   result.status = all_failures(result).empty() ? Status::pass : Status::fail;
   if (const std::string why = why_mistrusted(result); !why.empty()) {
@@ -151,9 +168,14 @@ CaseResult run_case(const Case& c, const Variant& variant, std::string_view devi
 
 Totals totals(const CaseResult& result) {
   Totals sum;
+  const auto largest = [](PassMemory& most, const PassMemory& of_rank) {
+    most = {std::max(most.forward, of_rank.forward), std::max(most.backward, of_rank.backward)};
+  };
+  for (const PassMemory& expected : result.expected_memory) largest(sum.expected_memory, expected);
   for (const RankMeasure& rank : result.ranks) {
     sum.forward += rank.forward;
     sum.backward += rank.backward;
+    largest(sum.memory, rank.memory);
     sum.peak_bytes = std::max(sum.peak_bytes, rank.peak_bytes);
     sum.wait_s = std::max(sum.wait_s, rank.wait_s);
   }

@@ -33,6 +33,7 @@ struct CaseResult {
   PerOut<TensorVerdict> tensors{};
   std::vector<RankMeasure> ranks{};             ///< one a rank of the world
   std::vector<PassTraffic> expected_traffic{};  ///< likewise
+  std::vector<PassMemory> expected_memory{};    ///< likewise
   Timing forward{}, forward_backward{};         ///< of the timed iterations, each the slowest rank's
   int repeat = 0;                               ///< timed iterations made
   bool oversubscribed = false;                  ///< more ranks than cores on this node: times mean little
@@ -45,9 +46,10 @@ struct CaseResult {
 CaseResult run_case(const Case& c, const Variant& variant, std::string_view device, const TimingPlan& timing,
                     const Standard& standard, Fleet& fleet, InputsCache& inputs, HostOutputs* keep = nullptr);
 
-/// Sent in each pass by all ranks together, and the largest peak_bytes and wait_s of a rank.
+/// Sent in each pass by all ranks together, and the largest memory, peak_bytes and wait_s of a rank.
 struct Totals {
   Traffic forward, backward;
+  PassMemory memory, expected_memory;
   std::int64_t peak_bytes = 0;
   double wait_s = 0;
 };

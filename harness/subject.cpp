@@ -80,6 +80,15 @@ std::unique_ptr<Device> make_device(std::string_view name, Math math, bool poiso
   return std::ranges::find(all, name, &DeviceEntry::name)->make(math, poison);
 }
 
+/// The most device memory that `pass` holds at a time, beyond what is held when it begins.
+template <typename Pass>
+std::int64_t held_in(Device& device, const Pass& pass) {
+  device.reset_peak();
+  const std::size_t before = device.memory().live;
+  pass();
+  return static_cast<std::int64_t>(device.memory().peak - before);
+}
+
 bool same_bytes(const std::vector<std::byte>& a, const std::vector<std::byte>& b) {
   return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
 }
@@ -116,16 +125,17 @@ RankRun run_rank(const Case& c, const Variant& variant, std::string_view device_
     const Context context = {*group, *device, problem};
     Bench bench(variant, context, *host, count(tokens), c.dtype);
     const Traffic before = group->traffic();
-    device->reset_peak();
+    const auto peak = [&] { return static_cast<std::int64_t>(device->memory().peak); };
     world.barrier();
     watch.lap();
-    bench.forward();
+    run.measure.memory.forward = held_in(*device, [&] { bench.forward(); });
+    run.measure.peak_bytes = peak();
     const Traffic between = group->traffic();
-    bench.backward();
+    run.measure.memory.backward = held_in(*device, [&] { bench.backward(); });
+    run.measure.peak_bytes = std::max(run.measure.peak_bytes, peak());
     run.measure.forward = between - before;
     run.measure.backward = group->traffic() - between;
     run.measure.verified_s = watch.lap();
-    run.measure.peak_bytes = static_cast<std::int64_t>(device->memory().peak);
     run.outputs = bench.download();
     run.measure.download_s = watch.lap();
   }

@@ -57,7 +57,8 @@ enum class Transpose { no, yes };
 /// undefined.
 enum class Causal { none, a, c };
 
-/// Bytes that a device has handed out and not yet got back.
+/// Bytes that a device has handed out and not yet got back: those that allocate() was asked for, without
+/// alignment, guards, and the scratch that an operation takes and gives back.
 struct MemoryUse {
   std::size_t live = 0;
   std::size_t peak = 0;  ///< largest `live` since the last reset_peak()
