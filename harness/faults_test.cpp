@@ -12,14 +12,6 @@ namespace {
 
 using Seconds = std::chrono::seconds;
 
-/// x <- f(x) for every element of a tensor on the CPU device.
-template <typename F>
-void transform(const Tensor& x, const F& f) {
-  with_type(x.dtype(), [&]<typename T>(T) {
-    for (T& value : x.view<T>().all()) value = from_float<T>(f(to_float(value)));
-  });
-}
-
 void zero_row(const Tensor& x, Index b, Index h, Index t) {
   const Shape& s = x.shape();
   Index i = 0;
@@ -208,27 +200,6 @@ struct IncomingStateForgotten : DeviceDecorator {
     own.incoming = real_.allocate(states.incoming.shape(), DType::fp32);
     real_.fill(own.incoming, 0);
     real_.lightning_forward_blocks(chunk, own, o);
-  }
-};
-
-/// A twin of `Base` that runs on a faulty device.
-template <typename Fault>
-struct On {
-  static inline const Variant* base = nullptr;
-  static Forward forward(const Context& c, const Inputs& in) {
-    Fault device(c.device, c.comm.rank());
-    return base->forward({c.comm, device, c.problem}, in);
-  }
-  static Gradients backward(const Context& c, const Inputs& in, const Forward& f, const Tensor& dout) {
-    Fault device(c.device, c.comm.rank());
-    return base->backward({c.comm, device, c.problem}, in, f, dout);
-  }
-  static Variant of(const char* name, Operator op) {
-    base = find_variant(name, op);
-    Variant twin = *base;
-    twin.forward = forward;
-    twin.backward = backward;
-    return twin;
   }
 };
 

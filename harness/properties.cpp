@@ -46,8 +46,8 @@ std::string causality_says_nothing(const Trial& t) {
 std::vector<Experiment> causality(const Trial& t) {
   const Index n = t.c.seq;
   std::vector<Experiment> all;
-  // one cut where sp = 3 has the end of a chunk and others have not, one inside the last chunk
-  for (const Index cut : std::set<Index>{1 + (n - 1) / 3, n - 1 - (n - 2) / 8}) {
+  // one cut between chunks at sp = 3, inside a chunk at sp = 2 and 4, and one inside the last chunk
+  for (const Index cut : std::set<Index>{std::max<Index>(1, n / 3), n - 1 - (n - 2) / 8}) {
     all.push_back({.c = t.c,
                    .when = fmt::format("when tokens after {} change", cut - 1),
                    .change = {.tensors = {TensorId::q, TensorId::k, TensorId::v, TensorId::dout},

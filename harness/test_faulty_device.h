@@ -1,11 +1,21 @@
-// A device that passes everything on to another: the base for planting faults. Tests only.
+// For planting faults: a device that passes everything on to another, and variants that run on it. Tests
+// only.
 #pragma once
 
 #include <vector>
 
+#include "distributed/variant.h"
 #include "kernels/device.h"
 
 namespace ringside {
+
+/// x <- f(x) for every element of a tensor on the CPU device.
+template <typename F>
+void transform(const Tensor& x, const F& f) {
+  with_type(x.dtype(), [&]<typename T>(T) {
+    for (T& value : x.view<T>().all()) value = from_float<T>(f(to_float(value)));
+  });
+}
 
 /// Forwards every operation to `real`; a fault overrides one or two.
 class DeviceDecorator : public Device {
@@ -81,6 +91,27 @@ class DeviceDecorator : public Device {
  protected:
   Device& real_;
   int rank_;  ///< in the sequence group
+};
+
+/// A twin of a variant that runs on a faulty device; each fault serves one variant.
+template <typename Fault>
+struct On {
+  static inline const Variant* base = nullptr;
+  static Forward forward(const Context& c, const Inputs& in) {
+    Fault device(c.device, c.comm.rank());
+    return base->forward({c.comm, device, c.problem}, in);
+  }
+  static Gradients backward(const Context& c, const Inputs& in, const Forward& f, const Tensor& dout) {
+    Fault device(c.device, c.comm.rank());
+    return base->backward({c.comm, device, c.problem}, in, f, dout);
+  }
+  static Variant of(const char* name, Operator op) {
+    base = find_variant(name, op);
+    Variant twin = *base;
+    twin.forward = forward;
+    twin.backward = backward;
+    return twin;
+  }
 };
 
 }  // namespace ringside
