@@ -263,7 +263,9 @@ Variant ulysses() {
           .backward = backward<op>,
           .traffic = traffic,
           .memory = memory<op>,
-          .rounds_shares = [](const Problem& problem, int sp) { return kv_copies(problem, sp) > 1; }};
+          .rounds_shares = [](const Problem& problem, int sp) { return kv_copies(problem, sp) > 1; },
+          // each head, and each kv head with its whole group, is computed on one rank as sp = 1 computes it
+          .same_bits = [](const Problem& problem, int sp) { return kv_copies(problem, sp) == 1; }};
 }
 
 const Registration softmax{ulysses<Operator::softmax>()};

@@ -77,6 +77,8 @@ struct Variant {
   /// Whether dk and dv are sums, over parts of each kv head's group of query heads, of shares that had been
   /// rounded to the storage dtype; null if never.
   bool (*rounds_shares)(const Problem& problem, int sp) = nullptr;
+  /// Whether results have the same bits as with any other sp of which this is true; null if they need not.
+  bool (*same_bits)(const Problem& problem, int sp) = nullptr;
 };
 
 /// Puts a variant on the list: one such object beside the variant's code.

@@ -20,7 +20,18 @@ constexpr std::array<std::pair<Fill, std::string_view>, kFills.size()> kFillName
     {Fill::nan, "nan"},
 }};
 
+constexpr std::array<std::string_view, kChecks.size()> kCheckNames = {
+    "causality", "batch_permutation", "head_permutation", "doubling", "dp_split", "sp_split", "repeat"};
+
 }  // namespace
+
+std::string_view to_string(Check check) { return kCheckNames[static_cast<std::size_t>(check)]; }
+
+std::string to_string(const std::vector<Check>& checks) {
+  std::string text;
+  for (const Check check : checks) text += fmt::format("{}{}", text.empty() ? "" : "+", to_string(check));
+  return text.empty() ? "none" : text;
+}
 
 std::string_view to_string(Fill fill) {
   return std::ranges::find(kFillNames, fill, &std::pair<Fill, std::string_view>::first)->second;

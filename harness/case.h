@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "reference/dtype.h"
 #include "reference/problem.h"
@@ -19,6 +20,17 @@ inline constexpr std::array kFills = {Fill::gaussian, Fill::large_logit, Fill::e
                                       Fill::constant, Fill::denormal,    Fill::inf,   Fill::nan};
 
 std::string_view to_string(Fill fill);
+
+/// Properties that a case's results must have whatever is right; properties.h says what each demands.
+enum class Check { causality, batch_permutation, head_permutation, doubling, dp_split, sp_split, repeat };
+
+inline constexpr std::array kChecks = {Check::causality, Check::batch_permutation, Check::head_permutation,
+                                       Check::doubling,  Check::dp_split,          Check::sp_split,
+                                       Check::repeat};
+
+std::string_view to_string(Check check);
+/// "none", or names joined by '+'.
+std::string to_string(const std::vector<Check>& checks);
 
 /// Decay slopes of lightning attention: one explicit slope (>= 0) for all heads, or the ALiBi rule.
 struct DecaySpec {
@@ -49,10 +61,12 @@ struct Case {
   DecaySpec decay = {};
   Fill fill = Fill::gaussian;
   std::uint64_t seed = 1;
+  std::vector<Check> checks = {};  ///< made besides the verdict, in order; no part of the name
 
-  /// All parameters, as in "ring-softmax-bf16-fp32-b2-n1024-h8-hk2-d64-e64-dp1-sp4-causal-gaussian-seed1":
-  /// usable as a folder name and, since it holds only [A-Za-z0-9._-], as a regular expression. Different
-  /// cases have different names (variant names hold no '-'). A softmax case has no decay and leaves it out.
+  /// All parameters but checks, as in
+  /// "ring-softmax-bf16-fp32-b2-n1024-h8-hk2-d64-e64-dp1-sp4-causal-gaussian-seed1": usable as a folder name
+  /// and, since it holds only [A-Za-z0-9._-], as a regular expression. Different cases have different names
+  /// (variant names hold no '-'). A softmax case has no decay and leaves it out.
   std::string name() const;
   /// The whole problem: every batch entry.
   Problem problem() const { return problem_of(batch); }

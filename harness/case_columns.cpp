@@ -66,6 +66,21 @@ bool parse_causal(std::string_view text) {
   return text == "true";
 }
 
+std::vector<Check> parse_checks(std::string_view text) {
+  if (text == "none") return {};
+  if (text == "all") return {kChecks.begin(), kChecks.end()};
+  std::vector<Check> checks;
+  for (std::string_view rest = text;; rest.remove_prefix(rest.find('+') + 1)) {
+    checks.push_back(parse_name("check", rest.substr(0, rest.find('+')), kChecks));
+    if (rest.find('+') == rest.npos) break;
+  }
+  std::ranges::sort(checks);
+  if (const auto twice = std::ranges::adjacent_find(checks); twice != checks.end()) {
+    throw UsageError(fmt::format("check {} is there twice", to_string(*twice)));
+  }
+  return checks;
+}
+
 constexpr std::array kColumns = {
     CaseColumn{"variant", "", "algorithm under test, as `ringside list` names it",
                [](Case& c, std::string_view text) { c.variant = text; }},
@@ -110,6 +125,8 @@ constexpr std::array kColumns = {
                  constexpr std::uint64_t kMaxSeed = (std::uint64_t{1} << 63) - 1;
                  c.seed = parse_number("seed", text, std::uint64_t{0}, kMaxSeed);
                }},
+    CaseColumn{"checks", "none", "properties to check, as `ringside list` names them, joined by +; or all",
+               [](Case& c, std::string_view text) { c.checks = parse_checks(text); }},
 };
 
 // Levenshtein distance: insertions, deletions and replacements that turn a into b.

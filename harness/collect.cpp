@@ -11,7 +11,7 @@ namespace {
 /// One (batch entry, head) matrix [local tokens, dim] of a rank's output.
 struct Matrix {
   Out out;
-  Index group;       ///< global (batch, kv head) group
+  Index group;       ///< global (batch, kv head) group that its data came from
   Index in_group;    ///< which of the group's heads
   Index per_group;   ///< heads of this output in a group
   std::size_t at;    ///< its first byte in the rank's output
@@ -20,7 +20,8 @@ struct Matrix {
 
 /// Calls visit(matrix) for every matrix that `rank` holds, in an order that sender and receiver share.
 template <typename Visit>
-void for_each_matrix(const Case& c, const Place& place, Index tokens, const Visit& visit) {
+void for_each_matrix(const Case& c, const InputsChange& change, const Place& place, Index tokens,
+                     const Visit& visit) {
   const Problem whole = c.problem();
   for (const Out out : kOuts) {
     const Index heads = per_kv_head(out) ? c.kv_heads : c.heads;
@@ -29,7 +30,8 @@ void for_each_matrix(const Case& c, const Place& place, Index tokens, const Visi
     std::size_t at = 0;
     for (const Index b : place.batches(c)) {
       for (Index h = 0; h < heads; ++h, at += size) {
-        visit(Matrix{out, b * c.kv_heads + h / per_group, h % per_group, per_group, at, size});
+        const Index group = change.batch_from(c, b) * c.kv_heads + change.kv_head_from(c, h / per_group);
+        visit(Matrix{out, group, h % per_group, per_group, at, size});
       }
     }
   }
@@ -53,7 +55,8 @@ void place_rows(std::span<const std::byte> from, DType dtype, const Positions& t
 
 }  // namespace
 
-HostOutputs collect(const Case& c, Layout layout, const std::vector<RankRun>& mine, Fleet& fleet) {
+HostOutputs collect(const Case& c, Layout layout, const std::vector<RankRun>& mine, Fleet& fleet,
+                    const InputsChange& change) {
   ProcessGroup& processes = fleet.processes();
   const auto shard_of = [&](int process) { return Shard::of(c, process, processes.size()); };
   const auto tokens_of = [&](int rank) { return Place::of(c, rank).tokens(c, layout); };
@@ -67,7 +70,7 @@ HostOutputs collect(const Case& c, Layout layout, const std::vector<RankRun>& mi
     std::vector<std::byte>& message = to[static_cast<std::size_t>(p)];
     const Shard shard = shard_of(p);
     for (const RankRun& run : mine) {
-      for_each_matrix(c, Place::of(c, run.rank), count(tokens_of(run.rank)), [&](const Matrix& m) {
+      for_each_matrix(c, change, Place::of(c, run.rank), count(tokens_of(run.rank)), [&](const Matrix& m) {
         if (!holds(shard, m)) return;
         const auto bytes = std::span(run.outputs[m.out]).subspan(m.at, m.size);
         message.insert(message.end(), bytes.begin(), bytes.end());
@@ -89,7 +92,7 @@ HostOutputs collect(const Case& c, Layout layout, const std::vector<RankRun>& mi
     const auto process = static_cast<std::size_t>(fleet.process_of(rank));
     const auto own = std::ranges::find(mine, rank, &RankRun::rank);
     const Positions tokens = tokens_of(rank);
-    for_each_matrix(c, Place::of(c, rank), count(tokens), [&](const Matrix& m) {
+    for_each_matrix(c, change, Place::of(c, rank), count(tokens), [&](const Matrix& m) {
       if (!holds(shard, m)) return;
       const Shape shape = shape_of(problem, m.out);
       const Index head = (m.group - shard.first) * m.per_group + m.in_group;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "harness/fleet.h"
+#include "harness/inputs_change.h"
 #include "harness/outputs.h"
 #include "harness/shard.h"
 #include "harness/subject.h"
@@ -10,7 +11,9 @@ namespace ringside {
 
 /// The outputs of all ranks for this process's shard, as dense tensors in the shapes of shard.problem(c).
 /// `mine` are the runs of the ranks that this process hosts, in rank order. Collective over the fleet's
-/// processes.
-HostOutputs collect(const Case& c, Layout layout, const std::vector<RankRun>& mine, Fleet& fleet);
+/// processes. `change`: of the inputs they ran on; each batch entry's and head's results stand where its data
+/// came from.
+HostOutputs collect(const Case& c, Layout layout, const std::vector<RankRun>& mine, Fleet& fleet,
+                    const InputsChange& change = {});
 
 }  // namespace ringside

@@ -61,13 +61,14 @@ int Fleet::threads_per_process() const { return std::max(1, cores_ / neighbours_
 
 bool Fleet::oversubscribed(int ranks) const { return (mpi_ ? std::min(ranks, neighbours_) : ranks) > cores_; }
 
-void Fleet::run(int ranks, const std::function<void(Communicator&)>& body) {
+void Fleet::run(int ranks, const std::function<void(Communicator&)>& body, bool hostile) {
   const auto decorated = [&](Communicator& world) {
     if (!decorator_) return body(world);
     body(*decorator_(world));
   };
   if (!mpi_) {
-    run_ranks(ranks, {.timeout = timeout_, .poison = hostile_, .delay_seed = hostile_ ? 1U : 0U}, decorated);
+    hostile = hostile || hostile_;
+    run_ranks(ranks, {.timeout = timeout_, .poison = hostile, .delay_seed = hostile ? 1U : 0U}, decorated);
     return;
   }
   const bool runs = mpi_->rank() < ranks;

@@ -41,8 +41,8 @@ class Fleet {
   void decorate(Decorator decorator) { decorator_ = std::move(decorator); }
 
   /// Runs body(rank's communicator) on ranks 0..ranks-1; a rank that is a process of its own and not among
-  /// them returns at once.
-  void run(int ranks, const std::function<void(Communicator&)>& body);
+  /// them returns at once. hostile: as for of_threads(), this once; MPI delivers as it does.
+  void run(int ranks, const std::function<void(Communicator&)>& body, bool hostile = false);
 
  private:
   Fleet(std::unique_ptr<Communicator> mpi, ProcessGroup processes, std::optional<int> world,

@@ -9,15 +9,16 @@
 namespace ringside {
 namespace {
 
-HostInputs make_inputs(const Case& c, const Place& place, const Positions& tokens) {
+HostInputs make_inputs(const Case& c, const InputsChange& change, const Place& place,
+                       const Positions& tokens) {
   const std::vector<Index> batches = place.batches(c);
   const auto make = [&](TensorId id, Index heads) {
     std::vector<std::byte> all;
     all.reserve(static_cast<std::size_t>(std::ssize(batches) * heads * count(tokens) * shape_of(c, id).dim) *
                 size_of(c.dtype));
-    for (const Index& b : batches) {
+    for (const Index b : batches) {
       for (Index h = 0; h < heads; ++h) {  // one at a time: its values stay in the cache
-        const auto head = to_storage(generate(c, id, std::span(&b, 1), {h, h + 1}, tokens), c.dtype);
+        const auto head = to_storage(change.generate(c, id, b, h, tokens), c.dtype);
         all.insert(all.end(), head.begin(), head.end());
       }
     }
@@ -38,7 +39,7 @@ std::shared_ptr<const HostInputs> InputsCache::of(const Case& c, Layout layout, 
     if (const auto known = by_rank_.find(rank); known != by_rank_.end()) return known->second;
   }
   const Place place = Place::of(c, rank);
-  auto made = std::make_shared<const HostInputs>(make_inputs(c, place, place.tokens(c, layout)));
+  auto made = std::make_shared<const HostInputs>(make_inputs(c, change_, place, place.tokens(c, layout)));
   const std::lock_guard lock(mutex_);
   return by_rank_[rank] = std::move(made);
 }

@@ -10,6 +10,7 @@
 
 #include "distributed/layout.h"
 #include "harness/case.h"
+#include "harness/inputs_change.h"
 
 namespace ringside {
 
@@ -22,12 +23,18 @@ struct HostInputs {
 /// threads of their own, as long as all ask for the same case.
 class InputsCache {
  public:
+  InputsCache() = default;
+  /// All inputs changed as told.
+  explicit InputsCache(InputsChange change) : change_(std::move(change)) {}
+
+  const InputsChange& change() const { return change_; }
   /// The inputs of `rank` of the case's world.
   std::shared_ptr<const HostInputs> of(const Case& c, Layout layout, int rank);
   /// Gives the memory back.
   void clear();
 
  private:
+  InputsChange change_;
   std::mutex mutex_;
   std::string key_;
   std::map<int, std::shared_ptr<const HostInputs>> by_rank_;

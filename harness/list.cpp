@@ -5,6 +5,7 @@
 #include "harness/case_file.h"
 #include "harness/commands.h"
 #include "harness/fingerprint.h"
+#include "harness/properties.h"
 #include "harness/results.h"
 
 namespace ringside {
@@ -27,6 +28,8 @@ int list() {
     fmt::print("  {:<20} {}{}\n", column.name, column.help,
                column.fallback.empty() ? " (required)" : fmt::format(" (default {})", column.fallback));
   }
+  fmt::print("\nchecks\n");
+  for (const Property& p : properties()) fmt::print("  {:<20} {}\n", to_string(p.check), p.summary);
   return 0;
 }
 

@@ -16,6 +16,7 @@ namespace {
 constexpr double kVariantRate = 40e9;
 constexpr double kOracleRate = 8e9;
 constexpr double kCaseOverhead = 1e-3;  ///< seconds a rank: threads, groups, devices
+constexpr double kRunsPerCheck = 2;     ///< causality makes four, most make one
 constexpr double kElementRate = 20e6;   ///< elements made, moved and compared a second
 
 std::optional<std::string> why_skip(const Case& c, const Variant& variant, std::optional<int> world) {
@@ -42,7 +43,9 @@ Estimate estimate(const Case& c, const Repeats& repeats, int cores) {
   const auto ranks = static_cast<double>(c.ranks());
   const auto stored = static_cast<double>(size_of(c.dtype));
   const double standard = elements * (3 * 8 + 3 * 4);  // value, error, storage; operands, honest, outputs
-  const double hosts = elements * 3 * stored;          // inputs in host and device memory, outputs in host's
+  const auto checks = static_cast<double>(c.checks.size());
+  // inputs in host and device memory, outputs in host's; a check has its own beside those
+  const double hosts = elements * (3 * stored + (checks > 0 ? 4 * stored + 4 : 0));
   // as if all held what a rank with neighbours on both sides does, and all that forward held until the end
   const PassMemory memory = variant.memory(c.local_problem(), c.dtype, c.sp, c.sp / 2);
   const double in_forward = ranks * static_cast<double>(memory.forward);
@@ -55,7 +58,8 @@ Estimate estimate(const Case& c, const Repeats& repeats, int cores) {
   const double flops = std::max(useful.forward + useful.backward, materialised);
   return {.bytes = standard + hosts + in_forward + in_backward,
           .seconds = kCaseOverhead * ranks + elements / kElementRate / cores +
-                     flops * (1 + repeats(c)) / kVariantRate / std::min<double>(cores, ranks)};
+                     flops * (1 + repeats(c) + kRunsPerCheck * checks) / kVariantRate /
+                         std::min<double>(cores, ranks)};
 }
 
 Plan make_plan(std::vector<Case> cases, std::optional<int> world, const Repeats& repeats, int cores) {

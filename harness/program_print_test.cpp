@@ -70,19 +70,49 @@ TEST(Sweep, SaysWhereTheTimeWentAndCountsNoSecondTwice) {
 
     std::smatch shares;
     const std::regex line(
-        R"(where the time went \(.* m?s\): reference (\d+)%, variants (\d+)%, inputs (\d+)%, comparison (\d+)%, set-up (\d+)%, output (\d+)%, the rest (\d+)%)");
+        R"(where the time went \(.* m?s\): reference (\d+)%, variants (\d+)%, inputs (\d+)%, comparison (\d+)%, checks (\d+)%, set-up (\d+)%, output (\d+)%, the rest (\d+)%)");
     ASSERT_TRUE(std::regex_search(outcome.out, shares, line)) << outcome.out;
     int percent = 0;
     for (std::size_t i = 1; i < shares.size(); ++i) percent += std::stoi(shares[i]);
-    EXPECT_NEAR(percent, 100, 3);  // seven shares, each rounded by at most a half
+    EXPECT_NEAR(percent, 100, 4);  // eight shares, each rounded by at most a half
+  }
+}
+
+TEST(Sweep, ChecksPropertiesAndSaysWhatCameOfEach) {
+  for (const std::string launch : {"", "launch -n 4 -- "}) {
+    const TempFolder folder;
+    const Outcome outcome =
+        ringside(launch + "sweep " + kCases + "/properties.csv --no-perf --out " + folder / "out" +
+                 " --filter '(ring_zigzag|ulysses)-softmax-bf16-fp32-b2-n149-.*-dp1-sp[34]-'");
+    ASSERT_EQ(outcome.status, 0) << outcome.out << outcome.err;
+    int ran = 0;
+    for (const std::string& line : whole_lines(text_of(folder / "out/results.jsonl"))) {
+      const auto row = nlohmann::ordered_json::parse(line);
+      ++ran;
+      ASSERT_EQ(row.at("checks").size(), kChecks.size());
+      std::size_t i = 0;
+      for (const auto& [name, outcome_of] : row.at("checks").items()) {
+        EXPECT_EQ(name, to_string(kChecks[i]));
+        const bool late = launch.empty() || kChecks[i] != Check::repeat;
+        const bool room = launch.empty() || kChecks[i] != Check::dp_split;  // for twice the ranks
+        EXPECT_EQ(outcome_of,
+                  !room  ? "skipped: there is no other dp that divides the batch and has its ranks here"
+                  : late ? "ok"
+                         : "ok: messages came as MPI brings them, not late")
+            << row.at("name") << ' ' << name;
+        ++i;
+      }
+      EXPECT_GT(row.at("wall").at("checks_s"), 0);
+    }
+    EXPECT_EQ(ran, 3);
   }
 }
 
 TEST(List, NamesWhatThereIsOnceEvenOnManyRanks) {
   const Outcome alone = ringside("list");
   EXPECT_EQ(alone.status, 0);
-  for (const char* name :
-       {"variants", "lightning", "lasp_naive", "ring", "devices", "cpu", "communicators", "threads", "mpi"}) {
+  for (const char* name : {"variants", "lightning", "lasp_naive", "ring", "devices", "cpu", "communicators",
+                           "threads", "mpi", "checks", "causality", "sp_split"}) {
     EXPECT_THAT(alone.out, HasSubstr(name));
   }
   for (const CaseColumn& column : case_columns()) {

@@ -77,7 +77,7 @@ std::vector<std::string> case_column_names() {
 
 void expect_case_types(const Json& c) {
   EXPECT_THAT(keys(c), ElementsAreArray(case_column_names()));
-  for (const char* text : {"variant", "operator", "dtype", "math", "fill"})
+  for (const char* text : {"variant", "operator", "dtype", "math", "fill", "checks"})
     EXPECT_TRUE(c.at(text).is_string()) << text;
   for (const char* number :
        {"batch", "seq", "heads", "kv_heads", "head_dim", "value_dim", "dp", "sp", "seed"}) {
@@ -90,9 +90,9 @@ void expect_case_types(const Json& c) {
 /// Every field that README and the schema promise of a case that ran.
 void expect_whole_row(const Json& row, int world, int repeat) {
   SCOPED_TRACE(row.at("name").get<std::string>());
-  const std::vector<std::string> fields{"schema",      "name",         "status", "reason", "case", "commit",
-                                        "fingerprint", "communicator", "device", "world",  "ftz",  "failures",
-                                        "tensors",     "perf",         "sums",   "ranks",  "wall"};
+  const std::vector<std::string> fields{
+      "schema", "name", "status",   "reason", "case",    "commit", "fingerprint", "communicator", "device",
+      "world",  "ftz",  "failures", "checks", "tensors", "perf",   "sums",        "ranks",        "wall"};
   ASSERT_THAT(keys(row), ElementsAreArray(fields));
   EXPECT_EQ(row.at("schema"), kResultsSchema);
   EXPECT_EQ(row.at("reason"), "");
@@ -103,6 +103,7 @@ void expect_whole_row(const Json& row, int world, int repeat) {
   EXPECT_EQ(row.at("world"), world);
   EXPECT_TRUE(row.at("ftz").is_boolean());
   EXPECT_EQ(row.at("failures").size(), 0U);
+  EXPECT_EQ(row.at("checks").size(), 0U);
   const Json& c = row.at("case");
   expect_case_types(c);
   const auto ranks = c.at("dp").get<std::size_t>() * c.at("sp").get<std::size_t>();
@@ -148,8 +149,8 @@ void expect_whole_row(const Json& row, int world, int repeat) {
   }
   EXPECT_EQ(row.at("sums").at("forward").at("bytes"), sent);
   EXPECT_EQ(sent > 0, c.at("sp") > 1);
-  EXPECT_THAT(keys(row.at("wall")),
-              ElementsAreArray({"reference_s", "variant_s", "inputs_s", "compare_s", "setup_s", "output_s"}));
+  EXPECT_THAT(keys(row.at("wall")), ElementsAreArray({"reference_s", "variant_s", "inputs_s", "compare_s",
+                                                      "checks_s", "setup_s", "output_s"}));
   if (repeat == 0) {
     EXPECT_TRUE(row.at("perf").is_null());
     return;

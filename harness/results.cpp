@@ -114,6 +114,8 @@ Json result_json(const CaseResult& r, const RunInfo& run) {
               {"ftz", run.flushes_denormals}};
   if (r.status == Status::skip) return row;
   row["failures"] = all_failures(r);
+  row["checks"] = Json::object();
+  for (const CheckResult& check : r.checks) row["checks"][to_string(check.check)] = check.outcome;
   const auto theirs = published(r.c);
   for (const Out out : kOuts) {
     row["tensors"][to_string(out)] = tensor_json(r.tensors[out], theirs ? Json((*theirs)[out]) : Json());
@@ -123,7 +125,8 @@ Json result_json(const CaseResult& r, const RunInfo& run) {
   for (std::size_t rank = 0; rank < r.ranks.size(); ++rank) row["ranks"].push_back(rank_json(r, rank));
   row["wall"] = {{"reference_s", r.phases.reference_s}, {"variant_s", r.phases.variant_s},
                  {"inputs_s", r.phases.inputs_s},       {"compare_s", r.phases.compare_s},
-                 {"setup_s", r.phases.setup_s},         {"output_s", r.phases.output_s}};
+                 {"checks_s", r.phases.checks_s},       {"setup_s", r.phases.setup_s},
+                 {"output_s", r.phases.output_s}};
   return row;
 }
 
@@ -206,6 +209,7 @@ const std::vector<Source>& sources() {
          {"wall_variant_s", "/wall/variant_s", "forward and backward, verified and timed, slowest rank's"},
          {"wall_inputs_s", "/wall/inputs_s", "making inputs, the reference's too"},
          {"wall_compare_s", "/wall/compare_s", "bringing outputs together, measuring, judging"},
+         {"wall_checks_s", "/wall/checks_s", "running again for properties, and comparing"},
          {"wall_setup_s", "/wall/setup_s", "starting ranks, devices, uploads"},
          {"wall_output_s", "/wall/output_s", "dumping tensors"},
          {"communicator", "/communicator", "threads or mpi"},

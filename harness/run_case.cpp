@@ -3,27 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <mutex>
 
 #include "harness/bytes.h"
 #include "harness/collect.h"
 
 namespace ringside {
 namespace {
-
-/// Runs the variant on the ranks that this process hosts.
-std::vector<RankRun> run_ranks_here(const Case& c, const Variant& variant, std::string_view device,
-                                    const TimingPlan& timing, Fleet& fleet, InputsCache& inputs) {
-  std::vector<RankRun> runs;
-  std::mutex mutex;
-  fleet.run(c.ranks(), [&](Communicator& world) {
-    RankRun run = run_rank(c, variant, device, world, timing, inputs);
-    const std::lock_guard lock(mutex);
-    runs.push_back(std::move(run));
-  });
-  std::ranges::sort(runs, {}, &RankRun::rank);
-  return runs;
-}
 
 /// Gives every process every rank's measures, and enters them: iteration times are the maximum over ranks.
 void share_measures(const std::vector<RankRun>& mine, Fleet& fleet, CaseResult& result) {
@@ -122,6 +107,7 @@ Phases& Phases::operator+=(const Phases& other) {
   variant_s += other.variant_s;
   inputs_s += other.inputs_s;
   compare_s += other.compare_s;
+  checks_s += other.checks_s;
   setup_s += other.setup_s;
   output_s += other.output_s;
   return *this;
@@ -150,10 +136,16 @@ CaseResult run_case(const Case& c, const Variant& variant, std::string_view devi
   for (const Out out : kOuts) {
     result.tensors[out] = judge(c, measured.stats[out], std::move(measured.ranks[out]), standard.stats[out]);
   }
-  if (keep) *keep = std::move(outputs);
   check_traffic(c, variant, result);
   check_memory(c, variant, result);
   check_repeats(result);
+  phases.compare_s = slowest.download_s + watch.lap();
+  result.checks = check_properties({c, variant, device, standard, fleet}, outputs);
+  for (const CheckResult& check : result.checks) {
+    result.failures.insert(result.failures.end(), check.failures.begin(), check.failures.end());
+  }
+  phases.checks_s = watch.lap();
+  if (keep) *keep = std::move(outputs);
   result.status = all_failures(result).empty() ? Status::pass : Status::fail;
   if (const std::string why = why_mistrusted(result); !why.empty()) {
     result.failures.push_back(why);
@@ -162,7 +154,7 @@ CaseResult run_case(const Case& c, const Variant& variant, std::string_view devi
   for (const std::string& failure : all_failures(result)) {
     result.reason += (result.reason.empty() ? "" : "; ") + failure;
   }
-  phases.compare_s = slowest.download_s + watch.lap();
+  phases.compare_s += watch.lap();
   return result;
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "harness/properties.h"
 #include "harness/standard.h"
 #include "harness/stopwatch.h"
 #include "harness/subject.h"
@@ -18,11 +19,14 @@ struct Phases {
   double variant_s = 0;    ///< forward and backward, verified and timed, the slowest rank's each time
   double inputs_s = 0;     ///< making inputs, for the reference too
   double compare_s = 0;    ///< downloading and collecting outputs, measuring, judging
+  double checks_s = 0;     ///< running again for properties, and comparing
   double setup_s = 0;      ///< the rest of the ranks' run: starting them, devices, uploads
   double output_s = 0;     ///< dumped tensors, results, tables
 
   Phases& operator+=(const Phases& other);
-  double total() const { return reference_s + variant_s + inputs_s + compare_s + setup_s + output_s; }
+  double total() const {
+    return reference_s + variant_s + inputs_s + compare_s + checks_s + setup_s + output_s;
+  }
 };
 
 /// Everything known of one case after its run. The same in all processes, but for wall times.
@@ -37,6 +41,7 @@ struct CaseResult {
   Timing forward{}, forward_backward{};         ///< of the timed iterations, each the slowest rank's
   int repeat = 0;                               ///< timed iterations made
   bool oversubscribed = false;                  ///< more ranks than cores on this node: times mean little
+  std::vector<CheckResult> checks{};            ///< that the case asks for
   std::vector<std::string> failures{};          ///< of the case as a whole, beside those of its tensors
   Phases phases{};
 };

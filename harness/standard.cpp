@@ -163,12 +163,20 @@ Standard make_standard(const Case& of, Fleet& fleet) {
   return s;
 }
 
+Rounding rounding_of(const Case& c) {
+  return {unit_roundoff(DType::fp32), unit_roundoff(c.dtype), overflow_threshold(c.dtype)};
+}
+
+bool rounds_shares(const Case& c, const Variant& variant) {
+  return c.dtype != DType::fp32 && variant.rounds_shares &&  // sums are fp32 anyway
+         variant.rounds_shares(c.local_problem(), c.sp);
+}
+
 Measured measure_all(const Case& c, const Variant& variant, const Standard& s, const HostOutputs& outputs,
                      bool with_legacy, Fleet& fleet) {
   const std::vector<int> holder = holders(c, variant.layout);
-  const bool shares = c.dtype != DType::fp32 && variant.rounds_shares &&  // sums are fp32 anyway
-                      variant.rounds_shares(c.local_problem(), c.sp);
-  const Rounding rounding = {unit_roundoff(DType::fp32), unit_roundoff(c.dtype), overflow_threshold(c.dtype)};
+  const bool shares = rounds_shares(c, variant);
+  const Rounding rounding = rounding_of(c);
   const auto sp = static_cast<std::size_t>(c.sp);
   Measured total;
   for (const Out out : kOuts) {

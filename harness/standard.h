@@ -32,6 +32,12 @@ const Variant& single_rank_variant(Operator op);
 /// Computes a case's standard; variant, dp and sp do not matter. Collective over the fleet's processes.
 Standard make_standard(const Case& c, Fleet& fleet);
 
+/// What rounds a case's results: the unit roundoffs that its bounds are made of.
+Rounding rounding_of(const Case& c);
+
+/// Whether the bounds of dk and dv hold shares that the variant rounds to storage before it adds them.
+bool rounds_shares(const Case& c, const Variant& variant);
+
 /// The figures of `outputs` (in the shapes of standard.problem) against the truth, merged over all processes,
 /// and those of each rank. `variant` made them: it tells which rank holds which token, and what was rounded;
 /// `with_legacy`: against the honest run.

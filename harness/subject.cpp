@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <mutex>
 #include <stdexcept>
 
 #include "harness/grid.h"
@@ -113,7 +114,7 @@ RankRun run_rank(const Case& c, const Variant& variant, std::string_view device_
                  const TimingPlan& timing, InputsCache& inputs) {
   const Place place = Place::of(c, world.rank());
   const Positions tokens = place.tokens(c, variant.layout);
-  const Problem problem = c.local_problem();
+  const Problem problem = inputs.change().of(c.local_problem());
   const auto group = world.split(place.dp_rank, place.sp_rank);
   RankRun run = {.rank = world.rank()};
 
@@ -165,6 +166,23 @@ RankRun run_rank(const Case& c, const Variant& variant, std::string_view device_
   run.measure.repeats_equal = std::ranges::equal(bench.download().of, run.outputs.of, same_bytes);
   run.measure.download_s += watch.lap();
   return run;
+}
+
+std::vector<RankRun> run_ranks_here(const Case& c, const Variant& variant, std::string_view device,
+                                    const TimingPlan& timing, Fleet& fleet, InputsCache& inputs,
+                                    bool hostile) {
+  std::vector<RankRun> runs;
+  std::mutex mutex;
+  fleet.run(
+      c.ranks(),
+      [&](Communicator& world) {
+        RankRun run = run_rank(c, variant, device, world, timing, inputs);
+        const std::lock_guard lock(mutex);
+        runs.push_back(std::move(run));
+      },
+      hostile);
+  std::ranges::sort(runs, {}, &RankRun::rank);
+  return runs;
 }
 
 }  // namespace ringside

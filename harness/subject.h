@@ -6,6 +6,7 @@
 
 #include "distributed/variant.h"
 #include "harness/case.h"
+#include "harness/fleet.h"
 #include "harness/host_inputs.h"
 #include "harness/outputs.h"
 
@@ -45,5 +46,11 @@ struct TimingPlan {
 /// make equally many. Throws what the variant, the device or the communicator throw.
 RankRun run_rank(const Case& c, const Variant& variant, std::string_view device, Communicator& world,
                  const TimingPlan& timing, InputsCache& inputs);
+
+/// run_rank() on the ranks that this process hosts, in rank order. Collective over the fleet's processes.
+/// hostile: as for Fleet::run.
+std::vector<RankRun> run_ranks_here(const Case& c, const Variant& variant, std::string_view device,
+                                    const TimingPlan& timing, Fleet& fleet, InputsCache& inputs,
+                                    bool hostile = false);
 
 }  // namespace ringside

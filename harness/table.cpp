@@ -130,9 +130,9 @@ std::string time_summary(const Phases& phases, double wall_s) {
   const auto share = [&](double seconds) { return 100 * seconds / wall_s; };
   return fmt::format(
       "where the time went ({}): reference {:.0f}%, variants {:.0f}%, inputs {:.0f}%, comparison {:.0f}%, "
-      "set-up {:.0f}%, output {:.0f}%, the rest {:.0f}%\n",
+      "checks {:.0f}%, set-up {:.0f}%, output {:.0f}%, the rest {:.0f}%\n",
       human_seconds(wall_s), share(phases.reference_s), share(phases.variant_s), share(phases.inputs_s),
-      share(phases.compare_s), share(phases.setup_s), share(phases.output_s),
+      share(phases.compare_s), share(phases.checks_s), share(phases.setup_s), share(phases.output_s),
       std::max(0.0, share(wall_s - phases.total())));
 }
 
