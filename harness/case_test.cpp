@@ -1,13 +1,19 @@
 #include "harness/case.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <limits>
 #include <regex>
 #include <set>
 
+#include "harness/case_file.h"
+#include "reference/error.h"
+
 namespace ringside {
 namespace {
+
+using ::testing::HasSubstr;
 
 const Case kLasp{.variant = "lasp_naive",
                  .op = Operator::lightning,
@@ -124,6 +130,45 @@ TEST(Fill, HasOneNameEach) {
   for (const Fill fill : kFills) names.insert(to_string(fill));
   EXPECT_EQ(names, (std::set<std::string_view>{"gaussian", "large_logit", "exact", "one_hot", "constant",
                                                "denormal", "inf", "nan"}));
+}
+
+const std::vector<Check> kAllChecks = {kChecks.begin(), kChecks.end()};
+
+/// What a cell of the column checks means.
+std::vector<Check> checks_of(const std::string& cell) {
+  return parse_cases("variant,seq,head_dim,checks\nring,8,4," + cell + "\n", "t.csv",
+                     [](std::string_view) { return std::vector<Operator>{Operator::softmax}; })
+      .at(0)
+      .checks;
+}
+
+TEST(Checks, AreNamesAllOrNone) {
+  EXPECT_EQ(checks_of(""), std::vector<Check>{});
+  EXPECT_EQ(checks_of("none"), std::vector<Check>{});
+  EXPECT_EQ(checks_of("all"), kAllChecks);
+  EXPECT_EQ(checks_of(to_string(kAllChecks)), kAllChecks);
+  EXPECT_EQ(checks_of("repeat"), std::vector{Check::repeat});
+  EXPECT_EQ(checks_of("sp_split+causality"), (std::vector{Check::causality, Check::sp_split}));
+  EXPECT_EQ(to_string(checks_of("")), "none");
+  EXPECT_EQ(to_string(checks_of("causality+sp_split")), "causality+sp_split");
+}
+
+TEST(Checks, RefuseWhatIsNoListOfNames) {
+  const auto error_of = [](const std::string& cell) -> std::string {
+    try {
+      checks_of(cell);
+    } catch (const UsageError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_THAT(error_of("causalty"),
+              HasSubstr("t.csv:2:10: unknown check 'causalty'; it is one of causality,"));
+  EXPECT_THAT(error_of("causality+"), HasSubstr("unknown check ''"));
+  EXPECT_THAT(error_of("+repeat"), HasSubstr("unknown check ''"));
+  EXPECT_THAT(error_of("all+repeat"), HasSubstr("unknown check 'all'"));
+  EXPECT_THAT(error_of("repeat+doubling+repeat"), HasSubstr("check repeat is there twice"));
+  EXPECT_THAT(error_of("repeat|doubling"), HasSubstr("is already in line 2"));  // the same case
 }
 
 }  // namespace

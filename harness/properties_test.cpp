@@ -15,7 +15,6 @@
 #include "harness/plan.h"
 #include "harness/session.h"
 #include "harness/table.h"
-#include "reference/error.h"
 
 namespace ringside {
 namespace {
@@ -350,44 +349,6 @@ TEST(Properties, HaveOneSummaryEachInTheOrderOfTheirNames) {
     EXPECT_FALSE(properties()[i].summary.empty());
     EXPECT_TRUE(names.insert(to_string(kChecks[i])).second);
   }
-}
-
-// --- the column
-
-std::vector<Check> checks_of(const std::string& cell) {
-  const auto cases =
-      parse_cases("variant,seq,head_dim,checks\nring,8,4," + cell + "\n", "t.csv", registered_operators);
-  EXPECT_EQ(cases.at(0).checks.empty() ? "none"
-            : cell == "all"            ? cell
-                                       : to_string(cases.at(0).checks),
-            cell.empty() ? "none" : cell);
-  return cases.at(0).checks;
-}
-
-TEST(ChecksColumn, HoldsNamesAllOrNone) {
-  EXPECT_EQ(checks_of(""), std::vector<Check>{});
-  EXPECT_EQ(checks_of("none"), std::vector<Check>{});
-  EXPECT_EQ(checks_of("all"), kAllChecks);
-  EXPECT_EQ(checks_of("repeat"), std::vector{Check::repeat});
-  EXPECT_EQ(checks_of("causality+sp_split"), (std::vector{Check::causality, Check::sp_split}));
-}
-
-TEST(ChecksColumn, RefusesWhatIsNoListOfNames) {
-  const auto error_of = [](const std::string& cell) -> std::string {
-    try {
-      checks_of(cell);
-    } catch (const UsageError& error) {
-      return error.what();
-    }
-    return "";
-  };
-  EXPECT_THAT(error_of("causalty"),
-              HasSubstr("t.csv:2:10: unknown check 'causalty'; it is one of causality,"));
-  EXPECT_THAT(error_of("causality+"), HasSubstr("unknown check ''"));
-  EXPECT_THAT(error_of("+repeat"), HasSubstr("unknown check ''"));
-  EXPECT_THAT(error_of("all+repeat"), HasSubstr("unknown check 'all'"));
-  EXPECT_THAT(error_of("repeat+doubling+repeat"), HasSubstr("check repeat is there twice"));
-  EXPECT_THAT(error_of("repeat|doubling"), HasSubstr("is already in line 2"));  // the same case
 }
 
 }  // namespace
