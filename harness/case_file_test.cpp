@@ -183,6 +183,9 @@ TEST(CaseErrors, Characters) {
   EXPECT_EQ(error_of("variant,seq,head_dim\rring,8,4\r"sv), "t.csv:1:21: control character 0x0d");
   EXPECT_EQ(error_of("# \x1b[2J\nvariant,seq,head_dim\n"sv), "t.csv:1:3: control character 0x1b");
   EXPECT_EQ(error_of(minimal("ring,\"8\x7f\",4\n")), "t.csv:2:8: control character 0x7f");
+  EXPECT_EQ(error_of(minimal("ring,é\xc2\x9b"
+                             "2J,4\n")),
+            "t.csv:2:7: control character 0x9b");
   // Columns are characters, not bytes.
   EXPECT_EQ(error_of(minimal("ring|ríng,8,4\n")), "t.csv:2:6: unknown variant 'ríng'");
   EXPECT_EQ(error_of("variant,seq,head_dim,sp\n\"é\"\"|ring\",8x,4,1\n"), "t.csv:2:2: unknown variant 'é\"'");
