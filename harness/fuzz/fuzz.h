@@ -32,19 +32,27 @@ inline void check_message(std::string_view message) {
   }
 }
 
-/// "file:line:column: message" besides: the place is inside `text`, or one behind a line's or the text's end.
-/// Line and column count from 1, columns in characters.
-inline void check_place(std::string_view message, std::string_view text) {
-  std::size_t line = 0, column = 0;
-  require(std::sscanf(message.data() + kFuzzName.size(), ":%zu:%zu: ", &line, &column) == 2,
-          "a message names line and column");
-  require(line >= 1 && column >= 1, "lines and columns count from 1");
+/// "file:line: message" besides: the line, counted from 1, is in `text` or begins where it ends. Returns it,
+/// with what follows.
+inline std::string_view check_line(std::string_view message, std::string_view text) {
+  std::size_t line = 0;
+  require(std::sscanf(message.data() + kFuzzName.size(), ":%zu:", &line) == 1, "a message names the line");
+  require(line >= 1, "lines count from 1");
   for (; line > 1; --line) {
     const std::size_t end = text.find('\n');
     require(end != text.npos, "the line is in the file");
     text.remove_prefix(end + 1);
   }
-  require(column <= text.substr(0, text.find('\n')).size() + 1, "the column is in the line");
+  return text;
+}
+
+/// "file:line:column: message": the column, counted from 1 in characters, is in the line or where it ends.
+inline void check_place(std::string_view message, std::string_view text) {
+  const std::string_view rest = check_line(message, text);
+  std::size_t column = 0;
+  require(std::sscanf(message.data() + kFuzzName.size(), ":%*u:%zu: ", &column) == 1,
+          "a message names the column");
+  require(column >= 1 && column <= rest.substr(0, rest.find('\n')).size() + 1, "the column is in the line");
 }
 
 }  // namespace ringside
