@@ -134,7 +134,8 @@ const std::vector<Source>& sources() {
     std::vector<Source> columns = {
         {"schema", "/schema", "version of this table's schema"},
         {"name", "/name", "the case's parameters; a --filter that selects it alone"},
-        {"status", "/status", "pass, FAIL, MISTRUSTED (nothing could have failed) or skip"},
+        {"status", "/status",
+         "pass, FAIL, MISTRUSTED (nothing could have failed), skip; of a known fault xfail or XPASS"},
         {"reason", "/reason", "why it was skipped, or what is wrong"},
     };
     const Json case_columns = case_json(Case{});

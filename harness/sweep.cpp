@@ -53,10 +53,7 @@ void print_plan(const Plan& plan, const SweepOptions& options, const Fleet& flee
 }
 
 int exit_status(const std::vector<CaseResult>& results) {
-  const auto wrong = [](const CaseResult& r) {
-    return r.status == Status::fail || r.status == Status::mistrusted;
-  };
-  return std::ranges::any_of(results, wrong) ? 1 : 0;
+  return std::ranges::any_of(results, is_red, &CaseResult::status) ? 1 : 0;
 }
 
 /// Runs the plan, case by case; each row is written before the next case starts.

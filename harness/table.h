@@ -21,7 +21,8 @@ std::string time_summary(const Phases& phases, double wall_s);
 /// Reasons for skips, the tightest bound, and counts.
 std::string summary(const std::vector<CaseResult>& results);
 
-/// What went wrong in one case, and the command that repeats it. Empty for a case that passed.
+/// What went wrong in one case, and the command that repeats it. Empty unless its status is
+/// red.
 std::string failure_report(const CaseResult& result, const std::string& case_file);
 
 /// "12.3 MB", "1.50 s" and the like, for people.
