@@ -194,6 +194,7 @@ struct BadCell {
 
 TEST(CaseErrors, Values) {
   constexpr std::string_view whole = " must be a whole number from ";
+  const std::string long_reason = "fail:" + std::string(301, 'x');
   const std::vector<BadCell> bad = {
       {"operator", "softmaxx",
        "unknown operator 'softmaxx'; it is one of softmax, lightning (did you mean softmax?)"},
@@ -232,7 +233,7 @@ TEST(CaseErrors, Values) {
       {"expect", "fail", "expect must be pass or fail:REASON, not 'fail'"},
       {"expect", "fail: ", "expect must be pass or fail:REASON, not 'fail:'"},
       {"expect", "fail:\xed\xa0\x80", "UTF-8"},
-      {"expect", "fail:" + std::string(301, 'x'), "300 bytes"},
+      {"expect", long_reason, "300 bytes"},
   };
   for (const auto& [column, value, message] : bad) {
     const bool is_heads = column == "heads";

@@ -137,8 +137,8 @@ std::string time_summary(const Phases& phases, double wall_s) {
       std::max(0.0, share(wall_s - phases.total())));
 }
 
-std::string summary(const std::vector<CaseResult>& results) {
-  std::map<Status, int> counts;
+std::string summary(const std::vector<CaseResult>& results, const std::map<Status, int>& kept) {
+  std::map<Status, int> counts = kept;
   std::map<std::string, int> skips;
   std::string faults;
   const CaseResult* tightest = nullptr;
@@ -165,9 +165,11 @@ std::string summary(const std::vector<CaseResult>& results) {
                         tightest->tensors[tightest_out].stats.max_share, to_string(tightest_out),
                         tightest->c.name());
   }
-  text += fmt::format("{} cases: {} passed, {} failed, {} mistrusted, {} skipped", results.size(),
-                      counts[Status::pass], counts[Status::fail], counts[Status::mistrusted],
-                      counts[Status::skip]);
+  int cases = 0;
+  for (const auto& [status, count] : counts) cases += count;
+  text +=
+      fmt::format("{} cases: {} passed, {} failed, {} mistrusted, {} skipped", cases, counts[Status::pass],
+                  counts[Status::fail], counts[Status::mistrusted], counts[Status::skip]);
   if (counts[Status::xfail] > 0) text += fmt::format(", {} failed as expected", counts[Status::xfail]);
   if (counts[Status::xpass] > 0) text += fmt::format(", {} passed unexpectedly", counts[Status::xpass]);
   return text + "\n";
