@@ -49,10 +49,12 @@ struct Case {
   DecaySpec decay = {};
   Fill fill = Fill::gaussian;
   std::uint64_t seed = 1;
+  std::string fault = {};  ///< upstream's, because of which the case is known to fail; empty: it shall pass
 
   /// All parameters, as in "ring-softmax-bf16-fp32-b2-n1024-h8-hk2-d64-e64-dp1-sp4-causal-gaussian-seed1":
   /// usable as a folder name and, since it holds only [A-Za-z0-9._-], as a regular expression. Different
   /// cases have different names (variant names hold no '-'). A softmax case has no decay and leaves it out.
+  /// `fault` is no part of it.
   std::string name() const;
   /// The whole problem: every batch entry.
   Problem problem() const { return problem_of(batch); }

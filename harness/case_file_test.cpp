@@ -197,6 +197,7 @@ struct BadCell {
 
 TEST(CaseErrors, Values) {
   constexpr std::string_view whole = " must be a whole number from ";
+  const std::string long_reason = "fail:" + std::string(301, 'x');
   const std::vector<BadCell> bad = {
       {"operator", "softmaxx",
        "unknown operator 'softmaxx'; it is one of softmax, lightning (did you mean softmax?)"},
@@ -232,6 +233,10 @@ TEST(CaseErrors, Values) {
       {"fill", "x", "gaussian, large_logit, exact, one_hot, constant, denormal, inf, nan"},
       {"seed", "9223372036854775808", "from 0 to 9223372036854775807, not '9223372036854775808'"},
       {"seed", "-1", whole},
+      {"expect", "fail", "expect must be pass or fail:REASON, not 'fail'"},
+      {"expect", "fail: ", "expect must be pass or fail:REASON, not 'fail:'"},
+      {"expect", "fail:\xed\xa0\x80", "UTF-8"},
+      {"expect", long_reason, "300 bytes"},
   };
   for (const auto& [column, value, message] : bad) {
     const bool is_heads = column == "heads";
