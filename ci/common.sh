@@ -36,9 +36,9 @@ stage() {
   return "$status"
 }
 
-# install_packages: what the build needs, unless --no-install.
+# install_packages [--fuzz]: what the build (and the fuzz targets) need, unless --no-install.
 install_packages() {
-  ((INSTALL == 0)) || stage install bash ci/install.sh
+  ((INSTALL == 0)) || stage install bash ci/install.sh "$@"
 }
 
 # has_fuzzer: whether clang++ makes fuzz targets here.

@@ -13,7 +13,7 @@ if [[ ${ARGS[*]} =~ ^--(runs|seconds)\ ([0-9]+)$ ]]; then
 else
   ((${#ARGS[@]} == 0)) || { echo "$0: unknown arguments ${ARGS[*]}; see $0 --help" >&2; exit 2; }
 fi
-((INSTALL == 0)) || stage "install for fuzzing" bash ci/install.sh --fuzz
+install_packages --fuzz
 if ! has_fuzzer; then
   echo "$0: no clang++ with libFuzzer here (Debian: clang, libclang-rt-dev)" >&2
   exit 2

@@ -22,6 +22,13 @@ std::vector<Operator> operators_of(std::string_view variant) {
   return {};
 }
 
+// As RFC 4180 quotes a cell.
+std::string quoted_cell(std::string_view text) {
+  std::string cell = "\"";
+  for (const char c : text) cell.append(c == '"' ? 2 : 1, c);
+  return cell + '"';
+}
+
 // The cases as a table with all columns, one row each.
 std::string table(std::span<const Case> cases) {
   std::string text;
@@ -31,7 +38,7 @@ std::string table(std::span<const Case> cases) {
     char separator = '\n';
     for (const CaseColumn& column : case_columns()) {
       const auto& cell = row.at(std::string(column.name));
-      text.append(1, separator).append(cell.is_string() ? cell.get<std::string>() : cell.dump());
+      text.append(1, separator).append(quoted_cell(cell.is_string() ? cell.get<std::string>() : cell.dump()));
       separator = ',';
     }
   }

@@ -1,4 +1,5 @@
-// A results.jsonl: what is accepted is the same when written out, and whatever a run that was killed left behind it.
+// A results.jsonl: what is accepted is the same when written out, and whatever a run that was killed left
+// behind it.
 #include <string>
 #include <tuple>
 
@@ -18,14 +19,16 @@ auto fields(const ResultRow& row) {
 }
 
 bool same(const std::vector<ResultRow>& a, const std::vector<ResultRow>& b) {
-  return std::ranges::equal(a, b, [](const ResultRow& x, const ResultRow& y) { return fields(x) == fields(y); });
+  return std::ranges::equal(a, b,
+                            [](const ResultRow& x, const ResultRow& y) { return fields(x) == fields(y); });
 }
 
 std::string quoted(const std::string& text) { return nlohmann::json(text).dump(); }
 
 std::string line(const ResultRow& row) {
   std::string columns;
-  for (const auto& [name, value] : row.columns) columns += (columns.empty() ? "" : ",") + quoted(name) + ":" + value;
+  for (const auto& [name, value] : row.columns)
+    columns += (columns.empty() ? "" : ",") + quoted(name) + ":" + value;
   return "{\"case\":{" + columns + "},\"name\":" + quoted(row.name) + ",\"status\":" + quoted(row.status) +
          ",\"commit\":" + quoted(row.commit) + ",\"fingerprint\":" + quoted(row.fingerprint) +
          ",\"communicator\":" + quoted(row.communicator) + ",\"device\":" + quoted(row.device) +
@@ -41,7 +44,8 @@ void check(std::string_view text) {
     check_line(error.what(), text);
     return;
   }
-  require(std::ssize(rows) == std::ranges::count(text, '\n') && rows.size() <= kMaxCases, "every whole line is a row");
+  require(std::ssize(rows) == std::ranges::count(text, '\n') && rows.size() <= kMaxCases,
+          "every whole line is a row");
   std::string again;
   for (const ResultRow& row : rows) {
     again += line(row);
