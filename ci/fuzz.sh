@@ -7,7 +7,7 @@ set -euo pipefail
 source "$(dirname "$0")/common.sh"
 parse_arguments "$@"
 limit=-max_total_time=60
-if [[ ${ARGS[*]} =~ ^--(runs|seconds)\ ([0-9]+)$ ]]; then
+if [[ ${ARGS[*]} =~ ^--(runs|seconds)\ ([1-9][0-9]*)$ ]]; then
   limit=-max_total_time=${BASH_REMATCH[2]}
   [[ ${BASH_REMATCH[1]} == seconds ]] || limit=-runs=${BASH_REMATCH[2]}
 else
@@ -24,8 +24,9 @@ build_preset fuzz fuzz_targets
 fuzz() {
   local target=$1 found=build/fuzz/found/$1 log=build/fuzz/$1.log
   mkdir -p "$found" build/fuzz/crashes
-  if "build/fuzz/harness/fuzz/$target" "$limit" -max_len=1024 -timeout=10 -rss_limit_mb=2048 \
-    -dict="harness/fuzz/$target.dict" -artifact_prefix="build/fuzz/crashes/$target-" "$found" "harness/fuzz/corpus/$target" &>"$log"; then
+  if "build/fuzz/harness/fuzz/$target" "$limit" -max_len=1024 -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=64 \
+    -dict="harness/fuzz/$target.dict" -artifact_prefix="build/fuzz/crashes/$target-" \
+    "$found" "harness/fuzz/corpus/$target" &>"$log"; then
     grep -E '^#[0-9]+[[:space:]]DONE' "$log"
   else
     tail -n 60 "$log"
@@ -39,6 +40,6 @@ for source in harness/fuzz/fuzz_*.cpp; do
   stage "$target" fuzz "$target" || status=1
 done
 if ((status)); then
-  echo "[ci] kept:" build/fuzz/crashes/* >&2
+  find build/fuzz/crashes -type f -printf '[ci] kept: %p\n' >&2
 fi
 exit "$status"

@@ -1,6 +1,7 @@
 // A case file: what is accepted has distinct names, sizes within their limits, and is the same when written
 // out.
 #include <algorithm>
+#include <cctype>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>

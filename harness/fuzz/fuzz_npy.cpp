@@ -1,6 +1,8 @@
 // A .npy file in memory: what is accepted promises what is there, all of it can be decoded, and a header made
 // from what was understood is understood as the same.
+#include <span>
 #include <string>
+#include <vector>
 
 #include "harness/fuzz/fuzz.h"
 #include "harness/npy_reader.h"
@@ -60,7 +62,15 @@ void check(std::string_view file) {
 }  // namespace
 }  // namespace ringside
 
+// A file as it is, if it begins as one. Of anything else, what stands before the last '}', and that, is a
+// dictionary whose length is put before it: chance would seldom change both together.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  ringside::check({reinterpret_cast<const char*>(data), size});
+  const std::string_view file(reinterpret_cast<const char*>(data), size);
+  const std::size_t dictionary = file.rfind('}') + 1;  // 0 if there is none
+  if (file.starts_with('\x93') || dictionary == 0) {
+    ringside::check(file);
+  } else {
+    ringside::check(ringside::preamble(file.substr(0, dictionary)).append(file.substr(dictionary)));
+  }
   return 0;
 }

@@ -1,9 +1,9 @@
 // A results.jsonl: what is accepted is the same when written out, and whatever a run that was killed left
 // behind it.
+#include <algorithm>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <tuple>
-
-#include <nlohmann/json.hpp>
 
 #include "harness/case_file.h"
 #include "harness/fuzz/fuzz.h"
