@@ -36,9 +36,16 @@ stage() {
   return "$status"
 }
 
-# install_packages: what the build needs, unless --no-install.
+# install_packages [--fuzz]: what the build (and the fuzz targets) need, unless --no-install.
 install_packages() {
-  ((INSTALL == 0)) || stage install bash ci/install.sh
+  ((INSTALL == 0)) || stage install bash ci/install.sh "$@"
+}
+
+# has_fuzzer: whether clang++ makes fuzz targets here.
+has_fuzzer() {
+  clang++ -x c++ -fsanitize=fuzzer,address,undefined -o /dev/null - 2>/dev/null \
+    <<<'#include <cstdint>
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t*, std::size_t) { return 0; }'
 }
 
 # build_preset PRESET [TARGET]: configures build/PRESET and builds all or TARGET with as many jobs as there are processors.

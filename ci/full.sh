@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # ci/full.sh [--no-install]: all tests under the address and undefined-behaviour sanitizers, those without MPI (which
-# is not clean there) under the thread sanitizer, and the program run as it is installed.
+# is not clean there) under the thread sanitizer, the fuzz targets for 20 seconds each, and the program run as it is
+# installed. With --no-install and without clang the fuzz targets are left out.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 parse_arguments "$@"
 no_more_arguments
-install_packages
+install_packages --fuzz
 
 build_preset asan  # program_test times, kills and measures the memory of real processes: it is for the release
 export LSAN_OPTIONS="suppressions=$root/ci/lsan.supp:print_suppressions=0" UBSAN_OPTIONS=print_stacktrace=1
@@ -18,6 +19,12 @@ build_preset tsan
 fixed=()
 if setarch -R true 2>/dev/null; then fixed=(setarch -R); fi
 stage "test tsan" "${fixed[@]}" ctest --preset tsan -LE mpi --no-tests=error --parallel "$(nproc)"
+
+if ((INSTALL)) || has_fuzzer; then
+  bash ci/fuzz.sh --no-install --seconds 20
+else
+  echo "[ci] fuzz: LEFT OUT, no clang++ with libFuzzer here" >&2
+fi
 
 build_preset release
 prefix=$(mktemp -d)

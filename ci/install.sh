@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# ci/install.sh: installs what the build and the tests need and is missing, with apt (Debian 12, Ubuntu 22.04 and
-# 24.04). Does nothing, quickly, when all is there. Without the right to install it prints the apt line and ends
-# with status 2.
+# ci/install.sh [--fuzz]: installs what the build and the tests need and is missing, with apt (Debian 12, Ubuntu 22.04
+# and 24.04), with --fuzz what the fuzz targets need besides. Does nothing, quickly, when all is there. Without the
+# right to install it prints the apt line and ends with status 2.
 set -euo pipefail
 [[ ${1:-} != @(-h|--help) ]] || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0; }
 
@@ -13,6 +13,10 @@ required=(
   python3 python3-numpy                                  # the checks
 )
 optional=(libxsmm-dev)  # x86 only, not in every release; without it Eigen makes the CPU's tile products
+if [[ ${1:-} == --fuzz ]]; then
+  required+=(clang)
+  optional+=(libclang-rt-dev)  # libFuzzer and the sanitizers; Ubuntu 22.04 has them in clang's own packages
+fi
 
 if ! command -v dpkg-query >/dev/null; then
   echo "install.sh: no apt here. Install what these Debian packages hold, then use --no-install:" >&2

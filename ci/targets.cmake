@@ -12,8 +12,10 @@ function(ringside_target target)
   endif()
   if(RINGSIDE_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=${RINGSIDE_SANITIZE} -fno-sanitize-recover=all
-                                             -fno-omit-frame-pointer
-                                             -Wno-maybe-uninitialized)  # false under sanitizers, says gcc's manual
+                                             -fno-omit-frame-pointer)
+    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+      target_compile_options(${target} PRIVATE -Wno-maybe-uninitialized)  # false under sanitizers, says gcc's manual
+    endif()
     target_link_options(${target} PUBLIC -fsanitize=${RINGSIDE_SANITIZE})
   endif()
 endfunction()

@@ -61,9 +61,10 @@ struct Case {
   DecaySpec decay = {};
   Fill fill = Fill::gaussian;
   std::uint64_t seed = 1;
+  std::string fault = {};  ///< upstream's, because of which the case is known to fail; empty: it shall pass
   std::vector<Check> checks = {};  ///< made besides the verdict, in order; no part of the name
 
-  /// All parameters but checks, as in
+  /// All parameters but fault and checks, as in
   /// "ring-softmax-bf16-fp32-b2-n1024-h8-hk2-d64-e64-dp1-sp4-causal-gaussian-seed1": usable as a folder name
   /// and, since it holds only [A-Za-z0-9._-], as a regular expression. Different cases have different names
   /// (variant names hold no '-'). A softmax case has no decay and leaves it out.

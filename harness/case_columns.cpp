@@ -81,6 +81,47 @@ std::vector<Check> parse_checks(std::string_view text) {
   return checks;
 }
 
+/// What results can hold as it is: whole characters of UTF-8, in their shortest form.
+bool is_utf8(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
+  for (std::size_t i = 0; i < text.size();) {
+    const unsigned lead = byte(i);
+    const std::size_t size = lead < 0x80   ? 1
+                             : lead < 0xc2 ? 0
+                             : lead < 0xe0 ? 2
+                             : lead < 0xf0 ? 3
+                             : lead < 0xf5 ? 4
+                                           : 0;
+    if (size == 0) return false;
+    unsigned point = size == 1 ? lead : lead & (0x7fU >> size);
+    for (std::size_t k = 1; k < size; ++k) {
+      if ((byte(i + k) & 0xc0U) != 0x80) return false;
+      point = point << 6 | (byte(i + k) & 0x3fU);
+    }
+    constexpr std::array kLeast = {0U, 0U, 0x80U, 0x800U, 0x10000U};
+    if (point < kLeast[size] || point > 0x10ffff || (point >= 0xd800 && point < 0xe000)) return false;
+    i += size;
+  }
+  return true;
+}
+
+/// The REASON of "fail:REASON"; "" for "pass".
+std::string parse_fault(std::string_view text) {
+  constexpr std::string_view kMark = "fail:";
+  constexpr std::size_t kLongest = 300;  // bytes: a cell may stand for 100 000 cases
+  if (text == "pass") return "";
+  std::string_view reason = text;
+  if (reason.starts_with(kMark))
+    reason.remove_prefix(std::min(reason.find_first_not_of(" \t", kMark.size()), reason.size()));
+  if (!text.starts_with(kMark) || reason.empty()) {
+    throw UsageError(fmt::format("expect must be pass or fail:REASON, not {}", quoted(text)));
+  }
+  if (reason.size() > kLongest || !is_utf8(reason)) {
+    throw UsageError(fmt::format("the REASON of expect must be at most {} bytes of UTF-8", kLongest));
+  }
+  return std::string(reason);
+}
+
 constexpr std::array kColumns = {
     CaseColumn{"variant", "", "algorithm under test, as `ringside list` names it",
                [](Case& c, std::string_view text) { c.variant = text; }},
@@ -127,6 +168,9 @@ constexpr std::array kColumns = {
                }},
     CaseColumn{"checks", "none", "properties to check, as `ringside list` names them, joined by +; or all",
                [](Case& c, std::string_view text) { c.checks = parse_checks(text); }},
+    CaseColumn{"expect", "pass",
+               "pass, or fail:REASON for a known fault of upstream's: the case is red if it passes",
+               [](Case& c, std::string_view text) { c.fault = parse_fault(text); }},
 };
 
 // Levenshtein distance: insertions, deletions and replacements that turn a into b.

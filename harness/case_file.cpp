@@ -278,15 +278,16 @@ class TableReader {
   std::unordered_map<std::string, std::size_t> line_of_;  // by name
 };
 
-// Tabs are spaces; no other control character belongs in a table.
+// Tabs are spaces; no other control character belongs in a table, nor in a message that a terminal shows.
+// Those from U+0080 to U+009F are two bytes, of which the first is 0xc2.
 void check_characters(const Line& line) {
-  const auto is_control = [](char c) {
-    return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f;
-  };
-  const auto bad = std::ranges::find_if(line.text, is_control);
-  if (bad == line.text.end()) return;
-  line.fail(static_cast<std::size_t>(bad - line.text.begin()),
-            fmt::format("control character 0x{:02x}", static_cast<unsigned char>(*bad)));
+  for (std::size_t i = 0; i < line.text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(line.text[i]);
+    const bool is_second = i > 0 && line.text[i - 1] == '\xc2' && byte >= 0x80 && byte < 0xa0;
+    if (is_second || (byte < 0x20 && byte != '\t') || byte == 0x7f) {
+      line.fail(is_second ? i - 1 : i, fmt::format("control character 0x{:02x}", byte));
+    }
+  }
 }
 
 }  // namespace

@@ -183,6 +183,9 @@ TEST(CaseErrors, Characters) {
   EXPECT_EQ(error_of("variant,seq,head_dim\rring,8,4\r"sv), "t.csv:1:21: control character 0x0d");
   EXPECT_EQ(error_of("# \x1b[2J\nvariant,seq,head_dim\n"sv), "t.csv:1:3: control character 0x1b");
   EXPECT_EQ(error_of(minimal("ring,\"8\x7f\",4\n")), "t.csv:2:8: control character 0x7f");
+  EXPECT_EQ(error_of(minimal("ring,é\xc2\x9b"
+                             "2J,4\n")),
+            "t.csv:2:7: control character 0x9b");
   // Columns are characters, not bytes.
   EXPECT_EQ(error_of(minimal("ring|ríng,8,4\n")), "t.csv:2:6: unknown variant 'ríng'");
   EXPECT_EQ(error_of("variant,seq,head_dim,sp\n\"é\"\"|ring\",8x,4,1\n"), "t.csv:2:2: unknown variant 'é\"'");
@@ -194,6 +197,7 @@ struct BadCell {
 
 TEST(CaseErrors, Values) {
   constexpr std::string_view whole = " must be a whole number from ";
+  const std::string long_reason = "fail:" + std::string(301, 'x');
   const std::vector<BadCell> bad = {
       {"operator", "softmaxx",
        "unknown operator 'softmaxx'; it is one of softmax, lightning (did you mean softmax?)"},
@@ -229,6 +233,10 @@ TEST(CaseErrors, Values) {
       {"fill", "x", "gaussian, large_logit, exact, one_hot, constant, denormal, inf, nan"},
       {"seed", "9223372036854775808", "from 0 to 9223372036854775807, not '9223372036854775808'"},
       {"seed", "-1", whole},
+      {"expect", "fail", "expect must be pass or fail:REASON, not 'fail'"},
+      {"expect", "fail: ", "expect must be pass or fail:REASON, not 'fail:'"},
+      {"expect", "fail:\xed\xa0\x80", "UTF-8"},
+      {"expect", long_reason, "300 bytes"},
   };
   for (const auto& [column, value, message] : bad) {
     const bool is_heads = column == "heads";

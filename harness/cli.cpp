@@ -91,8 +91,13 @@ void add_session_options(CLI::App& app, SessionOptions& options) {
 
 void add_sweep_options(CLI::App& app, SweepOptions& options) {
   add_session_options(app, options);
-  app.add_option("--out", options.out, "Directory for the results, made if missing; default: none are kept")
-      ->type_name("DIR");
+  CLI::Option* out = app.add_option("--out", options.out,
+                                    "Directory for the results, made if missing; default: none are kept")
+                         ->type_name("DIR");
+  app.add_flag("--resume", options.resume,
+               "Go on with an interrupted sweep: keep its rows in --out and run the cases that have none; "
+               "default: start anew")
+      ->needs(out);
   app.add_option("--dump", options.dump,
                  "Directory for the tensors of every case as .npy, made if missing; default: none are kept")
       ->type_name("DIR");

@@ -54,7 +54,7 @@ int explain(const ExplainOptions& options) {
       const CaseResult result =
           run_case(planned.c, *planned.variant, options.device, {}, standard, fleet, inputs);
       ++ran;
-      wrong += result.status != Status::pass;
+      wrong += is_red(result.status);
       if (!fleet.is_root()) continue;
       fmt::print("{}: {}\n", planned.c.name(), to_string(result.status));
       for (const Out out : kOuts) explain_tensor(out, result.tensors[out], planned.c);

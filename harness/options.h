@@ -27,6 +27,7 @@ struct SweepOptions : SessionOptions {
   bool perf = true;         ///< measure times beside verdicts
   double time_limit_s = 3;  ///< no further iteration of a case once they have taken this many seconds
   bool fail_fast = false;   ///< stop after the first wrong result
+  bool resume = false;      ///< keep the rows that `out` holds and run the other cases
 };
 
 /// Timed iterations of a case.

@@ -1,17 +1,16 @@
 #include "harness/results.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <cmath>
-#include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "harness/case_file.h"
 #include "harness/case_json.h"
+#include "harness/line_file.h"
 #include "harness/published.h"
+#include "harness/results_reader.h"
 #include "harness/throughput.h"
 #include "reference/error.h"
 
@@ -140,7 +139,8 @@ const std::vector<Source>& sources() {
     std::vector<Source> columns = {
         {"schema", "/schema", "version of this table's schema"},
         {"name", "/name", "the case's parameters; a --filter that selects it alone"},
-        {"status", "/status", "pass, FAIL, MISTRUSTED (nothing could have failed) or skip"},
+        {"status", "/status",
+         "pass, FAIL, MISTRUSTED (nothing could have failed), skip; of a known fault xfail or XPASS"},
         {"reason", "/reason", "why it was skipped, or what is wrong"},
     };
     const Json case_columns = case_json(Case{});
@@ -242,32 +242,11 @@ std::string csv_row(const Json& row) {
   return line;
 }
 
-/// A file to which lines are appended, each on disk when append() returns.
-class LineFile {
- public:
-  explicit LineFile(std::string path) : path_(std::move(path)) {
-    fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd_ < 0) throw UsageError(fmt::format("{}: cannot be written: {}", path_, std::strerror(errno)));
-  }
-  ~LineFile() { ::close(fd_); }
-  LineFile(const LineFile&) = delete;
-  LineFile& operator=(const LineFile&) = delete;
-
-  void append(std::string line) {
-    line += '\n';
-    for (std::string_view rest = line; !rest.empty();) {
-      const ssize_t written = ::write(fd_, rest.data(), rest.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0)
-        throw InfrastructureError(fmt::format("{}: write failed: {}", path_, std::strerror(errno)));
-      rest.remove_prefix(static_cast<std::size_t>(written));
-    }
-  }
-
- private:
-  std::string path_;
-  int fd_ = -1;
-};
+std::string csv_header() {
+  std::string header;
+  for (const Source& source : sources()) header += (header.empty() ? "" : ",") + source.name;
+  return header;
+}
 
 std::string made(const std::string& directory) {
   std::error_code error;
@@ -283,12 +262,28 @@ struct ResultsFile::Files {
 };
 
 ResultsFile::ResultsFile(const std::string& directory) {
-  const std::string path = made(directory);
-  files_ =
-      std::unique_ptr<Files>(new Files{LineFile(path + "/results.jsonl"), LineFile(path + "/results.csv")});
-  std::string header;
-  for (const Source& source : sources()) header += (header.empty() ? "" : ",") + source.name;
-  files_->csv.append(header);
+  const std::string path = made(directory) + "/results";
+  files_ = std::unique_ptr<Files>(new Files{LineFile(path + ".jsonl"), LineFile(path + ".csv")});
+  files_->jsonl.cut(0);
+  files_->csv.cut(0);
+  files_->csv.append(csv_header());
+}
+
+ResultsFile::ResultsFile(const std::string& directory, std::size_t keep) {
+  const std::string path = made(directory) + "/results";
+  files_ = std::unique_ptr<Files>(new Files{LineFile(path + ".jsonl"), LineFile(path + ".csv.new")});
+  const std::string text = read_file(path + ".jsonl", kMaxResultsBytes);
+  if (text.rfind('\n') + 1 != keep)
+    throw UsageError(fmt::format("{}.jsonl: another run has changed it meanwhile", path));
+  files_->csv.cut(0);
+  files_->csv.append(csv_header());
+  for (std::string_view rest = std::string_view(text).substr(0, keep); !rest.empty();) {
+    const std::size_t end = rest.find('\n');
+    files_->csv.append(csv_row(Json::parse(rest.substr(0, end))));
+    rest.remove_prefix(end + 1);
+  }
+  files_->csv.rename(path + ".csv");
+  files_->jsonl.cut(keep);
 }
 
 ResultsFile::~ResultsFile() = default;

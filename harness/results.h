@@ -22,12 +22,17 @@ struct RunInfo {
 /// Version of the rows' schema; it grows when a field changes its meaning or goes.
 inline constexpr int kResultsSchema = 2;
 
-/// Writes DIR/results.jsonl and DIR/results.csv, in place of those of an earlier run. A row has left this
-/// process when add() returns, so that a killed run loses none.
+/// Writes DIR/results.jsonl and DIR/results.csv. A row has left this process when add() returns, so that a
+/// killed run loses none.
 class ResultsFile {
  public:
-  /// Makes the directory. Throws UsageError if it cannot be written.
+  /// In place of the files of an earlier run. Makes the directory. Throws UsageError if it cannot be written
+  /// or another run writes there.
   explicit ResultsFile(const std::string& directory);
+  /// Goes on after the first `keep` bytes of results.jsonl, which are whole rows (parse_results() has read
+  /// them): what follows is cut off, and results.csv is made from them. Throws as the other, and
+  /// InfrastructureError if results.csv cannot be written; the kept rows stay.
+  ResultsFile(const std::string& directory, std::size_t keep);
   ~ResultsFile();
   ResultsFile(ResultsFile&&) noexcept;
   ResultsFile& operator=(ResultsFile&&) noexcept;

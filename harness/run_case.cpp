@@ -100,6 +100,19 @@ std::string why_mistrusted(const CaseResult& result) {
   return "";
 }
 
+/// A known fault turns the verdict round.
+void meet_expectation(CaseResult& result) {
+  if (result.status == Status::fail) {
+    result.status = Status::xfail;
+    result.reason = "known fault: " + result.c.fault;
+  } else if (result.status == Status::pass) {
+    result.status = Status::xpass;
+    result.failures.push_back(fmt::format(
+        "passed, though its row expects fail:{}; if the fault is mended, the row should lose that mark",
+        result.c.fault));
+  }
+}
+
 }  // namespace
 
 Phases& Phases::operator+=(const Phases& other) {
@@ -151,6 +164,7 @@ CaseResult run_case(const Case& c, const Variant& variant, std::string_view devi
     result.failures.push_back(why);
     if (result.status == Status::pass) result.status = Status::mistrusted;
   }
+  if (!c.fault.empty()) meet_expectation(result);
   for (const std::string& failure : all_failures(result)) {
     result.reason += (result.reason.empty() ? "" : "; ") + failure;
   }

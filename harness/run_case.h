@@ -33,7 +33,7 @@ struct Phases {
 struct CaseResult {
   Case c;
   Status status = Status::skip;
-  std::string reason{};  ///< why it was skipped, or all that is wrong with it
+  std::string reason{};  ///< why it was skipped, or all that is wrong with it, a known fault first
   PerOut<TensorVerdict> tensors{};
   std::vector<RankMeasure> ranks{};             ///< one a rank of the world
   std::vector<PassTraffic> expected_traffic{};  ///< likewise

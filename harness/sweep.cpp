@@ -13,6 +13,7 @@
 #include "harness/plan.h"
 #include "harness/progress.h"
 #include "harness/results.h"
+#include "harness/resume.h"
 #include "harness/session.h"
 #include "harness/stopwatch.h"
 #include "harness/table.h"
@@ -23,11 +24,12 @@ namespace {
 
 /// The root's files; elsewhere empty. An unwritable directory ends the run in all processes, before anything
 /// runs.
-std::optional<ResultsFile> open_results(const SweepOptions& options, Fleet& fleet) {
+std::optional<ResultsFile> open_results(const SweepOptions& options, const Kept& kept, Fleet& fleet) {
   std::optional<ResultsFile> file;
   on_root(fleet, [&] {
     if (options.dump) make_dump_directory(*options.dump);
-    if (options.out) file.emplace(*options.out);
+    if (!options.out) return;
+    file = options.resume ? ResultsFile(*options.out, kept.bytes) : ResultsFile(*options.out);
   });
   return file;
 }
@@ -52,22 +54,20 @@ void print_plan(const Plan& plan, const SweepOptions& options, const Fleet& flee
              human_bytes(plan.needs.bytes), human_seconds(plan.needs.seconds));
 }
 
-int exit_status(const std::vector<CaseResult>& results) {
-  const auto wrong = [](const CaseResult& r) {
-    return r.status == Status::fail || r.status == Status::mistrusted;
-  };
-  return std::ranges::any_of(results, wrong) ? 1 : 0;
+int exit_status(const std::vector<CaseResult>& results, const Kept& kept) {
+  return !kept.red.empty() || std::ranges::any_of(results, is_red, &CaseResult::status) ? 1 : 0;
 }
 
 /// Runs the plan, case by case; each row is written before the next case starts.
 std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, const RunInfo& run,
-                                 std::optional<ResultsFile> file, Fleet& fleet) {
+                                 const Kept& kept, std::optional<ResultsFile> file, Fleet& fleet) {
   InputsCache inputs;
   Progress progress(fleet.is_root(), plan.to_run);
   std::vector<CaseResult> results;
   std::optional<Standard> standard;
   std::string standard_of;
   for (const PlannedCase& planned : plan.cases) {
+    if (options.fail_fast && exit_status(results, kept) != 0) break;
     Stopwatch watch;
     Phases before;  // of a new standard
     CaseResult result = {.c = planned.c};
@@ -102,7 +102,6 @@ std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, 
     });
     result.phases.output_s += watch.lap();
     results.push_back(std::move(result));
-    if (options.fail_fast && exit_status(results) != 0) break;
   }
   return results;
 }
@@ -117,19 +116,25 @@ int sweep(const SweepOptions& options) {
     const Repeats repeats = [&](const Case& c) {
       return timed_iterations(options, fleet.oversubscribed(c.ranks()));
     };
-    const Plan plan = make_plan(select_cases(options.cases, options.filter), fleet.world(), repeats, cores);
+    Plan plan = make_plan(select_cases(options.cases, options.filter), fleet.world(), repeats, cores);
+    Kept kept;
+    if (options.resume) {
+      kept = keep_rows(*options.out, run, plan, fleet);
+      plan = make_plan(kept.left, fleet.world(), repeats, cores);
+    }
     refuse_what_does_not_fit(plan, options, repeats, cores);
-    std::optional<ResultsFile> file = open_results(options, fleet);
+    std::optional<ResultsFile> file = open_results(options, kept, fleet);
     if (fleet.is_root()) print_plan(plan, options, fleet);
     Phases phases = {.setup_s = watch.lap()};
-    const std::vector<CaseResult> results = run_plan(plan, options, run, std::move(file), fleet);
+    const std::vector<CaseResult> results = run_plan(plan, options, run, kept, std::move(file), fleet);
     for (const CaseResult& result : results) phases += result.phases;
     if (fleet.is_root()) {
       watch.lap();
       fmt::print("{}\n{}\n", accuracy_table(results), performance_table(results));
       for (const CaseResult& result : results) fmt::print("{}", failure_report(result, options.cases));
       phases.output_s += watch.lap();
-      fmt::print("{}{}", time_summary(phases, wall.lap()), summary(results));
+      fmt::print("{}{}{}", time_summary(phases, wall.lap()), kept_summary(kept),
+                 summary(results, kept.counts));
       if (results.size() < plan.cases.size()) {
         fmt::print("stopped at the first wrong result: {} cases not run\n",
                    plan.cases.size() - results.size());
@@ -137,8 +142,8 @@ int sweep(const SweepOptions& options) {
       if (options.dump) fmt::print("tensors: {}/\n", *options.dump);
       if (options.out) fmt::print("results: {0}/results.jsonl, {0}/results.csv\n", *options.out);
     }
-    if (plan.to_run == 0) throw UsageError("no case ran");
-    return exit_status(results);
+    if (plan.to_run == 0 && !kept.ran()) throw UsageError("no case ran");
+    return exit_status(results, kept);
   });
 }
 

@@ -80,7 +80,8 @@ std::string accuracy_table(const std::vector<CaseResult>& results) {
                   "legacy", any_published ? "  published" : "");
   for (const CaseResult& r : results) {
     if (!ran(r)) continue;
-    text += fmt::format("#{:<4} {:<10} {}\n", &r - results.data() + 1, to_string(r.status), heading(r.c));
+    text += fmt::format("#{:<4} {:<10} {}{}\n", &r - results.data() + 1, to_string(r.status), heading(r.c),
+                        r.status == Status::xfail ? "  known fault: " + r.c.fault : "");
     const auto theirs = published(r.c);
     for (const Out out : kOuts) {
       const TensorVerdict& v = r.tensors[out];
@@ -136,17 +137,20 @@ std::string time_summary(const Phases& phases, double wall_s) {
       std::max(0.0, share(wall_s - phases.total())));
 }
 
-std::string summary(const std::vector<CaseResult>& results) {
-  std::map<Status, int> counts;
+std::string summary(const std::vector<CaseResult>& results, const std::map<Status, int>& kept) {
+  std::map<Status, int> counts = kept;
   std::map<std::string, int> skips;
+  std::string faults;
   const CaseResult* tightest = nullptr;
   Out tightest_out = Out::o;
   for (const CaseResult& r : results) {
     ++counts[r.status];
+    if (r.status == Status::xfail) faults += fmt::format("known fault: {}: {}\n", r.c.fault, r.c.name());
     if (!ran(r)) {
       ++skips[r.reason];
       continue;
     }
+    if (r.status == Status::xfail) continue;
     for (const Out out : kOuts) {
       if (tightest && r.tensors[out].stats.max_share <= tightest->tensors[tightest_out].stats.max_share)
         continue;
@@ -154,21 +158,25 @@ std::string summary(const std::vector<CaseResult>& results) {
       tightest_out = out;
     }
   }
-  std::string text;
+  std::string text = faults;
   for (const auto& [reason, count] : skips) text += fmt::format("skipped {}: {}\n", count, reason);
   if (tightest) {
     text += fmt::format("closest to its bound: {:.3f} of it, {} of {}\n",
                         tightest->tensors[tightest_out].stats.max_share, to_string(tightest_out),
                         tightest->c.name());
   }
-  text += fmt::format("{} cases: {} passed, {} failed, {} mistrusted, {} skipped\n", results.size(),
-                      counts[Status::pass], counts[Status::fail], counts[Status::mistrusted],
-                      counts[Status::skip]);
-  return text;
+  int cases = 0;
+  for (const auto& [status, count] : counts) cases += count;
+  text +=
+      fmt::format("{} cases: {} passed, {} failed, {} mistrusted, {} skipped", cases, counts[Status::pass],
+                  counts[Status::fail], counts[Status::mistrusted], counts[Status::skip]);
+  if (counts[Status::xfail] > 0) text += fmt::format(", {} failed as expected", counts[Status::xfail]);
+  if (counts[Status::xpass] > 0) text += fmt::format(", {} passed unexpectedly", counts[Status::xpass]);
+  return text + "\n";
 }
 
 std::string failure_report(const CaseResult& r, const std::string& case_file) {
-  if (!ran(r) || r.status == Status::pass) return "";
+  if (!is_red(r.status)) return "";
   std::string text = fmt::format("{} {}\n", to_string(r.status), r.c.name());
   for (const std::string& failure : all_failures(r)) text += fmt::format("  {}\n", failure);
   text += fmt::format("  repeat: {} sweep {} --filter '^{}$' --comm threads\n", program_invocation_name,

@@ -1,6 +1,7 @@
 // What a person reads after a sweep.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -18,10 +19,11 @@ std::string performance_table(const std::vector<CaseResult>& results);
 /// Where the time of a sweep went, in shares of its wall time; "the rest" is what no phase accounts for.
 std::string time_summary(const Phases& phases, double wall_s);
 
-/// Reasons for skips, the tightest bound, and counts.
-std::string summary(const std::vector<CaseResult>& results);
+/// Reasons for skips, the tightest bound, and counts; `kept`: rows of an earlier run, which are counted too.
+std::string summary(const std::vector<CaseResult>& results, const std::map<Status, int>& kept = {});
 
-/// What went wrong in one case, and the command that repeats it. Empty for a case that passed.
+/// What went wrong in one case, and the command that repeats it. Empty unless its status is
+/// red.
 std::string failure_report(const CaseResult& result, const std::string& case_file);
 
 /// "12.3 MB", "1.50 s" and the like, for people.

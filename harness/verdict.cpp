@@ -115,6 +115,10 @@ std::string_view to_string(Status status) {
       return "MISTRUSTED";
     case Status::skip:
       return "skip";
+    case Status::xfail:
+      return "xfail";
+    case Status::xpass:
+      return "XPASS";
   }
   return "?";
 }

@@ -1,6 +1,7 @@
 // From measurements to a verdict.
 #pragma once
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -10,9 +11,18 @@
 namespace ringside {
 
 /// How a case ended. mistrusted: nothing exceeded a bound, but what was compared could not have told.
-enum class Status { pass, fail, mistrusted, skip };
+/// A case of a known fault (Case::fault) has xfail for fail and xpass for pass.
+enum class Status { pass, fail, mistrusted, skip, xfail, xpass };
+
+inline constexpr std::array kStatuses = {Status::pass, Status::fail,  Status::mistrusted,
+                                         Status::skip, Status::xfail, Status::xpass};
 
 std::string_view to_string(Status status);
+
+/// Whether it makes a run's exit status 1.
+inline bool is_red(Status status) {
+  return status == Status::fail || status == Status::mistrusted || status == Status::xpass;
+}
 
 /// The row bound: a row of a result that was put together from P partial ones may stray
 ///   kRowFactor·√P times as far as the worst row of an honest single-rank run, which is one part: the parts'
