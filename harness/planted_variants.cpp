@@ -29,13 +29,6 @@ Forward absent(const Context& context, const Inputs& inputs) {
   return ring().forward(context, inputs);
 }
 
-/// The last rank comes to nothing more than the first forward pass, which talks to nobody there.
-Forward leaves(const Context& context, const Inputs& inputs) {
-  Forward result = ring().forward(context, inputs);
-  while (context.comm.rank() == context.comm.size() - 1) sleep(600);
-  return result;
-}
-
 Variant planted(std::string_view name, std::string_view summary, decltype(Variant::forward) forward) {
   return {.name = name,
           .op = Operator::softmax,
@@ -53,7 +46,6 @@ const Registration all[] = {
     Registration(planted("ring_flipped", "one bit of each message is flipped on its way", flipped)),
     Registration(planted("ring_cut", "each message loses its end on its way", cut)),
     Registration(planted("ring_absent", "the last rank never arrives", absent)),
-    Registration(planted("ring_leaves", "the last rank does not come back from forward", leaves)),
 };
 
 }  // namespace

@@ -19,7 +19,8 @@ namespace {
 using Comm = SessionOptions::Comm;
 
 std::chrono::milliseconds timeout_of(const SessionOptions& options) {
-  return std::chrono::milliseconds(static_cast<std::int64_t>(options.timeout_s * 1000));
+  const double seconds = std::min(options.timeout_s, 1e8);  // ten times that fits a clock's nanoseconds
+  return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
 }
 
 int in_mpi_session(const SessionOptions& options, const std::function<int(Fleet&)>& body) {
