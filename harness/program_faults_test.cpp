@@ -188,7 +188,7 @@ class PlainMpirun : public ::testing::Test {
 
   TempFolder folder_;
   std::string cases_ =
-      folder_.write("cases.csv", "variant,seq,head_dim,sp\nring,16|17|18,8,2\nring,12288,64,2\n");
+      folder_.write("cases.csv", "variant,seq,head_dim,sp\nring,16|17|18,8,2\nring,4096,64,2\n");
 };
 
 TEST_F(PlainMpirun, HasAKilledRanksStatusAndKeepsRows) {
