@@ -3,17 +3,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
 
-#include "distributed/deadline.h"
+#include "distributed/watchdog.h"
 
 namespace ringside::mpi {
 namespace {
 
-constexpr int kTag = 0;
+constexpr int kTag = 0, kSignalTag = 1;
 
 std::string words(int code) {
   char text[MPI_MAX_ERROR_STRING];
@@ -84,6 +83,7 @@ Channel::Channel(MPI_Comm c, std::chrono::milliseconds t) : comm(c), timeout(t) 
 Channel::~Channel() {
   int finalized = 0;
   MPI_Finalized(&finalized);
+  const Awaiting awaiting("the end of a group (MPI_Comm_free)", timeout);
   if (!lost && !finalized) MPI_Comm_free(&comm);
 }
 
@@ -91,6 +91,7 @@ std::shared_ptr<Channel> world(std::chrono::milliseconds timeout) {
   const auto begin = Clock::now();
   MPI_Comm comm = MPI_COMM_NULL;
   MPI_Request request = MPI_REQUEST_NULL;
+  const Awaiting awaiting("start", timeout);
   RINGSIDE_MPI(MPI_Comm_idup(MPI_COMM_WORLD, &comm, &request));
   const bool done = poll_until(begin + timeout, [&] {
     int flag = 0;
@@ -107,9 +108,14 @@ std::shared_ptr<Channel> world(std::chrono::milliseconds timeout) {
 }
 
 void barrier(const std::shared_ptr<Channel>& channel, std::string_view what) {
-  Requests requests(channel, nullptr);
-  requests.collective([&](MPI_Request* request) { RINGSIDE_MPI(MPI_Ibarrier(channel->comm, request)); });
-  requests.wait(what);
+  const bool leads = channel->rank == 0;
+  Requests arrivals(channel, nullptr), departures(channel, nullptr);
+  for (int peer = 1; leads && peer < channel->size; ++peer) arrivals.await(peer);
+  if (!leads) arrivals.signal(0);
+  arrivals.wait(what);
+  for (int peer = 1; leads && peer < channel->size; ++peer) departures.signal(peer);
+  if (!leads) departures.await(0);
+  departures.wait(what);
 }
 
 MPI_Request& Requests::add(Work work) {
@@ -131,16 +137,42 @@ void Requests::receive(int peer, std::span<std::byte> data) {
   });
 }
 
+void Requests::signal(int peer) {
+  RINGSIDE_MPI(
+      MPI_Isend(nullptr, 0, MPI_BYTE, peer, kSignalTag, channel_->comm, &add({Kind::signal, peer, 0})));
+}
+
+void Requests::await(int peer) {
+  RINGSIDE_MPI(
+      MPI_Irecv(nullptr, 0, MPI_BYTE, peer, kSignalTag, channel_->comm, &add({Kind::await, peer, 0})));
+}
+
 bool Requests::unfinished() const {
   return std::ranges::any_of(requests_, [](MPI_Request request) { return request != MPI_REQUEST_NULL; });
+}
+
+std::vector<std::string> Requests::missing() const {
+  std::vector<std::string> all;
+  for (std::size_t i = 0; i < work_.size(); ++i) {
+    if (requests_[i] == MPI_REQUEST_NULL) continue;
+    const auto& [kind, peer, bytes] = work_[i];
+    if (kind == Kind::signal || kind == Kind::await) {
+      all.push_back(kind == Kind::signal  ? fmt::format("a sign to rank {}", peer)
+                    : channel_->rank == 0 ? fmt::format("rank {} has not arrived", peer)
+                                          : fmt::format("rank {} has not told that all arrived", peer));
+    } else {
+      all.push_back(message_in_words(kind == Kind::send, bytes, peer));
+    }
+  }
+  return all;
 }
 
 void Requests::finish(const Work& work, int code, const MPI_Status& status, std::string_view what) const {
   if (work.kind != Kind::receive) return check(code, "MPI_Testsome");
   const auto misfit = [&](const std::string& came) {
-    return std::invalid_argument(fmt::format("rank {} of {}: '{}': {}, but {} came", channel_->rank,
-                                             channel_->size, what,
-                                             message_in_words(false, work.bytes, work.peer), came));
+    return InfrastructureError(fmt::format("rank {} of {}: '{}': {}, but {} came", channel_->rank,
+                                           channel_->size, what,
+                                           message_in_words(false, work.bytes, work.peer), came));
   };
   int error_class = MPI_SUCCESS;
   RINGSIDE_MPI(MPI_Error_class(code, &error_class));
@@ -168,27 +200,23 @@ void Requests::poll(std::string_view what) {
 void Requests::wait(std::string_view what) {
   const auto begin = Clock::now();
   const auto patience = channel_->lost ? Clock::duration::zero() : Clock::duration(channel_->timeout);
+  Awaiting awaiting(what, patience);
+  unsigned polls = 0;
   const auto done = [&] {
     poll(what);
+    if (++polls % 1024 == 0) awaiting.missing(missing());
     return !unfinished();
   };
   if (poll_until(begin + patience, done)) return;
-  std::vector<std::string> missing;
-  for (std::size_t i = 0; i < work_.size(); ++i) {
-    if (requests_[i] == MPI_REQUEST_NULL) continue;
-    const auto& [kind, peer, bytes] = work_[i];
-    missing.push_back(kind == Kind::collective ? "not all ranks have arrived"
-                                               : message_in_words(kind == Kind::send, bytes, peer));
-  }
-  throw deadline_error(channel_->rank, channel_->size, Clock::now() - begin, what, missing);
+  throw deadline_error(channel_->rank, channel_->size, Clock::now() - begin, what, missing());
 }
 
 Requests::~Requests() {
   if (!unfinished()) return;
   channel_->lost = true;
   for (std::size_t i = 0; i < requests_.size(); ++i) {
-    if (requests_[i] == MPI_REQUEST_NULL || work_[i].kind == Kind::collective) continue;
-    if (work_[i].kind == Kind::receive) MPI_Cancel(&requests_[i]);
+    if (requests_[i] == MPI_REQUEST_NULL) continue;
+    if (work_[i].kind == Kind::receive || work_[i].kind == Kind::await) MPI_Cancel(&requests_[i]);
     MPI_Request_free(&requests_[i]);
   }
   static auto& kept = *new std::vector<std::shared_ptr<void>>;  // never destroyed

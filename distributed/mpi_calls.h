@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -39,7 +40,8 @@ struct Channel {
 /// A channel among all processes of the run.
 std::shared_ptr<Channel> world(std::chrono::milliseconds timeout);
 
-/// Returns when all of the channel's processes have called it.
+/// Returns when all of the channel's processes have called it: rank 0 hears of each, so that it can name the
+/// ones that are missing, and then tells all.
 void barrier(const std::shared_ptr<Channel>& channel, std::string_view what);
 
 /// Operations under way on a channel, and the memory they use.
@@ -55,18 +57,16 @@ class Requests {
   /// One message each, of any size.
   void send(int peer, std::span<const std::byte> data);
   void receive(int peer, std::span<std::byte> data);
-  /// A non-blocking collective: `start` is called with the place for its request.
-  template <typename Start>
-  void collective(Start start) {
-    start(&add({Kind::collective, 0, 0}));
-  }
+  /// A sign without content, beside the messages.
+  void signal(int peer);
+  void await(int peer);
 
-  /// Polls until all is done, giving way to other processes; InfrastructureError at the channel's deadline,
-  /// std::invalid_argument if a message arrived with another size.
+  /// Polls until all is done, giving way to other processes; InfrastructureError at the channel's deadline
+  /// or if a message arrived with another size.
   void wait(std::string_view what);
 
  private:
-  enum class Kind { send, receive, collective };
+  enum class Kind { send, receive, signal, await };
   struct Work {
     Kind kind;
     int peer;
@@ -75,6 +75,7 @@ class Requests {
 
   MPI_Request& add(Work work);
   bool unfinished() const;
+  std::vector<std::string> missing() const;
   void poll(std::string_view what);
   void finish(const Work& work, int code, const MPI_Status& status, std::string_view what) const;
 

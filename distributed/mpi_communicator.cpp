@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "distributed/mpi_calls.h"
+#include "distributed/watchdog.h"
 #include "reference/error.h"
 
 namespace ringside {
@@ -56,7 +57,8 @@ class MpiCommunicator final : public Communicator {
 
   std::unique_ptr<Communicator> split(int color, int key) override {
     if (color < 0) throw std::invalid_argument(fmt::format("split: color {} < 0", color));
-    mpi::barrier(channel_, "split");  // MPI's own call knows no deadline
+    mpi::barrier(channel_, "split");  // it can name who is missing
+    const Awaiting awaiting("split (MPI_Comm_split)", channel_->timeout);
     MPI_Comm part = MPI_COMM_NULL;
     RINGSIDE_MPI(MPI_Comm_split(channel_->comm, color, key, &part));
     return std::make_unique<MpiCommunicator>(std::make_shared<mpi::Channel>(part, channel_->timeout));
@@ -73,7 +75,8 @@ class MpiCommunicator final : public Communicator {
 
 }  // namespace
 
-MpiSession::MpiSession() {
+MpiSession::MpiSession(std::chrono::milliseconds timeout) : timeout_(timeout) {
+  const Awaiting awaiting("start (MPI_Init)", timeout_);
   int provided = MPI_THREAD_SINGLE;
   RINGSIDE_MPI(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided));
   if (provided < MPI_THREAD_FUNNELED) {
@@ -82,10 +85,16 @@ MpiSession::MpiSession() {
         fmt::format("MPI_Init_thread: thread level {} is given, {} (MPI_THREAD_FUNNELED) needed", provided,
                     MPI_THREAD_FUNNELED));
   }
+  int rank = 0, size = 0;
+  RINGSIDE_MPI(MPI_Comm_rank(MPI_COMM_WORLD, &rank));
+  RINGSIDE_MPI(MPI_Comm_size(MPI_COMM_WORLD, &size));
+  watchdog_.tell_of(rank, size);
 }
 
 MpiSession::~MpiSession() {
   if (std::uncaught_exceptions() > 0) abort(5);
+  Watchdog::tell_no_more();  // mpirun ends the last ones so if one exits with another status than 0
+  const Awaiting awaiting("end (MPI_Finalize)", timeout_);
   MPI_Finalize();
 }
 
@@ -98,6 +107,8 @@ bool MpiSession::launched_by_mpi() {
 
 void MpiSession::abort(int status) {
   std::fflush(nullptr);
+  Watchdog::tell_no_more();
+  const Awaiting awaiting("end of all ranks (MPI_Abort)", std::chrono::seconds(10));
   MPI_Abort(MPI_COMM_WORLD, status);
   std::_Exit(status);
 }

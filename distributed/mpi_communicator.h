@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "distributed/communicator.h"
+#include "distributed/watchdog.h"
 
 namespace ringside {
 
@@ -13,8 +14,9 @@ namespace ringside {
 /// rank.
 class MpiSession {
  public:
-  /// Throws InfrastructureError if MPI cannot be had.
-  MpiSession();
+  /// Throws InfrastructureError if MPI cannot be had. Starting and ending MPI may each take `timeout`; then
+  /// the process ends with status 5.
+  explicit MpiSession(std::chrono::milliseconds timeout = std::chrono::minutes(2));
   ~MpiSession();
   MpiSession(const MpiSession&) = delete;
   MpiSession& operator=(const MpiSession&) = delete;
@@ -23,11 +25,15 @@ class MpiSession {
   static bool launched_by_mpi();
   /// Flushes standard streams and ends all processes of the run. For deadlines and fatal errors.
   [[noreturn]] static void abort(int status);
+
+ private:
+  std::chrono::milliseconds timeout_;
+  Watchdog watchdog_;
 };
 
 /// All processes of the run, on a channel of its own; needs an MpiSession that outlives it. Tensors must lie
 /// in host memory and stay as they are in size: a message that arrives with another size throws
-/// std::invalid_argument in the receiver. Waits that pass `timeout` throw InfrastructureError with a list of
+/// InfrastructureError in the receiver. Waits that pass `timeout` throw InfrastructureError with a list of
 /// what is missing, after which the communicator is lost: later waits throw at once, and the tensors of
 /// unfinished messages are never freed, since MPI may yet touch them.
 std::unique_ptr<Communicator> mpi_world(std::chrono::milliseconds timeout);

@@ -1,5 +1,6 @@
 #include "distributed/mpi_communicator.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -49,6 +50,28 @@ TEST(MpiCommunicator, DeadlineNamesWhatIsMissing) {
   all->barrier();
 }
 
+TEST(MpiCommunicator, DeadlineNamesWhoIsMissing) {
+  const auto all = mpi_world(kPatience);
+  for (const bool splits : {false, true}) {
+    const auto hurried = mpi_world(1s);
+    const int absent = all->size() - 1;
+    if (all->rank() == 0) {
+      try {
+        if (splits) {
+          static_cast<void>(hurried->split(0, 0));
+        } else {
+          hurried->barrier();
+        }
+        ADD_FAILURE() << "met a rank that did not come";
+      } catch (const InfrastructureError& error) {
+        EXPECT_THAT(error.what(), HasSubstr(splits ? "s in 'split': " : "s in 'barrier': "));
+        EXPECT_THAT(error.what(), HasSubstr(fmt::format("rank {} has not arrived", absent)));
+      }
+    }
+    all->barrier();
+  }
+}
+
 TEST(MpiCommunicator, MessagesOfAnotherSizeAreRefused) {
   const auto comm = mpi_world(kPatience);
   TestDevice device;
@@ -62,7 +85,7 @@ TEST(MpiCommunicator, MessagesOfAnotherSizeAreRefused) {
       try {
         pending.wait();
         ADD_FAILURE() << "accepted: " << text;
-      } catch (const std::invalid_argument& error) {
+      } catch (const InfrastructureError& error) {
         EXPECT_THAT(error.what(), AllOf(HasSubstr("'in'"), HasSubstr(text)));
       }
     }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "distributed/mpi_calls.h"
+#include "distributed/watchdog.h"
 
 namespace ringside {
 namespace {
@@ -28,11 +29,13 @@ std::vector<ProcessGroup::Bytes> transfer(const std::shared_ptr<mpi::Channel>& c
   t->from_sizes.resize(size);
   for (std::size_t i = 0; i < size; ++i) t->to_sizes.push_back(given_to(i).size());
 
+  const auto bytes_of = [](std::uint64_t& x) { return std::as_writable_bytes(std::span(&x, 1)); };
   mpi::Requests sizes(channel, t);
-  sizes.collective([&](MPI_Request* request) {
-    RINGSIDE_MPI(MPI_Ialltoall(t->to_sizes.data(), 1, MPI_UINT64_T, t->from_sizes.data(), 1, MPI_UINT64_T,
-                               channel->comm, request));
-  });
+  for (std::size_t i = 0; i < size; ++i) {
+    if (i == self) continue;
+    sizes.receive(static_cast<int>(i), bytes_of(t->from_sizes[i]));
+    sizes.send(static_cast<int>(i), bytes_of(t->to_sizes[i]));
+  }
   sizes.wait(what);
 
   mpi::Requests data(channel, t);
@@ -62,8 +65,9 @@ ProcessGroup ProcessGroup::single() { return ProcessGroup(nullptr); }
 
 ProcessGroup ProcessGroup::mpi(std::chrono::milliseconds timeout) {
   const auto channel = mpi::world(timeout);
-  mpi::barrier(channel, "start");  // all are there for the next call, which knows no deadline
+  mpi::barrier(channel, "start");  // it can name who is missing
   MPI_Comm node = MPI_COMM_NULL;
+  const Awaiting awaiting("start (MPI_Comm_split_type)", timeout);
   RINGSIDE_MPI(MPI_Comm_split_type(channel->comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
   return ProcessGroup(std::make_shared<Mpi>(Mpi{channel, mpi::Channel(node, timeout).size}));
 }

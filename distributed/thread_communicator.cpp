@@ -10,10 +10,10 @@
 #include <mutex>
 #include <numeric>
 #include <stdexcept>
-#include <thread>
 #include <utility>
 
 #include "distributed/deadline.h"
+#include "distributed/rank_threads.h"
 #include "kernels/device.h"
 
 namespace ringside {
@@ -296,7 +296,7 @@ void Operation::wait() {
         return missing;
       });
   const auto wrong = std::ranges::find_if(ends_, failed);
-  if (wrong != ends_.end()) throw std::invalid_argument(wrong->error);
+  if (wrong != ends_.end()) throw InfrastructureError(wrong->error);
 }
 
 Operation::~Operation() {
@@ -373,24 +373,13 @@ void run_ranks(int size, const ThreadGroupOptions& options, const std::function<
   std::vector<int> ranks(static_cast<std::size_t>(size));
   std::iota(ranks.begin(), ranks.end(), 0);
   const auto group = std::make_shared<Group>(world, ranks);
-  const auto run = [&](int rank) {
-    try {
-      ThreadCommunicator comm(Member{group, rank});
-      body(comm);
-    } catch (...) {
-      world.fail(rank, std::current_exception());
-    }
-  };
-  {
-    std::vector<std::jthread> threads;
-    for (const int rank : ranks) {
-      try {
-        threads.emplace_back(run, rank);
-      } catch (...) {  // no more threads to be had
-        world.fail(rank, std::current_exception());
-      }
-    }
-  }
+  run_rank_threads(
+      size,
+      [&](int rank) {
+        ThreadCommunicator comm(Member{group, rank});
+        body(comm);
+      },
+      [&](int rank, std::exception_ptr exception) { world.fail(rank, std::move(exception)); });
   if (world.cause) std::rethrow_exception(world.cause);
 }
 

@@ -28,9 +28,9 @@ struct ThreadGroupOptions {
 /// A send completes when its receiver has taken the data (as in MPI's rendezvous, so that a program which
 /// relies on buffering hangs here too); the receiver copies with Device::copy of its own tensor's device,
 /// while in any wait or barrier. Waiting ranks sleep. The two tensors of a message must agree in shape and
-/// dtype: otherwise both ranks' waits throw std::invalid_argument naming both tensors. Waits that pass the
-/// timeout throw InfrastructureError with a list of what is missing. Throws std::invalid_argument if size
-/// < 1.
+/// dtype: otherwise both ranks' waits throw InfrastructureError naming both tensors. Waits that pass the
+/// timeout throw InfrastructureError with a list of what is missing; a rank that then does not come back
+/// cannot be ended alone, and a Watchdog ends the process. Throws std::invalid_argument if size < 1.
 void run_ranks(int size, const ThreadGroupOptions& options, const std::function<void(Communicator&)>& body);
 
 }  // namespace ringside

@@ -204,7 +204,7 @@ TEST(ThreadCommunicator, TensorsThatDoNotMatchFailOnBothRanks) {
               : comm.exchange({}, {{0, device.allocate(pair.received, pair.received_type)}}, "k in");
       try {
         pending.wait();
-      } catch (const std::invalid_argument& error) {
+      } catch (const InfrastructureError& error) {
         EXPECT_THAT(error.what(), AllOf(HasSubstr("rank 0 in 'k out' sends [1, 2, "),
                                         HasSubstr("rank 1 in 'k in' receives [1, 2, "),
                                         HasSubstr(std::string(to_string(pair.received_type)))));

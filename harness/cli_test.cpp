@@ -39,13 +39,15 @@ TEST(Parse, SweepDefaults) {
   EXPECT_EQ(options.device, "cpu");
   EXPECT_TRUE(options.perf);
   EXPECT_FALSE(options.fail_fast);
+  EXPECT_FALSE(options.resume);
   EXPECT_EQ(options.timeout_s, 120);
 }
 
 TEST(Parse, SweepTakesEveryOption) {
-  const auto options = std::get<SweepOptions>(
-      parse({"sweep", "--filter", "ring.*n2048$", "--out", "o", "--dump=d", "--repeat", "7", "--ranks", "4",
-             cases, "--comm", "mpi", "--device", "cuda", "--no-perf", "--fail-fast", "--timeout", "0.5"}));
+  const auto options = std::get<SweepOptions>(parse(
+      {"sweep",       "--filter",  "ring.*n2048$", "--out",   "o",   "--dump=d", "--repeat", "7",
+       "--ranks",     "4",         cases,          "--comm",  "mpi", "--device", "cuda",     "--no-perf",
+       "--fail-fast", "--timeout", "0.5",          "--resume"}));
   EXPECT_EQ(options.cases, cases);
   EXPECT_EQ(options.filter, "ring.*n2048$");
   EXPECT_EQ(options.out, "o");
@@ -57,6 +59,7 @@ TEST(Parse, SweepTakesEveryOption) {
   EXPECT_FALSE(options.perf);
   EXPECT_EQ(timed_iterations(options, false), 0);
   EXPECT_TRUE(options.fail_fast);
+  EXPECT_TRUE(options.resume);
   EXPECT_EQ(options.timeout_s, 0.5);
 }
 
@@ -119,6 +122,7 @@ TEST(Parse, WrongUsageNamesTheArgument) {
       {{"sweep", cases, "--ranks", "-1"}, "--ranks"},
       {{"sweep", cases, "--ranks", "2.5"}, "2.5"},
       {{"sweep", cases, "--timeout", "0"}, "--timeout"},
+      {{"sweep", cases, "--resume"}, "--resume requires --out"},
       {{"sweep", cases, "--timeout", "nan"}, "--timeout"},
       {{"sweep", cases, "--timeout", "5s"}, "5s"},
       {{"sweep", cases, "--comm", "pigeon"}, "pigeon"},
@@ -159,7 +163,7 @@ TEST(Program, HelpAndVersionGoToStdout) {
   const Outcome sweep = ringside("sweep --help");
   EXPECT_EQ(sweep.status, 0);
   for (const char* option : {"--filter", "--out", "--dump", "--repeat", "--ranks", "--comm", "--device",
-                             "--no-perf", "--fail-fast", "--timeout"}) {
+                             "--no-perf", "--fail-fast", "--timeout", "--resume"}) {
     EXPECT_THAT(sweep.out, HasSubstr(option));
   }
 }

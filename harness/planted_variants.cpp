@@ -3,10 +3,47 @@
 #include <unistd.h>
 
 #include "distributed/variant.h"
-#include "harness/test_faulty_communicator.h"
+#include "harness/mutants/rewrite.h"
 
 namespace ringside {
 namespace {
+
+/// Another communicator, whose sent tensors pass through `spoil` on their way; the sender keeps what it has.
+class FaultyCommunicator final : public Communicator {
+ public:
+  using Spoil = Tensor (*)(const Tensor& sent);
+
+  FaultyCommunicator(Communicator& real, Spoil spoil) : real_(real), spoil_(spoil) {}
+
+  int rank() const override { return real_.rank(); }
+  int size() const override { return real_.size(); }
+  void barrier() override { real_.barrier(); }
+  std::unique_ptr<Communicator> split(int color, int key) override { return real_.split(color, key); }
+
+ private:
+  Pending start(std::vector<Message> sends, std::vector<Message> receives, std::string what) override {
+    for (Message& message : sends) message.tensor = spoil_(message.tensor);
+    return real_.exchange(std::move(sends), std::move(receives), std::move(what));
+  }
+
+  Communicator& real_;
+  Spoil spoil_;
+};
+
+/// A copy whose first element has the other sign: one bit.
+Tensor with_a_flipped_bit(const Tensor& sent) {
+  const Tensor copy = snapshot(sent);
+  if (copy.size_bytes() > 0) copy.data()[size_of(copy.dtype()) - 1] ^= std::byte{0x80};  // little-endian
+  return copy;
+}
+
+/// All tokens but the last, of the first batch entry and head.
+Tensor without_its_end(const Tensor& sent) {
+  const Shape& s = sent.shape();
+  const Tensor rest = scratch(sent.device(), {1, 1, s.tokens - 1, s.dim}, sent.dtype());
+  sent.device().fill(rest, 0);
+  return rest;
+}
 
 const Variant& ring() { return *find_variant("ring", Operator::softmax); }
 
@@ -29,13 +66,6 @@ Forward absent(const Context& context, const Inputs& inputs) {
   return ring().forward(context, inputs);
 }
 
-/// The last rank comes to nothing more than the first forward pass, which talks to nobody there.
-Forward leaves(const Context& context, const Inputs& inputs) {
-  Forward result = ring().forward(context, inputs);
-  while (context.comm.rank() == context.comm.size() - 1) sleep(600);
-  return result;
-}
-
 Variant planted(std::string_view name, std::string_view summary, decltype(Variant::forward) forward) {
   return {.name = name,
           .op = Operator::softmax,
@@ -46,14 +76,13 @@ Variant planted(std::string_view name, std::string_view summary, decltype(Varian
                          const Tensor& dout) { return ring().backward(c, in, f, dout); },
           .traffic = [](const Problem& p, DType dtype, int sp,
                         int rank) { return ring().traffic(p, dtype, sp, rank); },
-          .scratch_bytes = [](const Problem& p, int sp) { return ring().scratch_bytes(p, sp); }};
+          .memory = [](const Problem& p, DType dtype, int sp, int rank) { return ring().memory(p, dtype, sp, rank); }};
 }
 
 const Registration all[] = {
     Registration(planted("ring_flipped", "one bit of each message is flipped on its way", flipped)),
     Registration(planted("ring_cut", "each message loses its end on its way", cut)),
     Registration(planted("ring_absent", "the last rank never arrives", absent)),
-    Registration(planted("ring_leaves", "the last rank does not come back from forward", leaves)),
 };
 
 }  // namespace

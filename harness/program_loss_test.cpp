@@ -3,12 +3,9 @@
 
 #include <algorithm>
 #include <csignal>
-#include <map>
-#include <nlohmann/json.hpp>
-#include <set>
 #include <span>
 
-#include "harness/test_program.h"
+#include "harness/test_ranks.h"
 
 namespace ringside {
 namespace {
@@ -18,15 +15,6 @@ using ::testing::EndsWith;
 using ::testing::HasSubstr;
 
 const std::string kSmoke = RINGSIDE_CASES "/smoke.csv";
-
-/// Names in the whole rows of a results.jsonl, each of which must be right JSON.
-std::vector<std::string> names_in(const std::string& jsonl) {
-  std::vector<std::string> names;
-  for (const std::string& line : whole_lines(text_of(jsonl))) {
-    names.push_back(nlohmann::json::parse(line).at("name").get<std::string>());
-  }
-  return names;
-}
 
 // --- verdicts that end a run
 
@@ -122,28 +110,6 @@ constexpr const char* kLong =
     "ring,fp32,16|17|18,8,1,\n"
     "ring,fp32,262144,8,2,false\n";
 
-/// The process and everything below it that runs `name`.
-std::set<pid_t> family(pid_t ancestor, const std::string& name) {
-  std::map<pid_t, std::pair<pid_t, std::string>> all;  // pid -> parent, name
-  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
-    const std::string file = entry.path().filename();
-    if (file.find_first_not_of("0123456789") != std::string::npos) continue;
-    const std::string stat = text_of(entry.path() / "stat");  // "pid (name) state parent …"
-    const auto open = stat.find('('), close = stat.rfind(')');
-    if (close == std::string::npos) continue;
-    all[std::stoi(file)] = {std::stoi(stat.substr(close + 4)), stat.substr(open + 1, close - open - 1)};
-  }
-  std::set<pid_t> members{ancestor};
-  for (std::size_t before = 0; before != members.size();) {
-    before = members.size();
-    for (const auto& [pid, process] : all) {
-      if (members.contains(process.first)) members.insert(pid);
-    }
-  }
-  std::erase_if(members, [&](pid_t pid) { return all[pid].second != name; });
-  return members;
-}
-
 TEST(Killed, FinishedRowsStay) {
   const TempFolder folder;
   Process sweep(program("sweep " + folder.write("cases.csv", kLong) + " --repeat 1 --out " + folder / "out"));
@@ -156,7 +122,7 @@ TEST(Killed, FinishedRowsStay) {
   EXPECT_THAT(text_of(folder / "out/results.csv"), EndsWith("\n"));
 }
 
-TEST(Killed, LostRankIsStatus5AndOneLine) {
+TEST(Killed, LostRankIsStatus5AndTold) {
   const TempFolder folder;
   Process launch(program("launch -n 2 -- sweep " + folder.write("cases.csv", kLong) + " --no-perf --out " +
                          folder / "out"));
@@ -169,7 +135,8 @@ TEST(Killed, LostRankIsStatus5AndOneLine) {
   EXPECT_EQ(outcome.status, 5);
   EXPECT_THAT(outcome.err,
               EndsWith("\nringside: mpirun ended with status 137: a rank was killed (SIGKILL)\n"));
-  EXPECT_EQ(whole_lines(outcome.err).size(), 1 + 3 + 1U) << outcome.err;  // plan, finished cases, end
+  EXPECT_THAT(outcome.err, HasSubstr(" of 2: ended by SIGTERM, waiting "));
+  EXPECT_EQ(whole_lines(outcome.err).size(), 1 + 3 + 1 + 1U) << outcome.err;  // plan, cases, survivor, end
   EXPECT_EQ(names_in(folder / "out/results.jsonl").size(), 3U);
 }
 

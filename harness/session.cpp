@@ -7,6 +7,7 @@
 #include <regex>
 
 #include "distributed/mpi_communicator.h"
+#include "distributed/watchdog.h"
 #include "harness/bytes.h"
 #include "harness/case_file.h"
 #include "harness/fingerprint.h"
@@ -18,13 +19,14 @@ namespace {
 using Comm = SessionOptions::Comm;
 
 std::chrono::milliseconds timeout_of(const SessionOptions& options) {
-  return std::chrono::milliseconds(static_cast<std::int64_t>(options.timeout_s * 1000));
+  const double seconds = std::min(options.timeout_s, 1e8);  // ten times that fits a clock's nanoseconds
+  return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
 }
 
 int in_mpi_session(const SessionOptions& options, const std::function<int(Fleet&)>& body) {
   std::optional<UsageError> usage;  // thrown once MPI is finalised: a session left by an exception aborts
   {
-    const MpiSession mpi;
+    const MpiSession mpi(10 * timeout_of(options));  // machines start slowly
     try {
       Fleet fleet = Fleet::of_mpi(timeout_of(options));
       return body(fleet);
@@ -50,6 +52,7 @@ int in_session(const SessionOptions& options, const std::function<int(Fleet&)>& 
     if (options.ranks) throw UsageError("--ranks: under MPI the world is mpirun's");
     return in_mpi_session(options, body);
   }
+  const Watchdog watchdog;
   Fleet fleet = Fleet::of_threads(options.ranks, timeout_of(options));
   return body(fleet);
 }
