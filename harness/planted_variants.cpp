@@ -76,7 +76,8 @@ Variant planted(std::string_view name, std::string_view summary, decltype(Varian
                          const Tensor& dout) { return ring().backward(c, in, f, dout); },
           .traffic = [](const Problem& p, DType dtype, int sp,
                         int rank) { return ring().traffic(p, dtype, sp, rank); },
-          .memory = [](const Problem& p, DType dtype, int sp, int rank) { return ring().memory(p, dtype, sp, rank); }};
+          .memory = [](const Problem& p, DType dtype, int sp,
+                       int rank) { return ring().memory(p, dtype, sp, rank); }};
 }
 
 const Registration all[] = {
