@@ -18,7 +18,8 @@ nlohmann::ordered_json case_json(const Case& c) {
                                  {"causal", c.causal},
                                  {"decay", to_string(c.decay)},
                                  {"fill", to_string(c.fill)},
-                                 {"seed", c.seed}};
+                                 {"seed", c.seed},
+                                 {"sample", c.sample}};
   if (c.decay.slope) json["decay"] = *c.decay.slope;
   return json;
 }

@@ -27,7 +27,7 @@ void judge_elements(TensorVerdict& v) {
       fmt::format("{} of {} elements beyond their bound ({}){}; worst at batch {}, head {}, position {}, dim "
                   "{} on rank {}: got {:.9g}, "
                   "expected {:.9g}, bound {:.3g}",
-                  v.stats.failed, v.stats.elements + v.stats.nonfinite, failed_by_rank(v.ranks),
+                  v.stats.failed, v.stats.elements + v.stats.nonfinite + v.stats.unasked, failed_by_rank(v.ranks),
                   v.stats.pattern_errors > 0
                       ? fmt::format(", {} of them by their NaN/inf pattern", v.stats.pattern_errors)
                       : "",

@@ -215,6 +215,7 @@ Truth softmax_oracle(const Problem& problem, const Operands& operands, int threa
   check_problem(problem, Operator::softmax, operands);
   if (!all_finite(operands)) return direct_softmax(problem, operands, threads, arithmetic);
   Truth truth = make_truth(problem, operands, arithmetic.storage);
+  std::ranges::fill(truth.dq.storage, truth.dq.smallest);  // of the zeros in the other rows
   const std::vector<Index> rows = query_rows(problem, operands), keys = all_rows(problem.seq);
   for_each_group(problem, threads, [&](Index b, Index kv) {
     Scratch scratch(problem);
