@@ -48,6 +48,9 @@ TEST(CaseName, HasEveryParameter) {
   EXPECT_EQ(
       kRing.name(),
       "ring-softmax-fp32-tf32-b4-n1000-h8-hk2-d64-e32-dp4-sp2-full-large_logit-seed9223372036854775807");
+  Case sampled = kRing;
+  sampled.sample = 64;
+  EXPECT_EQ(sampled.name(), kRing.name() + "-sample64");
 }
 
 TEST(CaseName, WritesSlopesShortAndWhole) {
@@ -84,6 +87,8 @@ TEST(CaseName, IsDifferentForDifferentCases) {
     if (fill != Fill::gaussian) vary([&](Case& c) { c.fill = fill; });
   }
   vary([](Case& c) { c.seed = 0; });
+  vary([](Case& c) { c.sample = 64; });
+  vary([](Case& c) { c.sample = 6; });
   std::set<std::string> names;
   for (const Case& c : cases) {
     EXPECT_TRUE(names.insert(c.name()).second) << c.name();
