@@ -133,8 +133,8 @@ std::optional<Conflict> conflict(const Case& c, const std::vector<Operator>& ser
   if (c.op == Operator::lightning && c.sample > 0)
     return Conflict{"sample", "lightning attention takes linear time: all of its rows are checked"};
   if ((c.fill == Fill::inf || c.fill == Fill::nan) && c.sample > 0) {
-    return Conflict{"sample", fmt::format("what fill {} spoils must be looked for in all rows",
-                                          to_string(c.fill))};
+    return Conflict{"sample",
+                    fmt::format("what fill {} spoils must be looked for in all rows", to_string(c.fill))};
   }
   if (c.heads % c.kv_heads != 0) {
     return Conflict{"kv_heads",

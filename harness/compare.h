@@ -46,9 +46,10 @@ inline constexpr std::size_t kRowBuckets = 36;
 /// no sum: where the reference is not finite, or beyond what storage holds by more than the bound. Where the
 /// bound reaches across that threshold, ref + bound >= overflow, both sides of it are right: an infinity of
 /// that sign (which enters no sum), or a finite number within the bound.
-/// If only some query rows are asked for, o of the others has no reference and must only be finite, and their dq,
-/// whose do is 0, must be 0 within the floor. Neither enters a sum, the row envelope or the count of elements, lest
-/// 10^5 rows of zeros make a few wrong ones look small; what fails there is counted with the rest.
+/// If only some query rows are asked for, o of the others has no reference and must only be finite, and their
+/// dq, whose do is 0, must be 0 within the floor. Neither enters a sum, the row envelope or the count of
+/// elements, lest 10^5 rows of zeros make a few wrong ones look small; what fails there is counted with the
+/// rest.
 struct TensorStats {
   std::int64_t elements = 0;   ///< that may be finite
   std::int64_t nonfinite = 0;  ///< that are to be infinite or NaN
@@ -94,9 +95,9 @@ struct HeadView {
   std::span<const double> expected;
   std::span<const float> error;
   std::span<const double> storage{};  ///< Expected::storage, which may be empty
-  std::span<const double> shares{};  ///< Expected::shares, where the variant rounds shares; else empty
-  double floor = 0, smallest = 0;    ///< as in Expected
-  std::span<const Index> rows{};     ///< Operands::rows
+  std::span<const double> shares{};   ///< Expected::shares, where the variant rounds shares; else empty
+  double floor = 0, smallest = 0;     ///< as in Expected
+  std::span<const Index> rows{};      ///< Operands::rows
   Rounding rounding;
   std::span<const int> holder;       ///< sequence rank of each token
   int first_rank = 0;                ///< world rank of the first of its sequence ranks

@@ -47,8 +47,8 @@ double standard_bytes(const Problem& p) {
   return bytes;
 }
 
-/// Of the oracles' threads. Softmax: two panels of 128 rows, k, v, dk and dv as they are and their magnitudes, all
-/// fp64 and as long as the sequence; lightning goes through it in pieces.
+/// Of the oracles' threads. Softmax: two panels of 128 rows, k, v, dk and dv as they are and their
+/// magnitudes, all fp64 and as long as the sequence; lightning goes through it in pieces.
 double oracle_bytes(const Problem& p, int cores) {
   if (p.op == Operator::lightning) return 0;
   const double threads = std::min<double>(cores, static_cast<double>(p.batch * p.kv_heads));
@@ -65,7 +65,8 @@ Estimate estimate(const Case& c, const Repeats& repeats, int cores) {
   const auto stored = static_cast<double>(size_of(c.dtype));
   const double making = elements * 4 + oracle_bytes(whole, cores);  // operands, beside the standard
   const double hosts = elements * 4 * stored;  // inputs and outputs, in host and device memory
-  const double work = elements * 4 + ranks * variant.scratch_bytes(c.local_problem(), c.sp);  // or collected outputs
+  const double work =
+      elements * 4 + ranks * variant.scratch_bytes(c.local_problem(), c.sp);  // or collected outputs
   const Work useful = useful_work(whole);
   // what a variant materialises is the result or the operand of products over d or e, seven in both passes
   const double materialised = 7 * ranks * variant.scratch_bytes(c.local_problem(), c.sp) / 4 *

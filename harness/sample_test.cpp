@@ -1,5 +1,5 @@
-// Long sequences: some query rows checked, whole gradients. Honest results pass, a fault of one rank is red whether or
-// not it meets a row that is checked, and the honest run is that of the rings.
+// Long sequences: some query rows checked, whole gradients. Honest results pass, a fault of one rank is red
+// whether or not it meets a row that is checked, and the honest run is that of the rings.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -68,7 +68,7 @@ Variant on() {
   return twin;
 }
 
-constexpr Index kLocal = 1;   // a token of rank 2, at position 151 of 301
+constexpr Index kLocal = 1;  // a token of rank 2, at position 151 of 301
 constexpr Index kGlobal = 151;
 
 /// Element 5 of that token in head 1 of batch entry 1.
@@ -137,10 +137,10 @@ TEST_P(Sample, AFaultOfOneRankIsRed) {
   const std::vector<Index> rows = sampled_rows(sampled());
   ASSERT_EQ(std::ranges::count(rows, kGlobal), 0);  // single elements are spoiled where no query is checked
   const std::pair<const char*, Variant> faults[] = {
-      {"merge lost", on<MergeLost>()},         {"addition lost", on<AdditionLost>()},
-      {"causal offset", on<CausalOffset>()},   {"NaN in o", spoiled<nan_in_o>()},
-      {"inf in o", spoiled<inf_in_o>()},       {"dust in dq", spoiled<dust_in_dq>()},
-      {"NaN in dq", spoiled<nan_in_dq>()},     {"zero in dk", spoiled<zero_in_dk>()},
+      {"merge lost", on<MergeLost>()},       {"addition lost", on<AdditionLost>()},
+      {"causal offset", on<CausalOffset>()}, {"NaN in o", spoiled<nan_in_o>()},
+      {"inf in o", spoiled<inf_in_o>()},     {"dust in dq", spoiled<dust_in_dq>()},
+      {"NaN in dq", spoiled<nan_in_dq>()},   {"zero in dk", spoiled<zero_in_dk>()},
       {"zero in dv", spoiled<zero_in_dv>()},
   };
   const Case c = sampled(GetParam());
@@ -214,7 +214,10 @@ TEST(SamplePlan, AMillionTokensOfLightningFitIn16GiB) {
                   .head_dim = 64,
                   .value_dim = 64,
                   .sp = 4};
-  EXPECT_LT(estimate(c, [](const Case&) { return 0; }, 2).bytes, 0x1p34);
+  EXPECT_LT(estimate(
+                c, [](const Case&) { return 0; }, 2)
+                .bytes,
+            0x1p34);
 }
 
 }  // namespace

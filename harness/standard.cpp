@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "distributed/block.h"
 #include "distributed/thread_communicator.h"
@@ -38,9 +39,10 @@ Values make_values(const Case& c, const Shard& shard, const Problem& problem, in
     parallel_for(shape.heads * pieces, threads, [&](Index i) {
       const Index head = i / pieces, first = i % pieces * kTokens;
       const Run run = {first, 1, std::min(kTokens, c.seq - first)};
-      fill_rows(c, id, shard.batch_of(c, head, per_group), shard.head_of(c, head, per_group), run,
-                std::span(values).subspan(static_cast<std::size_t>(head * shape.head_size() + first * shape.dim),
-                                          static_cast<std::size_t>(run.count * shape.dim)));
+      fill_rows(
+          c, id, shard.batch_of(c, head, per_group), shard.head_of(c, head, per_group), run,
+          std::span(values).subspan(static_cast<std::size_t>(head * shape.head_size() + first * shape.dim),
+                                    static_cast<std::size_t>(run.count * shape.dim)));
     });
     return values;
   };
@@ -129,14 +131,18 @@ void run_honest_group(const Case& c, const Problem& problem, Index group, const 
   const DeviceOutputs outs = c.op == Operator::softmax ? honest_softmax(*device, problem, rows, in, dout)
                                                        : honest_lightning(comm, *device, problem, in, dout);
   for (const Out out : kOuts) {
-    const Tensor exact = device->allocate(outs[out].shape(), DType::fp32);
-    device->copy(outs[out], exact);
-    std::vector<float> host(static_cast<std::size_t>(exact.shape().size()));
-    device->download(exact, std::as_writable_bytes(std::span(host)));
+    std::vector<std::byte> stored(outs[out].size_bytes());
+    device->download(outs[out], stored);
     const Shape shape = shape_of(problem, out);
-    for_each_run(shape, per_kv_head(out) ? all : rows, [&](std::size_t at, std::size_t part, std::size_t size) {
-      std::ranges::copy(std::span(host).subspan(part, size), of_group(result[out], shape).subspan(at).begin());
-    });
+    for_each_run(shape, per_kv_head(out) ? all : rows,
+                 [&](std::size_t at, std::size_t part, std::size_t size) {
+                   with_type(c.dtype, [&](auto x) {
+                     for (float& value : of_group(result[out], shape).subspan(at, size)) {
+                       std::memcpy(&x, &stored[part++ * sizeof x], sizeof x);
+                       value = to_float(x);
+                     }
+                   });
+                 });
   }
 }
 
@@ -229,7 +235,8 @@ Standard make_standard(const Case& of, Fleet& fleet) {
   if (s.shard.groups() > 0) {  // with more processes than groups some have none
     const Values values = make_values(c, s.shard, s.problem, threads);
     s.inputs_s = watch.lap();
-    s.honest = run_honest(c, s.problem, values, s.rows, fleet);  // first: its memory goes before the truth's comes
+    s.honest =
+        run_honest(c, s.problem, values, s.rows, fleet);  // first: its memory goes before the truth's comes
     const Operands operands = values.operands(s.problem, s.rows);
     const Arithmetic arithmetic = {c.dtype, c.math};
     s.truth = c.op == Operator::softmax ? softmax_oracle(s.problem, operands, threads, arithmetic)

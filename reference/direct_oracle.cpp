@@ -115,7 +115,7 @@ void softmax_row(const Problem& problem, const Operands& x, const Arithmetic& ar
   for (std::size_t s = 0; s < size; ++s) {
     const auto j = static_cast<Index>(s);
     const auto k = x.k.row(b, kv, j), v = x.v.row(b, kv, j);
-    const Index queries = seen_by(problem, rows, j) * problem.group();
+    const double growth_of_key = key_growth(problem, rows, j, of_outer);
     const double ds = p[s] * (dot(dout, v) - delta), weight = logit_error[s] + row_error;
     const double ds_error =
         weighted(p[s], growth(problem.value_dim, kStore + of_inputs) * abs_dot(dout, v) + delta_error) +
@@ -125,12 +125,11 @@ void softmax_row(const Problem& problem, const Operands& x, const Arithmetic& ar
     add_abs(dq_error, scale * (ds_error + growth(visible, of_outer) * std::abs(ds)), k);
     add_abs(dq_storage, through_delta, k);
     add(row(truth.dk.value, truth.dk.shape, b, kv, j), scale * ds, q);
-    add_abs(row(sums.dk_error, truth.dk.shape, b, kv, j),
-            scale * (ds_error + growth(queries, of_outer) * std::abs(ds)), q);
+    add_abs(row(sums.dk_error, truth.dk.shape, b, kv, j), scale * (ds_error + growth_of_key * std::abs(ds)),
+            q);
     add_abs(row(truth.dk.storage, truth.dk.shape, b, kv, j), through_delta, q);
     add(row(truth.dv.value, truth.dv.shape, b, kv, j), p[s], dout);
-    add_abs(row(sums.dv_error, truth.dv.shape, b, kv, j), weighted(p[s], weight + growth(queries, of_outer)),
-            dout);
+    add_abs(row(sums.dv_error, truth.dv.shape, b, kv, j), weighted(p[s], weight + growth_of_key), dout);
   }
 }
 
@@ -149,7 +148,7 @@ void lightning_row(const Problem& problem, const Operands& x, const Arithmetic& 
     const double decay = std::exp(-slope * static_cast<double>(i - j));
     const double score = decay * dot(q, k), abs_score = decay * abs_dot(q, k);
     const double dscore = decay * dot(dout, v), abs_dscore = decay * abs_dot(dout, v);
-    const double over_keys = growth(i + 1), over_queries = growth(seen_by(problem, rows, j) * problem.group());
+    const double over_keys = growth(i + 1), over_queries = key_growth(problem, rows, j, 0);
     add(row(truth.o.value, truth.o.shape, b, h, i), score, v);
     add_abs(row(sums.o_error, truth.o.shape, b, h, i), abs_score * (of_head + over_keys), v);
     add(row(truth.dq.value, truth.dq.shape, b, h, i), dscore, k);

@@ -35,7 +35,8 @@ struct Source {
   Index n;
   std::function<Inputs(Index first, Index tokens)> read;
 
-  /// Decays are positive, so that a form gives Σ|terms| of each sum if it is applied to the absolute operands.
+  /// Decays are positive, so that a form gives Σ|terms| of each sum if it is applied to the absolute
+  /// operands.
   Source absolute() const {
     return {n, [this](Index first, Index tokens) { return read(first, tokens).absolute(); }};
   }

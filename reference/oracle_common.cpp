@@ -71,7 +71,8 @@ void check_problem(const Problem& problem, Operator op, const Operands& operands
   check_shape("do", operands.dout.shape, problem.o_shape());
   const auto rows = operands.rows;
   if (rows.empty()) return;
-  if (op != Operator::softmax) throw std::invalid_argument("oracle: query rows of their own are softmax's alone");
+  if (op != Operator::softmax)
+    throw std::invalid_argument("oracle: query rows of their own are softmax's alone");
   if (rows.front() < 0 || rows.back() >= problem.seq ||
       std::ranges::adjacent_find(rows, std::ranges::greater_equal{}) != rows.end()) {
     throw std::invalid_argument(fmt::format("oracle: query rows {} to {} of {} that do not increase",
@@ -99,6 +100,11 @@ std::vector<Index> query_rows(const Problem& problem, const Operands& operands) 
 
 Index seen_by(const Problem& problem, std::span<const Index> rows, Index key) {
   return problem.causal ? rows.end() - std::ranges::lower_bound(rows, key) : std::ssize(rows);
+}
+
+double key_growth(const Problem& problem, std::span<const Index> rows, Index key, double roundings) {
+  const Index terms = seen_by(problem, rows, key) * problem.group();
+  return std::ssize(rows) == problem.seq ? growth(terms, roundings) : growth_of_few(terms, roundings);
 }
 
 Truth make_truth(const Problem& problem, const Operands& operands, DType storage) {
@@ -129,7 +135,8 @@ Truth make_truth(const Problem& problem, const Operands& operands, DType storage
         underflow_floor(n * weight * score, {scale, scale, q, k, k, v, dout}),
         underflow_floor(rows * weight * score, {scale, scale, q, q, k, v, dout}),
         underflow_floor(rows * weight, {scale, q, k, dout}));
-    for (Expected* x : {&truth.dq, &truth.dk}) x->storage.resize(x->value.size());  // Δ is taken of a stored o
+    for (Expected* x : {&truth.dq, &truth.dk})
+      x->storage.resize(x->value.size());  // Δ is taken of a stored o
   }
   if (problem.group() > 1) {
     for (Expected* x : {&truth.dk, &truth.dv}) x->shares.resize(x->value.size());

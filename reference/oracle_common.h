@@ -30,6 +30,9 @@ std::vector<Index> query_rows(const Problem& problem, const Operands& operands);
 /// How many of the rows, which increase, see a key.
 Index seen_by(const Problem& problem, std::span<const Index> rows, Index key);
 
+/// Growth of the sums that a key gathers over those rows in all heads of its group.
+double key_growth(const Problem& problem, std::span<const Index> rows, Index key, double roundings);
+
 /// Calls work(batch entry, kv head) once for each pair, from `threads` threads (the caller is one of them)
 /// that keep denormals. Rethrows the first exception. Throws std::invalid_argument if threads < 1.
 void for_each_group(const Problem& problem, int threads, const std::function<void(Index, Index)>& work);

@@ -183,7 +183,7 @@ void Head::block(Index first, Index rows, Bounded& dk, Bounded& dv) const {
     ds.noalias() = v * dout.bottomRows(seeing).transpose();
     dk_error.noalias() = (value_growth + of_inputs) * abs_v * abs_dout.bottomRows(seeing).transpose();
     for (Index c = 0; c < count; ++c) {
-      const double key_growth = growth(seen_by(problem_, rows_, j + c) * problem_.group(), of_outer);
+      const double growth_of_key = key_growth(problem_, rows_, j + c, of_outer);
       const auto weight = weights.row(c).array();
       const Row error = logit_error.row(j + c).tail(seeing).array() + row_error.tail(seeing);
       ds.row(c).array() = weight * (ds.row(c).array() - delta.tail(seeing));
@@ -191,8 +191,8 @@ void Head::block(Index first, Index rows, Bounded& dk, Bounded& dv) const {
       const Row error_ds =
           abs_ds * (error + kScore) + weight * (dk_error.row(c).array() + delta_error.tail(seeing));
       dq_error.row(c) = error_ds + row_growth.tail(seeing) * abs_ds;
-      dk_error.row(c) = error_ds + key_growth * abs_ds;
-      dv_error.row(c) = weight * (error + key_growth);
+      dk_error.row(c) = error_ds + growth_of_key * abs_ds;
+      dv_error.row(c) = weight * (error + growth_of_key);
     }
 
     dq.bottomRows(seeing).noalias() += scale * ds.transpose() * k;
@@ -228,7 +228,8 @@ Truth softmax_oracle(const Problem& problem, const Operands& operands, int threa
       for (Index first = 0; first < std::ssize(rows); first += kRows) {
         const Index count = std::min(kRows, std::ssize(rows) - first);
         query_head.block(first, count, dk, dv);
-        const auto block = std::span(rows).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count));
+        const auto block =
+            std::span(rows).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count));
         scratch.o.store(truth.o, b, h, block);
         scratch.dq.store(truth.dq, b, h, block);
       }

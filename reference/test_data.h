@@ -98,10 +98,10 @@ inline std::vector<Pair> pairs(const Truth& a, const Truth& b) {
 }
 
 /// Two fp64 implementations are both within 2⁻⁵³·error of the exact value (error_model.h holds for any
-/// accumulator), so they are within twice that of each other; weights below 5e-131, which a form may drop, are
-/// nothing beside kTiny. Error and storage tensors are sums of positive terms: equal to a relative 1e-9, far more
-/// than rounding gives them in fp64. Errors are rounded to fp32, those of a group of up to six heads at most
-/// seven times: 2⁻²¹, or as many of its smallest denormals (kTiny).
+/// accumulator), so they are within twice that of each other; weights below 5e-131, which a form may drop,
+/// are nothing beside kTiny. Error and storage tensors are sums of positive terms: equal to a relative 1e-9,
+/// far more than rounding gives them in fp64. Errors are rounded to fp32, those of a group of up to six heads
+/// at most seven times: 2⁻²¹, or as many of its smallest denormals (kTiny).
 inline void expect_agree(const Truth& a, const Truth& b) {
   constexpr double kTiny = 0x1p-146;
   const auto near = [](double x, double y, double relative, double smallest) {

@@ -14,8 +14,8 @@ namespace ringside {
 /// u_acc, u_store the unit roundoffs of its accumulator and of its storage type, it stays within
 ///   u_acc·error + u_store·stored() + floor
 /// of value. First order in u_acc: meaningful while u_acc·error is well below the size of the terms that were
-/// summed (error_model.h has the derivation). error and storage are not negative. error is rounded to fp32, 2⁻²⁴
-/// of a bound that has more room than that.
+/// summed (error_model.h has the derivation). error and storage are not negative. error is rounded to fp32,
+/// 2⁻²⁴ of a bound that has more room than that.
 struct Expected {
   Shape shape;
   std::vector<double> value;
