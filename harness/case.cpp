@@ -49,9 +49,11 @@ std::string to_string(const DecaySpec& decay) {
 std::string Case::name() const {
   const bool has_decay = op == Operator::lightning || decay.slope;
   const std::string decay_part = has_decay ? fmt::format("-{}", to_string(decay)) : "";
-  return fmt::format("{}-{}-{}-{}-b{}-n{}-h{}-hk{}-d{}-e{}-dp{}-sp{}-{}{}-{}-seed{}", variant, to_string(op),
-                     to_string(dtype), to_string(math), batch, seq, heads, kv_heads, head_dim, value_dim, dp,
-                     sp, causal ? "causal" : "full", decay_part, to_string(fill), seed);
+  const std::string sample_part = sample > 0 ? fmt::format("-sample{}", sample) : "";
+  return fmt::format("{}-{}-{}-{}-b{}-n{}-h{}-hk{}-d{}-e{}-dp{}-sp{}-{}{}-{}-seed{}{}", variant,
+                     to_string(op), to_string(dtype), to_string(math), batch, seq, heads, kv_heads, head_dim,
+                     value_dim, dp, sp, causal ? "causal" : "full", decay_part, to_string(fill), seed,
+                     sample_part);
 }
 
 Problem Case::problem_of(Index batch_entries) const {

@@ -61,19 +61,23 @@ struct Case {
   DecaySpec decay = {};
   Fill fill = Fill::gaussian;
   std::uint64_t seed = 1;
+  Index sample = 0;  ///< Softmax: query rows of a head that are checked (sampled_rows() in inputs.h); 0: all.
   std::string fault = {};  ///< upstream's, because of which the case is known to fail; empty: it shall pass
   std::vector<Check> checks = {};  ///< made besides the verdict, in order; no part of the name
 
   /// All parameters but fault and checks, as in
   /// "ring-softmax-bf16-fp32-b2-n1024-h8-hk2-d64-e64-dp1-sp4-causal-gaussian-seed1": usable as a folder name
   /// and, since it holds only [A-Za-z0-9._-], as a regular expression. Different cases have different names
-  /// (variant names hold no '-'). A softmax case has no decay and leaves it out.
+  /// (variant names hold no '-'). A softmax case has no decay and leaves it out; a case that checks some rows
+  /// ends in "-sample64".
   std::string name() const;
   /// The whole problem: every batch entry.
   Problem problem() const { return problem_of(batch); }
   /// One data-parallel group's share: batch/dp entries, the whole sequence.
   Problem local_problem() const { return problem_of(batch / dp); }
   int ranks() const { return dp * sp; }
+  /// True if there are rows that are not checked.
+  bool samples() const { return sample > 0 && sample < seq; }
 
   friend bool operator==(const Case&, const Case&) = default;
 

@@ -166,6 +166,9 @@ constexpr std::array kColumns = {
                  constexpr std::uint64_t kMaxSeed = (std::uint64_t{1} << 63) - 1;
                  c.seed = parse_number("seed", text, std::uint64_t{0}, kMaxSeed);
                }},
+    CaseColumn{
+        "sample", "0", "softmax: query rows of each head that are checked, for long sequences; 0: all",
+        [](Case& c, std::string_view text) { c.sample = parse_number("sample", text, Index{0}, kMaxSize); }},
     CaseColumn{"checks", "none", "properties to check, as `ringside list` names them, joined by +; or all",
                [](Case& c, std::string_view text) { c.checks = parse_checks(text); }},
     CaseColumn{"expect", "pass",

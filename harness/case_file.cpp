@@ -130,6 +130,14 @@ std::optional<Conflict> conflict(const Case& c, const std::vector<Operator>& ser
   if (c.op == Operator::lightning && !c.causal)
     return Conflict{"causal", "lightning attention is always causal"};
   if (c.op == Operator::softmax && c.decay.slope) return Conflict{"decay", "softmax attention has no decay"};
+  if (c.op == Operator::lightning && c.sample > 0)
+    return Conflict{"sample", "lightning attention takes linear time: all of its rows are checked"};
+  if (c.sample > 0 && !c.checks.empty())
+    return Conflict{"checks", "a case of which a sample of rows is checked has no other checks"};
+  if ((c.fill == Fill::inf || c.fill == Fill::nan) && c.sample > 0) {
+    return Conflict{"sample",
+                    fmt::format("what fill {} spoils must be looked for in all rows", to_string(c.fill))};
+  }
   if (c.heads % c.kv_heads != 0) {
     return Conflict{"kv_heads",
                     fmt::format("heads {} is not a multiple of kv_heads {}", c.heads, c.kv_heads)};

@@ -237,6 +237,8 @@ TEST(CaseErrors, Values) {
       {"expect", "fail: ", "expect must be pass or fail:REASON, not 'fail:'"},
       {"expect", "fail:\xed\xa0\x80", "UTF-8"},
       {"expect", long_reason, "300 bytes"},
+      {"sample", "-1", whole},
+      {"sample", "all", whole},
   };
   for (const auto& [column, value, message] : bad) {
     const bool is_heads = column == "heads";
@@ -268,6 +270,11 @@ TEST(CaseErrors, OneBadCombination) {
             "t.csv:2:18: heads 6 is not a multiple of kv_heads 4");
   EXPECT_EQ(error_of("variant,seq,head_dim,causal\nring|lightning,8,4,true|false\n"),
             "t.csv:2:25: lightning attention is always causal");
+  EXPECT_EQ(parse("variant,seq,head_dim,sample\nring,8,4,0|3|9\nlightning,8,4,\n").size(), 4u);
+  EXPECT_EQ(error_of("variant,seq,head_dim,sample\nring|lightning,8,4,0|3\n"),
+            "t.csv:2:22: lightning attention takes linear time: all of its rows are checked");
+  EXPECT_EQ(error_of("variant,seq,head_dim,sample,fill\nring,8,4,3,gaussian|nan\n"),
+            "t.csv:2:10: what fill nan spoils must be looked for in all rows");
   EXPECT_EQ(error_of("variant,seq,head_dim,sp\nring,8,4,1||2\n"),
             "t.csv:2:12: empty alternative in column sp");
   EXPECT_EQ(error_of("variant,seq,head_dim,sp\nring,8,4,1|2| \n"),

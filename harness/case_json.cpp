@@ -19,6 +19,7 @@ nlohmann::ordered_json case_json(const Case& c) {
                                  {"decay", to_string(c.decay)},
                                  {"fill", to_string(c.fill)},
                                  {"seed", c.seed},
+                                 {"sample", c.sample},
                                  {"checks", to_string(c.checks)},
                                  {"expect", c.fault.empty() ? "pass" : "fail:" + c.fault}};
   if (c.decay.slope) json["decay"] = *c.decay.slope;

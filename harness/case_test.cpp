@@ -54,6 +54,9 @@ TEST(CaseName, HasEveryParameter) {
   EXPECT_EQ(
       kRing.name(),
       "ring-softmax-fp32-tf32-b4-n1000-h8-hk2-d64-e32-dp4-sp2-full-large_logit-seed9223372036854775807");
+  Case sampled = kRing;
+  sampled.sample = 64;
+  EXPECT_EQ(sampled.name(), kRing.name() + "-sample64");
 }
 
 TEST(CaseName, WritesSlopesShortAndWhole) {
@@ -90,6 +93,8 @@ TEST(CaseName, IsDifferentForDifferentCases) {
     if (fill != Fill::gaussian) vary([&](Case& c) { c.fill = fill; });
   }
   vary([](Case& c) { c.seed = 0; });
+  vary([](Case& c) { c.sample = 64; });
+  vary([](Case& c) { c.sample = 6; });
   Case checked = kLasp;
   checked.checks = {kChecks.begin(), kChecks.end()};
   EXPECT_EQ(checked.name(), kLasp.name());  // the same problem on the same ranks

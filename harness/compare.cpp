@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "reference/dtype.h"
+#include "reference/oracle_common.h"
 
 namespace ringside {
 namespace {
@@ -39,8 +40,10 @@ struct Sample {
   Sample(const HeadView& head, std::size_t at)
       : x(static_cast<double>(head.values[at])),
         ref(head.expected[at]),
-        accumulated(head.rounding.accumulator * head.error[at]),
-        stored(head.rounding.storage * (head.storage[at] + (head.shares.empty() ? 0 : head.shares[at]))),
+        accumulated(head.rounding.accumulator * double{head.error[at]}),
+        stored(head.rounding.storage *
+               ((head.storage.empty() ? std::max(std::abs(ref), head.smallest) : head.storage[at]) +
+                (head.shares.empty() ? 0 : head.shares[at]))),
         bound(accumulated + stored + head.floor) {}
 };
 
@@ -119,6 +122,27 @@ bool measure_element(const HeadView& head, Index token, Index dim, std::size_t a
   return share <= 1;
 }
 
+/// One row of o or dq that is not asked for.
+void measure_unasked(const HeadView& head, Index token, TensorStats& stats, RankStats& rank) {
+  const bool is_zero = head.out == Out::dq;
+  const double limit = is_zero ? head.floor : double{std::numeric_limits<float>::max()};
+  const Index dims = shape_of(head.problem, head.out).dim;
+  stats.unasked += dims;
+  for (Index d = 0; d < dims; ++d) {
+    const double x = double{head.values[static_cast<std::size_t>(token * dims + d)]};
+    if (std::abs(x) <= limit) continue;
+    ++stats.failed;
+    ++rank.failed;
+    stats.pattern_errors += !std::isfinite(x);
+    const double share = std::isfinite(x) ? std::abs(x) / limit : kInfinity;
+    if (!(share > stats.max_share)) continue;
+    const int holder = head.first_rank + head.holder[static_cast<std::size_t>(token)];
+    const double expected = is_zero ? 0 : std::numeric_limits<double>::quiet_NaN();
+    stats.max_share = share;
+    stats.worst = {head.batch, head.head, token, d, holder, x, expected, 0, 0, limit};
+  }
+}
+
 /// Hashes the bits of floats, in order: FNV-1a over 32-bit words, in chains that need not wait for each
 /// other.
 class Digest {
@@ -146,8 +170,11 @@ class Digest {
 
 }  // namespace
 
-int row_bucket(const Problem& problem, Out out, Index token) {
-  const Index terms = !problem.causal ? problem.seq : per_kv_head(out) ? problem.seq - token : token + 1;
+int row_bucket(const Problem& problem, Out out, Index token, std::span<const Index> rows) {
+  const Index terms = per_kv_head(out) && !rows.empty() ? std::max<Index>(seen_by(problem, rows, token), 1)
+                      : !problem.causal                 ? problem.seq
+                      : per_kv_head(out)                ? problem.seq - token
+                                                        : token + 1;
   return static_cast<int>(std::bit_width(static_cast<std::uint64_t>(terms))) - 1;
 }
 
@@ -159,6 +186,13 @@ TensorStats measure(const HeadView& head, std::span<RankStats> by_rank) {
   for (Index t = 0; t < tokens; ++t) {
     const int holder = head.holder[static_cast<std::size_t>(t)];
     RankStats& rank = by_rank[static_cast<std::size_t>(holder)];
+    const auto values =
+        head.values.subspan(static_cast<std::size_t>(t * dims), static_cast<std::size_t>(dims));
+    digest.add(values);
+    if (!per_kv_head(head.out) && !head.rows.empty() && !std::ranges::binary_search(head.rows, t)) {
+      measure_unasked(head, t, stats, rank);
+      continue;
+    }
     Row row;
     for (Index d = 0; d < dims;) {
       const auto at = static_cast<std::size_t>(t * dims + d);
@@ -172,9 +206,6 @@ TensorStats measure(const HeadView& head, std::span<RankStats> by_rank) {
         ++rank.failed;
       }
     }
-    const auto values =
-        head.values.subspan(static_cast<std::size_t>(t * dims), static_cast<std::size_t>(dims));
-    digest.add(values);
     if (!head.yardstick.empty() && holder == 0) {
       const float* yardstick = &head.yardstick[static_cast<std::size_t>(t * dims)];
       for (const float x : values) {
@@ -199,7 +230,7 @@ TensorStats measure(const HeadView& head, std::span<RankStats> by_rank) {
     stats.slope_error2 += slope_error * slope_error;
     rank.sum_error2 += error2;
     rank.sum_ref2 += sum(row.ref2);
-    RowShare& bucket = stats.rows[static_cast<std::size_t>(row_bucket(head.problem, head.out, t))];
+    RowShare& bucket = stats.rows[static_cast<std::size_t>(row_bucket(head.problem, head.out, t, head.rows))];
     const double share = error2 == 0 ? 0 : std::sqrt(error2 / sum(row.bound2));
     if (!(share <= bucket.share)) {
       bucket = {
@@ -227,6 +258,7 @@ void merge(TensorStats& total, const TensorStats& part) {
   total.nonfinite += part.nonfinite;
   total.pattern_errors += part.pattern_errors;
   total.failed += part.failed;
+  total.unasked += part.unasked;
   total.zeros += part.zeros;
   total.telling += part.telling;
   total.max_abs = std::max(total.max_abs, part.max_abs);

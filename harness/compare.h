@@ -37,8 +37,8 @@ struct RowShare {
 };
 
 /// Rows with 2^i <= terms < 2^(i+1) are bucket i. Early rows of o and dq, late rows of dk and dv, have few
-/// terms when the problem is causal.
-int row_bucket(const Problem& problem, Out out, Index token);
+/// terms when the problem is causal. `rows`: Operands::rows; what other rows add to dk and dv are no terms.
+int row_bucket(const Problem& problem, Out out, Index token, std::span<const Index> rows = {});
 inline constexpr std::size_t kRowBuckets = 36;
 
 /// What is measured of the elements of one head, or of many (LASP's legacy figure: mean |x - y| in bf16, on
@@ -46,12 +46,17 @@ inline constexpr std::size_t kRowBuckets = 36;
 /// no sum: where the reference is not finite, or beyond what storage holds by more than the bound. Where the
 /// bound reaches across that threshold, ref + bound >= overflow, both sides of it are right: an infinity of
 /// that sign (which enters no sum), or a finite number within the bound.
+/// If only some query rows are asked for, o of the others has no reference and must only be finite, and their
+/// dq, whose do is 0, must be 0 within the floor. Neither enters a sum, the row envelope or the count of
+/// elements, lest 10^5 rows of zeros make a few wrong ones look small; what fails there is counted with the
+/// rest.
 struct TensorStats {
   std::int64_t elements = 0;   ///< that may be finite
   std::int64_t nonfinite = 0;  ///< that are to be infinite or NaN
   std::int64_t pattern_errors =
       0;                     ///< finite where they must not be, the other way round, or the other infinity
   std::int64_t failed = 0;   ///< elements beyond their bound, pattern errors included
+  std::int64_t unasked = 0;  ///< in query rows that are not asked for
   std::int64_t zeros = 0;    ///< exact zeros of the reference in rows that tell something
   std::int64_t telling = 0;  ///< elements whose reference is beyond its bound: a zero there would fail
   double max_abs = 0, sum_abs = 0;  ///< of |x - ref|
@@ -87,9 +92,12 @@ struct HeadView {
   Out out;
   std::int64_t batch, head;       ///< global, for the report
   std::span<const float> values;  ///< [tokens, dim]
-  std::span<const double> expected, error, storage;
-  std::span<const double> shares{};  ///< Expected::shares, where the variant rounds shares; else empty
-  double floor = 0;
+  std::span<const double> expected;
+  std::span<const float> error;
+  std::span<const double> storage{};  ///< Expected::storage, which may be empty
+  std::span<const double> shares{};   ///< Expected::shares, where the variant rounds shares; else empty
+  double floor = 0, smallest = 0;     ///< as in Expected
+  std::span<const Index> rows{};      ///< Operands::rows
   Rounding rounding;
   std::span<const int> holder;       ///< sequence rank of each token
   int first_rank = 0;                ///< world rank of the first of its sequence ranks

@@ -16,7 +16,8 @@ constexpr float kInf = std::numeric_limits<float>::infinity();
 TensorStats measure_one(float value, double expected, double error, DType dtype = DType::fp16) {
   const Problem problem;
   const std::vector<float> values = {value};
-  const std::vector<double> of_value = {expected}, of_error = {error}, of_storage = {std::abs(expected)};
+  const std::vector<double> of_value = {expected}, of_storage = {std::abs(expected)};
+  const std::vector<float> of_error = {static_cast<float>(error)};
   const std::vector<int> holder = {0};
   RankStats rank;
   return measure({.problem = problem,

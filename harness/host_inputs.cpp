@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "harness/grid.h"
 #include "harness/inputs.h"
 #include "harness/standard.h"
@@ -11,15 +13,24 @@ namespace {
 
 HostInputs make_inputs(const Case& c, const InputsChange& change, const Place& place,
                        const Positions& tokens) {
+  constexpr Index kTokens = 1024;  // at a time: their values stay in the cache
   const std::vector<Index> batches = place.batches(c);
+  Positions pieces;
+  for (const Run& run : tokens) {
+    for (Index i = 0; i < run.count; i += kTokens) {
+      pieces.push_back({run.position(i), run.stride, std::min(kTokens, run.count - i)});
+    }
+  }
   const auto make = [&](TensorId id, Index heads) {
     std::vector<std::byte> all;
     all.reserve(static_cast<std::size_t>(std::ssize(batches) * heads * count(tokens) * shape_of(c, id).dim) *
                 size_of(c.dtype));
     for (const Index b : batches) {
-      for (Index h = 0; h < heads; ++h) {  // one at a time: its values stay in the cache
-        const auto head = to_storage(change.generate(c, id, b, h, tokens), c.dtype);
-        all.insert(all.end(), head.begin(), head.end());
+      for (Index h = 0; h < heads; ++h) {
+        for (const Run& piece : pieces) {
+          const auto part = to_storage(change.generate(c, id, b, h, {piece}), c.dtype);
+          all.insert(all.end(), part.begin(), part.end());
+        }
       }
     }
     return all;

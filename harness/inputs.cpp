@@ -23,9 +23,15 @@ static_assert(FLT_EVAL_METHOD == 0, "float expressions must be evaluated in floa
 constexpr int kWords = 4;
 constexpr int kStreamShift = 29;            // dim/4 < 2^29, since dim <= 2^31
 constexpr std::uint32_t kPoisonStream = 4;  // after the four tensors
+constexpr std::uint32_t kSampleStream = 5;
 
 philox4x32_key_t key_of(const Case& c) {
   return {{static_cast<std::uint32_t>(c.seed), static_cast<std::uint32_t>(c.seed >> 32)}};
+}
+
+// Uniform in 0 … n - 1, but for a bias below n·2^-32.
+Index below(std::uint32_t word, Index n) {
+  return static_cast<Index>((word * static_cast<std::uint64_t>(n)) >> 32);
 }
 
 constexpr std::size_t kBatch = 64;  // blocks made at a time: a few KiB that stay in the first cache
@@ -208,9 +214,28 @@ void fill_rows(const Case& c, TensorId id, Index b, Index h, const Run& run, std
       if (run.position(r) == bad.position) poison(row(r), c.fill);
     }
   }
+  if (id == TensorId::dout && c.samples()) {
+    const std::vector<Index> rows = sampled_rows(c);
+    for (Index r = 0; r < run.count; ++r) {
+      if (!std::ranges::binary_search(rows, run.position(r))) std::ranges::fill(row(r), 0.0f);
+    }
+  }
   with_type(c.dtype, [&]<typename T>(T) {
     for (float& x : out) x = to_float(from_float<T>(x));
   });
+}
+
+std::vector<Index> sampled_rows(const Case& c) {
+  if (!c.samples()) return {};
+  std::vector<Index> rows;
+  for (Index s = 0; s < c.sample; ++s) {
+    const Index first = s * c.seq / c.sample, end = (s + 1) * c.seq / c.sample;
+    const philox4x32_ctr_t random =
+        philox4x32_R(10, {{kSampleStream << kStreamShift, static_cast<std::uint32_t>(s), 0, 0}}, key_of(c));
+    const bool at_end = s % 4 == 3 || s + 1 == c.sample, at_start = s % 4 == 0;
+    rows.push_back(at_end ? end - 1 : at_start ? first : first + below(random.v[0], end - first));
+  }
+  return rows;
 }
 
 std::vector<float> generate(const Case& c, TensorId id, std::span<const Index> batches, HeadRange heads,
@@ -245,9 +270,6 @@ std::vector<std::byte> to_storage(std::span<const float> values, DType dtype) {
 std::optional<Poisoned> poisoned_token(const Case& c) {
   if (!has_bad_values(c.fill)) return std::nullopt;
   const philox4x32_ctr_t random = philox4x32_R(10, {{kPoisonStream << kStreamShift, 0, 0, 0}}, key_of(c));
-  const auto below = [](std::uint32_t word, Index n) {
-    return static_cast<Index>((word * static_cast<std::uint64_t>(n)) >> 32);
-  };
   const Index first = c.seq / 3;
   const Index end = std::max(first + 1, 2 * c.seq / 3);
   return Poisoned{.batch = below(random.v[0], c.batch), .position = first + below(random.v[1], end - first)};

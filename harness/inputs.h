@@ -35,8 +35,17 @@ Shape shape_of(const Case& c, TensorId id);
 /// inf, nan     Gaussian, but for the row of poisoned_token() in k and v: NaN, or inf at even and -inf at odd
 /// dims.
 ///
+/// do is 0 outside sampled_rows(), if there are any.
+///
 /// Throws std::invalid_argument for an index outside the case or a span of the wrong size.
 void fill_rows(const Case& c, TensorId id, Index b, Index h, const Run& run, std::span<float> out);
+
+/// The query rows of a case that checks some of them, increasing, the same in each head; empty if it checks
+/// all. One of each `sample` equal stretches of the sequence: of every four stretches the first token of the
+/// first, the last of the last, and of the two between any, as the seed has it. Cut into 1/4, 1/8, … of the
+/// stretches, the sequence thus has a row at either end of each rank's chunk. The last token, which sees all,
+/// is always there.
+std::vector<Index> sampled_rows(const Case& c);
 
 /// Heads [begin, end).
 struct HeadRange {

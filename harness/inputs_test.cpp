@@ -87,6 +87,71 @@ TEST(Inputs, AnySplitSeesTheSameValues) {
   }
 }
 
+Case with_sample(Index seq, Index sample, std::uint64_t seed = 42) {
+  Case c = base();
+  c.op = Operator::softmax;
+  c.seq = seq;
+  c.sample = sample;
+  c.seed = seed;
+  return c;
+}
+
+TEST(Sample, HasARowOfEachStretchAndTheLast) {
+  for (const Index seq : {2, 3, 50, 301, 4096}) {
+    for (Index sample = 1; sample < std::min<Index>(seq, 100); ++sample) {
+      const std::vector<Index> rows = sampled_rows(with_sample(seq, sample));
+      ASSERT_EQ(std::ssize(rows), sample);
+      for (Index s = 0; s < sample; ++s) {
+        const Index row = rows[static_cast<std::size_t>(s)];
+        EXPECT_GE(row, s * seq / sample);
+        EXPECT_LT(row, (s + 1) * seq / sample);
+      }
+      EXPECT_EQ(rows.back(), seq - 1);
+      EXPECT_TRUE(sample == 1 || rows.front() == 0);
+    }
+  }
+}
+
+TEST(Sample, StandsAtBothEndsOfEveryChunk) {
+  const std::vector<Index> rows = sampled_rows(with_sample(1 << 17, 64));
+  for (const Index chunks : {1, 2, 4, 8, 16}) {
+    for (Index c = 0; c < chunks; ++c) {
+      EXPECT_TRUE(std::ranges::binary_search(rows, (c << 17) / chunks));
+      EXPECT_TRUE(std::ranges::binary_search(rows, ((c + 1) << 17) / chunks - 1));
+    }
+  }
+  for (Index rank = 0; rank < 4; ++rank) {  // striped
+    EXPECT_GE(std::ranges::count_if(rows, [&](Index row) { return row % 4 == rank; }), 2) << rank;
+  }
+}
+
+TEST(Sample, DependsOnSeedAndLengthAlone) {
+  Case c = with_sample(4096, 64), other = c;
+  other.sp = 4;
+  other.variant = "ring_striped";
+  other.batch = 1;
+  EXPECT_EQ(sampled_rows(c), sampled_rows(other));
+  EXPECT_NE(sampled_rows(c), sampled_rows(with_sample(4096, 64, 43)));
+  EXPECT_TRUE(sampled_rows(with_sample(50, 0)).empty());
+  EXPECT_TRUE(sampled_rows(with_sample(50, 50)).empty());
+  EXPECT_TRUE(sampled_rows(with_sample(50, 1000)).empty());
+}
+
+TEST(Sample, OutsideItDoIsZeroAndNothingElseChanges) {
+  for (const DType dtype : kDTypes) {
+    Case c = with_sample(50, 7), all = with_sample(50, 0);
+    c.dtype = all.dtype = dtype;
+    const std::vector<Index> rows = sampled_rows(c);
+    for (const TensorId id : kTensors) {
+      for (Index position = 0; position < c.seq; ++position) {
+        const bool kept = id != TensorId::dout || std::ranges::count(rows, position) > 0;
+        const std::vector<float> expected = row(all, id, 1, 1, position), x = row(c, id, 1, 1, position);
+        EXPECT_EQ(x, kept ? expected : std::vector<float>(x.size(), 0.0f)) << position;
+      }
+    }
+  }
+}
+
 TEST(Inputs, LongerRowsContainShorterOnes) {
   Case small = base(), large = base();
   large.head_dim = 300;

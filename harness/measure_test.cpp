@@ -18,7 +18,8 @@ struct Head {
   static constexpr Index kTokens = 3, kDims = 19;
   Problem problem;
   std::vector<float> values;
-  std::vector<double> expected, error, storage;
+  std::vector<double> expected, storage;
+  std::vector<float> error;
   std::vector<int> holder = {0, 1, 2};
   std::vector<RankStats> ranks = std::vector<RankStats>(3);
 
@@ -27,14 +28,14 @@ struct Head {
     problem.value_dim = kDims;
     for (int i = 0; i < kTokens * kDims; ++i) {
       expected.push_back(i % 5 - 2);  // zeros among them
-      error.push_back(1 + i % 3);
+      error.push_back(static_cast<float>(1 + i % 3));
       storage.push_back(std::abs(expected.back()));
       values.push_back(
           static_cast<float>(expected.back() + (i % 2 ? 0.5 : -0.5) * bound(expected.size() - 1)));
     }
   }
   // powers of two: every value is exact
-  double bound(std::size_t i) const { return 0.125 * error[i] + 0.0625 * storage[i] + 0.03125; }
+  double bound(std::size_t i) const { return 0.125 * double{error[i]} + 0.0625 * storage[i] + 0.03125; }
   TensorStats measured() {
     ranks.assign(3, {});
     return measure({.problem = problem,
@@ -67,7 +68,7 @@ TEST(Measure, SumsAreThoseOfTheDefinitions) {
     error2 += error * error;
     ref2 += ref * ref;
     x_ref += x * ref;
-    certain += (0.125 * head.error[i] + 0.03125) * std::abs(ref);
+    certain += (0.125 * double{head.error[i]} + 0.03125) * std::abs(ref);
     store += 0.0625 * head.storage[i] * std::abs(ref);
     zeros += ref == 0;
     telling += std::abs(ref) > head.bound(i);
@@ -118,7 +119,7 @@ TEST(Measure, NaNAndInfinityFailWhereverTheyStand) {
 
       head = Head();
       head.expected[at] = bad;
-      head.error[at] = kInfinity;  // an infinite bound excuses nothing
+      head.error[at] = std::numeric_limits<float>::infinity();  // an infinite bound excuses nothing
       const TensorStats missing = head.measured();
       EXPECT_EQ(missing.failed, 1) << at;
       EXPECT_EQ(missing.pattern_errors, 1) << at;
@@ -136,7 +137,7 @@ TEST(Measure, NaNAndInfinityFailWhereverTheyStand) {
 TEST(Measure, ABoundThatIsNaNFails) {
   for (std::size_t at = 0; at < Head().values.size(); ++at) {
     Head head;
-    head.error[at] = kNaN;
+    head.error[at] = std::numeric_limits<float>::quiet_NaN();
     EXPECT_EQ(head.measured().failed, 1) << at;
   }
 }

@@ -34,6 +34,28 @@ double elements_of(const Problem& p) {
   return total;  // of q, k, v, do; the outputs are as many
 }
 
+/// Part of the query rows that the reference computes.
+double sampled_share(const Case& c) {
+  return c.samples() ? static_cast<double>(c.sample) / static_cast<double>(c.seq) : 1;
+}
+
+/// Bytes of Truth and of the honest run, which live as long as the standard.
+double standard_bytes(const Problem& p) {
+  const auto size = [](const Shape& shape) { return static_cast<double>(shape.size()); };
+  double bytes = elements_of(p) * (8 + 4 + 4);  // value, error; honest
+  if (p.op == Operator::softmax) bytes += 8 * (size(p.q_shape()) + size(p.k_shape()));  // storage
+  if (p.group() > 1) bytes += 8 * (size(p.k_shape()) + size(p.v_shape()));              // shares
+  return bytes;
+}
+
+/// Of the oracles' threads. Softmax: two panels of 128 rows, k, v, dk and dv as they are and their
+/// magnitudes, all fp64 and as long as the sequence; lightning goes through it in pieces.
+double oracle_bytes(const Problem& p, int cores) {
+  if (p.op == Operator::lightning) return 0;
+  const double threads = std::min<double>(cores, static_cast<double>(p.batch * p.kv_heads));
+  return threads * 8 * static_cast<double>(p.seq * (2 * 128 + 5 * (p.head_dim + p.value_dim)));
+}
+
 }  // namespace
 
 Estimate estimate(const Case& c, const Repeats& repeats, int cores) {
@@ -42,7 +64,7 @@ Estimate estimate(const Case& c, const Repeats& repeats, int cores) {
   const double elements = elements_of(whole);
   const auto ranks = static_cast<double>(c.ranks());
   const auto stored = static_cast<double>(size_of(c.dtype));
-  const double standard = elements * (3 * 8 + 3 * 4);  // value, error, storage; operands, honest, outputs
+  const double making = elements * 4 + oracle_bytes(whole, cores);  // operands, beside the standard
   const auto checks = static_cast<double>(c.checks.size());
   // inputs in host and device memory, outputs in host's; a check has its own beside those
   const double hosts = elements * (3 * stored + (checks > 0 ? 4 * stored + 4 : 0));
@@ -56,7 +78,7 @@ Estimate estimate(const Case& c, const Repeats& repeats, int cores) {
   const double materialised =
       7 * std::max(0.0, in_forward / 4 - elements) * static_cast<double>(c.head_dim + c.value_dim);
   const double flops = std::max(useful.forward + useful.backward, materialised);
-  return {.bytes = standard + hosts + in_forward + in_backward,
+  return {.bytes = standard_bytes(whole) + std::max(making, hosts + in_forward + in_backward),
           .seconds = kCaseOverhead * ranks + elements / kElementRate / cores +
                      flops * (1 + repeats(c) + kRunsPerCheck * checks) / kVariantRate /
                          std::min<double>(cores, ranks)};
@@ -88,7 +110,8 @@ Plan make_plan(std::vector<Case> cases, std::optional<int> world, const Repeats&
     if (std::string key = standard_key(planned.c); key != last_key) {
       ++plan.standards;
       const Work work = useful_work(planned.c.problem());
-      plan.needs.seconds += (work.forward + work.backward) * 2 / kOracleRate / cores;
+      plan.needs.seconds +=
+          (work.forward + work.backward) * 2 * sampled_share(planned.c) / kOracleRate / cores;
       last_key = std::move(key);
     }
   }

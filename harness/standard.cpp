@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 
+#include "distributed/block.h"
 #include "distributed/thread_communicator.h"
 #include "harness/bytes.h"
 #include "harness/either.h"
@@ -21,22 +23,27 @@ namespace {
 struct Values {
   std::vector<float> q, k, v, dout;
 
-  Operands operands(const Problem& p) const {
+  Operands operands(const Problem& p, std::span<const Index> rows) const {
     return {{q.data(), p.q_shape()},
             {k.data(), p.k_shape()},
             {v.data(), p.v_shape()},
-            {dout.data(), p.o_shape()}};
+            {dout.data(), p.o_shape()},
+            rows};
   }
 };
 
 Values make_values(const Case& c, const Shard& shard, const Problem& problem, int threads) {
-  const Positions all = {{0, 1, c.seq}};
+  constexpr Index kTokens = 8192;  // made at a time, for all threads to have some
+  const Index pieces = (c.seq + kTokens - 1) / kTokens;
   const auto make = [&](TensorId id, const Shape& shape, Index per_group) {
     std::vector<float> values(static_cast<std::size_t>(shape.size()));
-    parallel_for(shape.heads, threads, [&](Index head) {
-      const Index b = shard.batch_of(c, head, per_group), h = shard.head_of(c, head, per_group);
-      std::ranges::copy(generate(c, id, std::span(&b, 1), {h, h + 1}, all),
-                        values.begin() + head * shape.head_size());
+    parallel_for(shape.heads * pieces, threads, [&](Index i) {
+      const Index head = i / pieces, first = i % pieces * kTokens;
+      const Run run = {first, 1, std::min(kTokens, c.seq - first)};
+      fill_rows(
+          c, id, shard.batch_of(c, head, per_group), shard.head_of(c, head, per_group), run,
+          std::span(values).subspan(static_cast<std::size_t>(head * shape.head_size() + first * shape.dim),
+                                    static_cast<std::size_t>(run.count * shape.dim)));
     });
     return values;
   };
@@ -45,35 +52,103 @@ Values make_values(const Case& c, const Shard& shard, const Problem& problem, in
           make(TensorId::v, problem.v_shape(), 1), make(TensorId::dout, problem.o_shape(), group)};
 }
 
-/// Runs the single-rank variant on one (batch, kv head) group; `problem` is that group's, `group` its index.
-void run_honest_group(const Case& c, const Problem& problem, Index group, const Values& values,
-                      Communicator& comm, HostOutputs& result) {
-  const Variant& variant = single_rank_variant(c.op);
-  const auto device = make_cpu_device({.math = c.math});
-  const auto part = [&](auto& all, const Shape& shape) {
-    const auto size = static_cast<std::size_t>(shape.size());
-    return std::span(all).subspan(static_cast<std::size_t>(group) * size, size);
+/// Tensors of the honest run on the device, of the query rows that are asked for.
+using DeviceOutputs = PerOut<Tensor>;
+
+/// The block operations that rings are made of, once: these query rows against all keys.
+DeviceOutputs honest_softmax(Device& device, const Problem& problem, const Positions& rows, const Inputs& in,
+                             const Tensor& dout) {
+  const SoftmaxBlock block = {.q = in.q,
+                              .k = in.k,
+                              .v = in.v,
+                              .q_positions = rows,
+                              .k_positions = {{0, 1, problem.seq}},
+                              .causal = problem.causal,
+                              .scale = problem.scale};
+  const auto per_row = [&](Index dim) {
+    return device.allocate({1, problem.heads, count(rows), dim}, DType::fp32);
   };
-  const auto upload = [&](const std::vector<float>& from, const Shape& shape) {
-    Tensor x = device->allocate(shape, c.dtype);
-    device->upload(to_storage(part(from, shape), c.dtype), x);
-    return x;
-  };
-  const Context context = {comm, *device, problem};
-  const Inputs in = {upload(values.q, problem.q_shape()), upload(values.k, problem.k_shape()),
-                     upload(values.v, problem.v_shape())};
-  const Tensor dout = upload(values.dout, problem.o_shape());
+  const Tensor o = per_row(problem.value_dim), lse = per_row(1), delta = per_row(1);
+  device.softmax_forward(block, o, lse);
+  const Tensor stored_o = rounded(device, o, dout.dtype());
+  device.softmax_delta(stored_o, dout, delta);
+  const Tensor dq = zeros(device, in.q.shape()), dk = zeros(device, in.k.shape());
+  const Tensor dv = zeros(device, in.v.shape());
+  device.softmax_backward(block, dout, lse, delta, dq, dk, dv);
+  const auto stored = [&](const Tensor& x) { return rounded(device, x, dout.dtype()); };
+  return {{stored_o, stored(dq), stored(dk), stored(dv)}};
+}
+
+DeviceOutputs honest_lightning(Communicator& comm, Device& device, const Problem& problem, const Inputs& in,
+                               const Tensor& dout) {
+  const Variant& variant = single_rank_variant(Operator::lightning);
+  const Context context = {comm, device, problem};
   const Forward forward = variant.forward(context, in);
   const Gradients grad = variant.backward(context, in, forward, dout);
-  const PerOut<Tensor> outs = {{forward.o, grad.dq, grad.dk, grad.dv}};
-  for (const Out out : kOuts) {
-    const Tensor exact = device->allocate(outs[out].shape(), DType::fp32);
-    device->copy(outs[out], exact);
-    device->download(exact, std::as_writable_bytes(part(result[out], exact.shape())));
+  return {{forward.o, grad.dq, grad.dk, grad.dv}};
+}
+
+/// Calls visit(at, part, size) for the tokens of each run (of stride 1) in the matrices of `shape`: `size`
+/// elements from `at` on, which are those from `part` on if the matrices have the runs' tokens alone.
+template <typename Visit>
+void for_each_run(const Shape& shape, const Positions& runs, const Visit& visit) {
+  std::size_t part = 0;
+  for (Index h = 0; h < shape.heads; ++h) {
+    for (const Run& run : runs) {
+      const auto size = static_cast<std::size_t>(run.count * shape.dim);
+      visit(static_cast<std::size_t>((h * shape.tokens + run.start) * shape.dim), part, size);
+      part += size;
+    }
   }
 }
 
-HostOutputs run_honest(const Case& c, const Problem& whole, const Values& values, Fleet& fleet) {
+/// The honest run of one (batch, kv head) group; `problem` is that group's, `group` its index.
+void run_honest_group(const Case& c, const Problem& problem, Index group, const Values& values,
+                      std::span<const Index> asked, Communicator& comm, HostOutputs& result) {
+  const auto device = make_cpu_device({.math = c.math});
+  const Positions all = {{0, 1, problem.seq}};
+  Positions rows = all;
+  if (!asked.empty()) {
+    rows.clear();
+    for (const Index row : asked) rows.push_back({row, 1, 1});
+  }
+  const auto of_group = [&](auto& x, const Shape& shape) {
+    const auto size = static_cast<std::size_t>(shape.size());
+    return std::span(x).subspan(static_cast<std::size_t>(group) * size, size);
+  };
+  const auto upload = [&](const std::vector<float>& from, Shape shape, const Positions& runs) {
+    std::vector<std::byte> bytes;
+    for_each_run(shape, runs, [&](std::size_t at, std::size_t, std::size_t size) {
+      append_bytes<std::byte>(bytes, to_storage(of_group(from, shape).subspan(at, size), c.dtype));
+    });
+    shape.tokens = count(runs);
+    Tensor x = device->allocate(shape, c.dtype);
+    device->upload(bytes, x);
+    return x;
+  };
+  const Inputs in = {upload(values.q, problem.q_shape(), rows), upload(values.k, problem.k_shape(), all),
+                     upload(values.v, problem.v_shape(), all)};
+  const Tensor dout = upload(values.dout, problem.o_shape(), rows);
+  const DeviceOutputs outs = c.op == Operator::softmax ? honest_softmax(*device, problem, rows, in, dout)
+                                                       : honest_lightning(comm, *device, problem, in, dout);
+  for (const Out out : kOuts) {
+    std::vector<std::byte> stored(outs[out].size_bytes());
+    device->download(outs[out], stored);
+    const Shape shape = shape_of(problem, out);
+    for_each_run(shape, per_kv_head(out) ? all : rows,
+                 [&](std::size_t at, std::size_t part, std::size_t size) {
+                   with_type(c.dtype, [&](auto x) {
+                     for (float& value : of_group(result[out], shape).subspan(at, size)) {
+                       std::memcpy(&x, &stored[part++ * sizeof x], sizeof x);
+                       value = to_float(x);
+                     }
+                   });
+                 });
+  }
+}
+
+HostOutputs run_honest(const Case& c, const Problem& whole, const Values& values, std::span<const Index> rows,
+                       Fleet& fleet) {
   HostOutputs result;
   for (const Out out : kOuts) result[out].resize(static_cast<std::size_t>(shape_of(whole, out).size()));
   const ThreadGroupOptions lone = {.timeout = fleet.timeout()};
@@ -85,7 +160,8 @@ HostOutputs run_honest(const Case& c, const Problem& whole, const Values& values
       const auto begin = whole.slopes.begin() + group * one.heads;
       one.slopes.assign(begin, begin + one.heads);
     }
-    run_ranks(1, lone, [&](Communicator& comm) { run_honest_group(c, one, group, values, comm, result); });
+    run_ranks(1, lone,
+              [&](Communicator& comm) { run_honest_group(c, one, group, values, rows, comm, result); });
   });
   return result;
 }
@@ -100,8 +176,8 @@ void demand_exactness(const Case& c, Truth& truth) {
       const auto exact = static_cast<float>(x);
       x = static_cast<double>(rounded_to(c.dtype, exact));
     }
-    std::ranges::fill(e->error, 0.0);
-    std::ranges::fill(e->storage, 0.0);
+    std::ranges::fill(e->error, 0.0F);
+    e->storage.assign(e->value.size(), 0.0);
     e->floor = 0;
   }
 }
@@ -144,17 +220,19 @@ Standard make_standard(const Case& of, Fleet& fleet) {
   Standard s;
   s.shard = Shard::of(c, fleet.processes().rank(), fleet.processes().size());
   s.problem = s.shard.problem(c);
+  s.rows = sampled_rows(c);
   const int threads = fleet.threads_per_process();
   Stopwatch watch;
   if (s.shard.groups() > 0) {  // with more processes than groups some have none
     const Values values = make_values(c, s.shard, s.problem, threads);
     s.inputs_s = watch.lap();
-    const Operands operands = values.operands(s.problem);
+    s.honest =
+        run_honest(c, s.problem, values, s.rows, fleet);  // first: its memory goes before the truth's comes
+    const Operands operands = values.operands(s.problem, s.rows);
     const Arithmetic arithmetic = {c.dtype, c.math};
     s.truth = c.op == Operator::softmax ? softmax_oracle(s.problem, operands, threads, arithmetic)
                                         : lightning_oracle(s.problem, operands, threads, arithmetic);
     if (exact_is_exact(c)) demand_exactness(c, s.truth);
-    s.honest = run_honest(c, s.problem, values, fleet);
   }
   fleet.processes().barrier("the end of the reference");
   s.reference_s = watch.lap();
@@ -200,9 +278,11 @@ Measured measure_all(const Case& c, const Variant& variant, const Standard& s, c
           .values = part(outputs[out]),
           .expected = part(expected.value),
           .error = part(expected.error),
-          .storage = part(expected.storage),
+          .storage = expected.storage.empty() ? std::span<const double>{} : part(expected.storage),
           .shares = shares && !expected.shares.empty() ? part(expected.shares) : std::span<const double>{},
           .floor = expected.floor,
+          .smallest = expected.smallest,
+          .rows = s.rows,
           .rounding = rounding,
           .holder = holder,
           .first_rank = static_cast<int>(batch % c.dp) * c.sp,

@@ -15,6 +15,7 @@ namespace ringside {
 struct Standard {
   Shard shard;
   Problem problem;            ///< shard.problem(case)
+  std::vector<Index> rows;    ///< sampled_rows(case): of o and dq, truth and honest run have no others
   Truth truth;                ///< fp64 oracle
   HostOutputs honest;         ///< one rank's run in the same dtype and math, on the CPU
   PerOut<TensorStats> stats;  ///< of the honest run, over all processes' shards

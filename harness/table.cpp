@@ -22,9 +22,10 @@ std::string heading(const Case& c) {
   const std::string mask = c.op == Operator::lightning ? "decay " + to_string(c.decay)
                            : c.causal                  ? "causal"
                                                        : "full";
-  return fmt::format("{} {}{} dp{} sp{}  b{} n{} {} {}  {} {} seed {}", c.variant, to_string(c.dtype),
+  const std::string sample = c.samples() ? fmt::format(" sample {}", c.sample) : "";
+  return fmt::format("{} {}{} dp{} sp{}  b{} n{} {} {}  {} {} seed {}{}", c.variant, to_string(c.dtype),
                      c.math == Math::fp32 ? "" : "/" + std::string(to_string(c.math)), c.dp, c.sp, c.batch,
-                     c.seq, heads, dims, mask, to_string(c.fill), c.seed);
+                     c.seq, heads, dims, mask, to_string(c.fill), c.seed, sample);
 }
 
 std::string short_name(const Case& c) {

@@ -23,15 +23,15 @@ std::string failed_by_rank(const std::vector<RankStats>& ranks) {
 void judge_elements(TensorVerdict& v) {
   if (v.stats.failed == 0) return;
   const Element& w = v.stats.worst;
-  v.failures.push_back(
-      fmt::format("{} of {} elements beyond their bound ({}){}; worst at batch {}, head {}, position {}, dim "
-                  "{} on rank {}: got {:.9g}, "
-                  "expected {:.9g}, bound {:.3g}",
-                  v.stats.failed, v.stats.elements + v.stats.nonfinite, failed_by_rank(v.ranks),
-                  v.stats.pattern_errors > 0
-                      ? fmt::format(", {} of them by their NaN/inf pattern", v.stats.pattern_errors)
-                      : "",
-                  w.batch, w.head, w.token, w.dim, w.rank, w.value, w.expected, w.bound()));
+  v.failures.push_back(fmt::format(
+      "{} of {} elements beyond their bound ({}){}; worst at batch {}, head {}, position {}, dim "
+      "{} on rank {}: got {:.9g}, "
+      "expected {:.9g}, bound {:.3g}",
+      v.stats.failed, v.stats.elements + v.stats.nonfinite + v.stats.unasked, failed_by_rank(v.ranks),
+      v.stats.pattern_errors > 0
+          ? fmt::format(", {} of them by their NaN/inf pattern", v.stats.pattern_errors)
+          : "",
+      w.batch, w.head, w.token, w.dim, w.rank, w.value, w.expected, w.bound()));
 }
 
 bool is_random(Fill fill) { return fill == Fill::gaussian || fill == Fill::large_logit; }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "reference/error_model.h"
@@ -39,21 +40,40 @@ void add_abs(std::span<double> to, double factor, Floats x) {
   for (std::size_t c = 0; c < x.size(); ++c) to[c] += std::abs(factor * double{x[c]});
 }
 
-/// What the rounding of a result to its storage type is relative to. NaN stays.
-double stored(double value, DType storage) { return std::max(std::abs(value), smallest_normal(storage)); }
+/// The truth, and its errors in fp64 for as long as they are sums in the making.
+struct Sums {
+  Truth truth;
+  std::vector<double> o_error, dq_error, dk_error, dv_error;
 
-void add_own_storage(Truth& truth, DType storage) {
-  for (Expected* x : {&truth.o, &truth.dq, &truth.dk, &truth.dv}) {
-    for (std::size_t c = 0; c < x->value.size(); ++c) x->storage[c] += stored(x->value[c], storage);
+  explicit Sums(Truth zeros)
+      : truth(std::move(zeros)),
+        o_error(truth.o.value.size()),
+        dq_error(truth.dq.value.size()),
+        dk_error(truth.dk.value.size()),
+        dv_error(truth.dv.value.size()) {}
+
+  Truth finished() && {
+    const auto finish = [](Expected& x, const std::vector<double>& error) {
+      std::ranges::transform(error, x.error.begin(), [](double e) { return static_cast<float>(e); });
+      for (std::size_t c = 0; c < x.storage.size(); ++c) {
+        x.storage[c] += std::max(std::abs(x.value[c]), x.smallest);  // the result's own; NaN stays
+      }
+    };
+    finish(truth.o, o_error);
+    finish(truth.dq, dq_error);
+    finish(truth.dk, dk_error);
+    finish(truth.dv, dv_error);
+    return std::move(truth);
   }
-}
+};
 
 /// The error of a weight times the weight; nothing if the weight is 0 beside an infinite error.
 double weighted(double weight, double error) { return weight == 0 ? 0 : weight * error; }
 
 /// One query row of softmax attention.
-void softmax_row(const Problem& problem, const Operands& x, const Arithmetic& arithmetic, Index b, Index h,
-                 Index i, Truth& truth) {
+void softmax_row(const Problem& problem, const Operands& x, const Arithmetic& arithmetic,
+                 std::span<const Index> rows, Index b, Index h, Index i, Sums& sums) {
+  Truth& truth = sums.truth;
   const Index kv = h / problem.group(), visible = problem.causal ? i + 1 : problem.seq;
   const double scale = problem.scale;
   const double of_inputs = 2 * input_roundings(arithmetic);
@@ -75,7 +95,7 @@ void softmax_row(const Problem& problem, const Operands& x, const Arithmetic& ar
   const double row_error = weight_error(visible, max + std::log(sum), mean_error);
 
   const auto o = row(truth.o.value, truth.o.shape, b, h, i),
-             o_error = row(truth.o.error, truth.o.shape, b, h, i);
+             o_error = row(sums.o_error, truth.o.shape, b, h, i);
   for (std::size_t j = 0; j < size; ++j) {
     const auto v = x.v.row(b, kv, static_cast<Index>(j));
     add(o, p[j], v);
@@ -84,18 +104,18 @@ void softmax_row(const Problem& problem, const Operands& x, const Arithmetic& ar
   double delta = 0, delta_storage = 0, delta_error = 0;
   for (std::size_t c = 0; c < dout.size(); ++c) {
     delta += double{dout[c]} * o[c];
-    delta_storage += std::abs(double{dout[c]}) * stored(o[c], arithmetic.storage);
+    delta_storage += std::abs(double{dout[c]}) * std::max(std::abs(o[c]), truth.o.smallest);
     delta_error += std::abs(double{dout[c]}) * o_error[c];
   }
   delta_error += growth(problem.value_dim, kStore) * delta_storage;
 
   const auto dq = row(truth.dq.value, truth.dq.shape, b, h, i);
-  const auto dq_error = row(truth.dq.error, truth.dq.shape, b, h, i);
+  const auto dq_error = row(sums.dq_error, truth.dq.shape, b, h, i);
   const auto dq_storage = row(truth.dq.storage, truth.dq.shape, b, h, i);
   for (std::size_t s = 0; s < size; ++s) {
     const auto j = static_cast<Index>(s);
     const auto k = x.k.row(b, kv, j), v = x.v.row(b, kv, j);
-    const Index queries = (problem.causal ? problem.seq - j : problem.seq) * problem.group();
+    const double growth_of_key = key_growth(problem, rows, j, of_outer);
     const double ds = p[s] * (dot(dout, v) - delta), weight = logit_error[s] + row_error;
     const double ds_error =
         weighted(p[s], growth(problem.value_dim, kStore + of_inputs) * abs_dot(dout, v) + delta_error) +
@@ -105,18 +125,18 @@ void softmax_row(const Problem& problem, const Operands& x, const Arithmetic& ar
     add_abs(dq_error, scale * (ds_error + growth(visible, of_outer) * std::abs(ds)), k);
     add_abs(dq_storage, through_delta, k);
     add(row(truth.dk.value, truth.dk.shape, b, kv, j), scale * ds, q);
-    add_abs(row(truth.dk.error, truth.dk.shape, b, kv, j),
-            scale * (ds_error + growth(queries, of_outer) * std::abs(ds)), q);
+    add_abs(row(sums.dk_error, truth.dk.shape, b, kv, j), scale * (ds_error + growth_of_key * std::abs(ds)),
+            q);
     add_abs(row(truth.dk.storage, truth.dk.shape, b, kv, j), through_delta, q);
     add(row(truth.dv.value, truth.dv.shape, b, kv, j), p[s], dout);
-    add_abs(row(truth.dv.error, truth.dv.shape, b, kv, j), weighted(p[s], weight + growth(queries, of_outer)),
-            dout);
+    add_abs(row(sums.dv_error, truth.dv.shape, b, kv, j), weighted(p[s], weight + growth_of_key), dout);
   }
 }
 
 /// One query row of lightning attention.
-void lightning_row(const Problem& problem, const Operands& x, const Arithmetic& arithmetic, Index b, Index h,
-                   Index i, Truth& truth) {
+void lightning_row(const Problem& problem, const Operands& x, const Arithmetic& arithmetic,
+                   std::span<const Index> rows, Index b, Index h, Index i, Sums& sums) {
+  Truth& truth = sums.truth;
   const Index kv = h / problem.group();
   const double slope = problem.slopes[static_cast<std::size_t>(h)];
   const double of_term = decay_error(slope, problem.seq) + lightning_roundings(arithmetic);
@@ -128,24 +148,23 @@ void lightning_row(const Problem& problem, const Operands& x, const Arithmetic& 
     const double decay = std::exp(-slope * static_cast<double>(i - j));
     const double score = decay * dot(q, k), abs_score = decay * abs_dot(q, k);
     const double dscore = decay * dot(dout, v), abs_dscore = decay * abs_dot(dout, v);
-    const double over_keys = growth(i + 1), over_queries = growth((problem.seq - j) * problem.group());
+    const double over_keys = growth(i + 1), over_queries = key_growth(problem, rows, j, 0);
     add(row(truth.o.value, truth.o.shape, b, h, i), score, v);
-    add_abs(row(truth.o.error, truth.o.shape, b, h, i), abs_score * (of_head + over_keys), v);
+    add_abs(row(sums.o_error, truth.o.shape, b, h, i), abs_score * (of_head + over_keys), v);
     add(row(truth.dq.value, truth.dq.shape, b, h, i), dscore, k);
-    add_abs(row(truth.dq.error, truth.dq.shape, b, h, i), abs_dscore * (of_value + over_keys), k);
+    add_abs(row(sums.dq_error, truth.dq.shape, b, h, i), abs_dscore * (of_value + over_keys), k);
     add(row(truth.dk.value, truth.dk.shape, b, kv, j), dscore, q);
-    add_abs(row(truth.dk.error, truth.dk.shape, b, kv, j), abs_dscore * (of_value + over_queries), q);
+    add_abs(row(sums.dk_error, truth.dk.shape, b, kv, j), abs_dscore * (of_value + over_queries), q);
     add(row(truth.dv.value, truth.dv.shape, b, kv, j), score, dout);
-    add_abs(row(truth.dv.error, truth.dv.shape, b, kv, j), abs_score * (of_head + over_queries), dout);
+    add_abs(row(sums.dv_error, truth.dv.shape, b, kv, j), abs_score * (of_head + over_queries), dout);
   }
 }
 
 /// Adds what each head of a group adds to dk or dv to Expected::shares.
 class Shares {
  public:
-  Shares(Expected& x, DType storage, Index b, Index kv)
+  Shares(Expected& x, Index b, Index kv)
       : x_(x),
-        smallest_(smallest_normal(storage)),
         first_(static_cast<std::size_t>((b * x.shape.heads + kv) * x.shape.head_size())),
         before_(static_cast<std::size_t>(x.shape.head_size())) {}
 
@@ -153,35 +172,34 @@ class Shares {
     if (x_.shares.empty()) return;
     for (std::size_t c = 0; c < before_.size(); ++c) {
       const double value = x_.value[first_ + c];
-      x_.shares[first_ + c] += std::max(std::abs(value - before_[c]), smallest_);
+      x_.shares[first_ + c] += std::max(std::abs(value - before_[c]), x_.smallest);
       before_[c] = value;
     }
   }
 
  private:
   Expected& x_;
-  double smallest_;
   std::size_t first_;
   std::vector<double> before_;
 };
 
-using RowFunction = void (*)(const Problem&, const Operands&, const Arithmetic&, Index b, Index h, Index i,
-                             Truth&);
+using RowFunction = void (*)(const Problem&, const Operands&, const Arithmetic&, std::span<const Index> rows,
+                             Index b, Index h, Index i, Sums&);
 
 Truth direct(const Problem& problem, const Operands& operands, int threads, const Arithmetic& arithmetic,
              RowFunction row_function) {
   check_problem(problem, problem.op, operands);
-  Truth truth = make_truth(problem, operands);
+  Sums sums(make_truth(problem, operands, arithmetic.storage));
+  const std::vector<Index> rows = query_rows(problem, operands);
   for_each_group(problem, threads, [&](Index b, Index kv) {
-    Shares dk(truth.dk, arithmetic.storage, b, kv), dv(truth.dv, arithmetic.storage, b, kv);
+    Shares dk(sums.truth.dk, b, kv), dv(sums.truth.dv, b, kv);
     for (Index h = kv * problem.group(); h < (kv + 1) * problem.group(); ++h) {
-      for (Index i = 0; i < problem.seq; ++i) row_function(problem, operands, arithmetic, b, h, i, truth);
+      for (const Index i : rows) row_function(problem, operands, arithmetic, rows, b, h, i, sums);
       dk.add_head();
       dv.add_head();
     }
   });
-  add_own_storage(truth, arithmetic.storage);
-  return truth;
+  return std::move(sums).finished();
 }
 
 }  // namespace

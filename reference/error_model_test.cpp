@@ -204,7 +204,7 @@ void raise(double& max, std::vector<float> x, const Expected& expected, const Or
   order.store(x);
   for (std::size_t i = 0; i < x.size(); ++i) {
     const double error = std::abs(static_cast<double>(x[i]) - expected.value[i]);
-    const double stored = unit_roundoff(order.arithmetic.storage) * expected.storage[i];
+    const double stored = unit_roundoff(order.arithmetic.storage) * expected.stored(i);
     const double bound = 0x1p-24 * expected.error[i] + stored + expected.floor;
     const double threshold = overflow_threshold(order.arithmetic.storage);
     if (std::isinf(x[i]) && std::abs(expected.value[i]) + bound >= threshold) continue;
@@ -310,6 +310,21 @@ TEST(ErrorModel, SumsGrowWithTheRootBeyondACertainLength) {
   EXPECT_EQ(growth(81), 81);
   EXPECT_EQ(growth(100, 3), 93);
   EXPECT_EQ(growth(10000), 900);
+}
+
+TEST(ErrorModel, SumsOfSingleTermsGrowFaster) {
+  for (const Index len : {0, 1, 81, 100, 729}) EXPECT_EQ(growth_of_few(len, 2), growth(len, 2));
+  EXPECT_EQ(growth_of_few(30000), 10000);
+}
+
+/// 1/10 added up one by one in fp32: not independent errors, and beyond the bound for those.
+TEST(ErrorModel, EqualTermsAddedOneByOneStayWithin) {
+  for (const Index len : {2, 100, 729, 5000, 100000}) {
+    float sum = 0;
+    for (Index i = 0; i < len; ++i) sum += 0.1F;
+    const double exact = static_cast<double>(0.1F) * static_cast<double>(len);
+    EXPECT_LE(std::abs(static_cast<double>(sum) - exact), 0x1p-24 * growth_of_few(len) * exact) << len;
+  }
 }
 
 TEST(ErrorModel, ARowThatSeesNothingHasNoError) {

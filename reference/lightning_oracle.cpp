@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <stdexcept>
 
 #include "reference/direct_oracle.h"
@@ -19,29 +20,39 @@ constexpr Index kRows = 128;
 constexpr Index kKeys = 64;
 constexpr Index kStateRows = 16;  // of the recurrent form: [16, value_dim] of the state stay in the L1 cache
 constexpr Index kSteps = 32;      // while so many tokens pass, which stay in the L2 cache
+constexpr Index kPiece = 128;     // tokens that are fp64 at a time, a multiple of kSteps
 constexpr Index kCheckTokens = 1024;  // over which the two forms are compared
 
-/// One head's operands. q, k: [n, d]; v, dout: [n, e].
+/// Some tokens of one head's operands. q, k: [n, d]; v, dout: [n, e].
 struct Inputs {
   Matrix q, k, v, dout;
 
   Inputs absolute() const { return {q.cwiseAbs(), k.cwiseAbs(), v.cwiseAbs(), dout.cwiseAbs()}; }
-  Inputs first(Index tokens) const {
-    return {q.topRows(tokens), k.topRows(tokens), v.topRows(tokens), dout.topRows(tokens)};
+};
+
+/// One head, of any length: reads `tokens` of its operands from `first` on.
+struct Source {
+  Index n;
+  std::function<Inputs(Index first, Index tokens)> read;
+
+  /// Decays are positive, so that a form gives Σ|terms| of each sum if it is applied to the absolute
+  /// operands.
+  Source absolute() const {
+    return {n, [this](Index first, Index tokens) { return read(first, tokens).absolute(); }};
   }
 };
 
-/// One head's sums. o, dv: [n, e]; dq, dk: [n, d]. Decays are positive, so that a form gives Σ|terms| of each
-/// sum if it is applied to the absolute operands.
-struct Sums {
-  Matrix o, dq, dk, dv;
-};
+/// Takes the sums of some tokens from `first` on. by_value: o or dv, [tokens, e]; by_key: dq or dk,
+/// [tokens, d].
+using Sink = std::function<void(Index first, const Matrix& by_value, const Matrix& by_key)>;
 
-using Form = Sums (*)(const Inputs& x, double slope);
+/// Gives every token's o and dq to one sink, dv and dk to another, some tokens at a time.
+using Form = void (*)(const Source& source, double slope, const Sink& o_dq, const Sink& dv_dk);
 
-Sums quadratic(const Inputs& x, double slope) {
-  const Index n = x.q.rows(), d = x.q.cols(), e = x.v.cols();
-  Sums sums{Matrix::Zero(n, e), Matrix::Zero(n, d), Matrix::Zero(n, d), Matrix::Zero(n, e)};
+void quadratic(const Source& source, double slope, const Sink& o_dq, const Sink& dv_dk) {
+  const Inputs x = source.read(0, source.n);
+  const Index n = source.n;
+  Matrix o = Matrix::Zero(n, x.v.cols()), dq = Matrix::Zero(n, x.q.cols()), dk = dq, dv = o;
   // A row of Mᵀ is a piece of them: λ^(i-j) at i - j.
   Eigen::ArrayXd powers = (-slope * Eigen::ArrayXd::LinSpaced(n, 0, static_cast<double>(n - 1))).exp();
   powers = (powers > kNegligible).select(powers, 0);
@@ -64,22 +75,24 @@ Sums quadratic(const Inputs& x, double slope) {
         scores.row(c).tail(seeing).array() *= decays;
         dscores.row(c).tail(seeing).array() *= decays;
       }
-      sums.o.middleRows(first, rows).noalias() += scores.transpose() * v;
-      sums.dq.middleRows(first, rows).noalias() += dscores.transpose() * k;
-      sums.dk.middleRows(j0, keys).noalias() += dscores * q;
-      sums.dv.middleRows(j0, keys).noalias() += scores * dout;
+      o.middleRows(first, rows).noalias() += scores.transpose() * v;
+      dq.middleRows(first, rows).noalias() += dscores.transpose() * k;
+      dk.middleRows(j0, keys).noalias() += dscores * q;
+      dv.middleRows(j0, keys).noalias() += scores * dout;
     }
   }
-  return sums;
+  o_dq(0, o, dq);
+  dv_dk(0, dv, dk);
 }
 
-/// The recurrence S <- λ S + kᵀ v over all tokens, in their order or in reverse, with two reads after each
+/// The recurrence S <- λ S + kᵀ v over these tokens, in their order or in reverse, with two reads after each
 /// step: by_value = q S, and by_key = do Sᵀ. Rows of S do not mix, so a few of them at a time go through some
 /// tokens.
 void recur(const Matrix& k, const Matrix& v, const Matrix& q, const Matrix& dout, double decay, bool reverse,
-           Matrix& by_value, Matrix& by_key) {
+           Matrix& state, Matrix& by_value, Matrix& by_key) {
   const Index n = k.rows(), d = k.cols();
-  Matrix state = Matrix::Zero(d, v.cols());
+  by_value = Matrix::Zero(n, v.cols());
+  by_key.resize(n, d);
   for (Index done = 0; done < n; done += kSteps) {
     for (Index row = 0; row < d; row += kStateRows) {
       const Index rows = std::min(kStateRows, d - row);
@@ -94,34 +107,39 @@ void recur(const Matrix& k, const Matrix& v, const Matrix& q, const Matrix& dout
   }
 }
 
-Sums recurrent(const Inputs& x, double slope) {
-  const Index n = x.q.rows(), d = x.q.cols(), e = x.v.cols();
+void recurrent(const Source& source, double slope, const Sink& o_dq, const Sink& dv_dk) {
   const double decay = std::exp(-slope);
-  Sums sums{Matrix::Zero(n, e), Matrix(n, d), Matrix(n, d), Matrix::Zero(n, e)};
-  recur(x.k, x.v, x.q, x.dout, decay, false, sums.o, sums.dq);
-  recur(x.q, x.dout, x.k, x.v, decay, true, sums.dv, sums.dk);
-  return sums;
+  Matrix state, by_value, by_key;
+  for (Index first = 0; first < source.n; first += kPiece) {
+    const Inputs x = source.read(first, std::min(kPiece, source.n - first));
+    if (first == 0) state = Matrix::Zero(x.k.cols(), x.v.cols());
+    recur(x.k, x.v, x.q, x.dout, decay, false, state, by_value, by_key);
+    o_dq(first, by_value, by_key);
+  }
+  state.setZero();
+  for (Index end = source.n; end > 0; end -= std::min(kPiece, end)) {
+    const Index first = std::max<Index>(end - kPiece, 0);
+    const Inputs x = source.read(first, end - first);
+    recur(x.q, x.dout, x.k, x.v, decay, true, state, by_value, by_key);
+    dv_dk(first, by_value, by_key);
+  }
 }
 
-Inputs inputs(const Problem& problem, const Operands& operands, Index b, Index h) {
+Source source(const Problem& problem, const Operands& operands, Index b, Index h, Index tokens) {
   const Index kv = h / problem.group();
-  return {to_matrix(operands.q, b, h), to_matrix(operands.k, b, kv), to_matrix(operands.v, b, kv),
-          to_matrix(operands.dout, b, h)};
-}
-
-void store(const Matrix& value, const Matrix& error, DType storage, Expected& to, Index b, Index h) {
-  head(to.value, to.shape, b, h) = value;
-  head(to.error, to.shape, b, h) = error;
-  head(to.storage, to.shape, b, h) = value.cwiseAbs().cwiseMax(smallest_normal(storage));
+  return {tokens, [=, &operands](Index first, Index count) -> Inputs {
+            return {to_matrix(operands.q, b, h, first, count), to_matrix(operands.k, b, kv, first, count),
+                    to_matrix(operands.v, b, kv, first, count), to_matrix(operands.dout, b, h, first, count)};
+          }};
 }
 
 Truth evaluate(const Problem& problem, const Operands& operands, int threads, const Arithmetic& arithmetic,
                Form form) {
-  Truth truth = make_truth(problem, operands);
+  Truth truth = make_truth(problem, operands, arithmetic.storage);
   const Index n = problem.seq;
   // Roundings of a term: its inner product over d or e, the sum over the tokens it is part of, its decay, the
   // operands it passes through.
-  Eigen::VectorXd row_growth(n), key_growth(n);
+  Eigen::ArrayXd row_growth(n), key_growth(n);
   for (Index t = 0; t < n; ++t) {
     row_growth[t] = growth(t + 1);
     key_growth[t] = growth((n - t) * problem.group());
@@ -129,32 +147,43 @@ Truth evaluate(const Problem& problem, const Operands& operands, int threads, co
   const double head_growth = growth(problem.head_dim, kStore),
                value_growth = growth(problem.value_dim, kStore);
   for_each_group(problem, threads, [&](Index b, Index kv) {
-    Matrix dk = Matrix::Zero(n, problem.head_dim), dk_error = dk;
-    Matrix dv = Matrix::Zero(n, problem.value_dim), dv_error = dv;
     for (Index h = kv * problem.group(); h < (kv + 1) * problem.group(); ++h) {
       const double slope = problem.slopes[static_cast<std::size_t>(h)];
       const double decay = decay_error(slope, n) + lightning_roundings(arithmetic);
-      const Inputs x = inputs(problem, operands, b, h);
-      const Sums sums = form(x, slope), magnitudes = form(x.absolute(), slope);
-      const Eigen::VectorXd o_growth = row_growth.array() + (head_growth + decay);
-      const Eigen::VectorXd dq_growth = row_growth.array() + (value_growth + decay);
-      const Eigen::VectorXd dk_growth = key_growth.array() + (value_growth + decay);
-      const Eigen::VectorXd dv_growth = key_growth.array() + (head_growth + decay);
-      store(sums.o, o_growth.asDiagonal() * magnitudes.o, arithmetic.storage, truth.o, b, h);
-      store(sums.dq, dq_growth.asDiagonal() * magnitudes.dq, arithmetic.storage, truth.dq, b, h);
-      if (problem.group() > 1) {
-        head(truth.dk.shares, truth.dk.shape, b, kv) +=
-            sums.dk.cwiseAbs().cwiseMax(smallest_normal(arithmetic.storage));
-        head(truth.dv.shares, truth.dv.shape, b, kv) +=
-            sums.dv.cwiseAbs().cwiseMax(smallest_normal(arithmetic.storage));
-      }
-      dk += sums.dk;
-      dk_error += dk_growth.asDiagonal() * magnitudes.dk;
-      dv += sums.dv;
-      dv_error += dv_growth.asDiagonal() * magnitudes.dv;
+      const auto add_value = [&](Expected& to, Index to_head, Index first, const Matrix& values) {
+        head(to.value, to.shape, b, to_head).middleRows(first, values.rows()) += values;
+        if (to.shares.empty()) return;
+        head(to.shares, to.shape, b, to_head).middleRows(first, values.rows()) +=
+            values.cwiseAbs().cwiseMax(to.smallest);
+      };
+      const auto add_error = [&](Expected& to, Index to_head, Index first, const Matrix& magnitudes,
+                                 const Eigen::ArrayXd& over_tokens, double of_term) {
+        const auto roundings = over_tokens.segment(first, magnitudes.rows()) + of_term;
+        head(to.error, to.shape, b, to_head).middleRows(first, magnitudes.rows()) +=
+            (roundings.matrix().asDiagonal() * magnitudes).cast<float>();
+      };
+      const Source x = source(problem, operands, b, h, n);
+      form(
+          x, slope,
+          [&](Index first, const Matrix& o, const Matrix& dq) {
+            add_value(truth.o, h, first, o);
+            add_value(truth.dq, h, first, dq);
+          },
+          [&](Index first, const Matrix& dv, const Matrix& dk) {
+            add_value(truth.dv, kv, first, dv);
+            add_value(truth.dk, kv, first, dk);
+          });
+      form(
+          x.absolute(), slope,
+          [&](Index first, const Matrix& o, const Matrix& dq) {
+            add_error(truth.o, h, first, o, row_growth, head_growth + decay);
+            add_error(truth.dq, h, first, dq, row_growth, value_growth + decay);
+          },
+          [&](Index first, const Matrix& dv, const Matrix& dk) {
+            add_error(truth.dv, kv, first, dv, key_growth, head_growth + decay);
+            add_error(truth.dk, kv, first, dk, key_growth, value_growth + decay);
+          });
     }
-    store(dk, dk_error, arithmetic.storage, truth.dk, b, kv);
-    store(dv, dv_error, arithmetic.storage, truth.dv, b, kv);
   });
   return truth;
 }
@@ -162,8 +191,29 @@ Truth evaluate(const Problem& problem, const Operands& operands, int threads, co
 /// Both forms over the first tokens of one head. They may differ by the rounding of fp64: for 1024 tokens at
 /// most 1024·2⁻⁵³ for the recurrence's powers and some 9·√(1024·d)·2⁻⁵³ for the sums, below 1e-12 of
 /// Σ|terms|.
-void require_agreement(const Inputs& x, double slope, Index h) {
-  const Sums a = quadratic(x, slope), b = recurrent(x, slope), magnitude = recurrent(x.absolute(), slope);
+void require_agreement(const Source& x, double slope, Index h) {
+  struct Sums {
+    Matrix o, dq, dk, dv;
+  };
+  const auto all = [&](Form form, const Source& from) {
+    Sums sums;
+    const auto put = [&](Matrix& to, Index first, const Matrix& part) {
+      to.conservativeResize(from.n, part.cols());
+      to.middleRows(first, part.rows()) = part;
+    };
+    form(
+        from, slope,
+        [&](Index first, const Matrix& o, const Matrix& dq) {
+          put(sums.o, first, o);
+          put(sums.dq, first, dq);
+        },
+        [&](Index first, const Matrix& dv, const Matrix& dk) {
+          put(sums.dv, first, dv);
+          put(sums.dk, first, dk);
+        });
+    return sums;
+  };
+  const Sums a = all(quadratic, x), b = all(recurrent, x), magnitude = all(recurrent, x.absolute());
   const auto compare = [&](const char* name, const Matrix& one, const Matrix& other, const Matrix& size) {
     const auto bound = 1e-11 * size.array() + kSmallestNormal;
     if (((one - other).array().abs() <= bound).all()) return;
@@ -203,7 +253,7 @@ Truth lightning_oracle(const Problem& problem, const Operands& operands, int thr
     check.kv_heads = 1;
     for_each_group(check, 1, [&](Index, Index) {
       for (Index h = 0; h < problem.group(); ++h) {
-        require_agreement(inputs(problem, operands, 0, h).first(tokens),
+        require_agreement(source(problem, operands, 0, h, tokens),
                           problem.slopes[static_cast<std::size_t>(h)], h);
       }
     });

@@ -6,7 +6,9 @@
 #include <atomic>
 #include <cmath>
 #include <exception>
+#include <functional>
 #include <mutex>
+#include <numeric>
 #include <stdexcept>
 #include <thread>
 
@@ -32,20 +34,14 @@ double largest(View<const float> x) {
   return max;
 }
 
-Expected zeros(const Shape& shape, double floor) {
+Expected zeros(const Shape& shape, DType storage, double floor) {
   const auto size = static_cast<std::size_t>(shape.size());
   return {.shape = shape,
           .value = std::vector<double>(size),
-          .error = std::vector<double>(size),
-          .storage = std::vector<double>(size),
-          .floor = floor};
-}
-
-/// The same for dk or dv.
-Expected zeros_of_group(const Problem& problem, const Shape& shape, double floor) {
-  Expected x = zeros(shape, floor);
-  if (problem.group() > 1) x.shares.resize(x.value.size());
-  return x;
+          .error = std::vector<float>(size),
+          .storage = {},
+          .floor = floor,
+          .smallest = smallest_normal(storage)};
 }
 
 }  // namespace
@@ -73,6 +69,15 @@ void check_problem(const Problem& problem, Operator op, const Operands& operands
   check_shape("k", operands.k.shape, problem.k_shape());
   check_shape("v", operands.v.shape, problem.v_shape());
   check_shape("do", operands.dout.shape, problem.o_shape());
+  const auto rows = operands.rows;
+  if (rows.empty()) return;
+  if (op != Operator::softmax)
+    throw std::invalid_argument("oracle: query rows of their own are softmax's alone");
+  if (rows.front() < 0 || rows.back() >= problem.seq ||
+      std::ranges::adjacent_find(rows, std::ranges::greater_equal{}) != rows.end()) {
+    throw std::invalid_argument(fmt::format("oracle: query rows {} to {} of {} that do not increase",
+                                            rows.front(), rows.back(), problem.seq));
+  }
 }
 
 bool all_finite(const Operands& operands) {
@@ -82,31 +87,61 @@ bool all_finite(const Operands& operands) {
   return finite(operands.q) && finite(operands.k) && finite(operands.v) && finite(operands.dout);
 }
 
-Truth make_truth(const Problem& problem, const Operands& operands) {
+std::vector<Index> all_rows(Index count) {
+  std::vector<Index> rows(static_cast<std::size_t>(count));
+  std::iota(rows.begin(), rows.end(), Index{0});
+  return rows;
+}
+
+std::vector<Index> query_rows(const Problem& problem, const Operands& operands) {
+  return operands.rows.empty() ? all_rows(problem.seq)
+                               : std::vector<Index>(operands.rows.begin(), operands.rows.end());
+}
+
+Index seen_by(const Problem& problem, std::span<const Index> rows, Index key) {
+  return problem.causal ? rows.end() - std::ranges::lower_bound(rows, key) : std::ssize(rows);
+}
+
+double key_growth(const Problem& problem, std::span<const Index> rows, Index key, double roundings) {
+  const Index terms = seen_by(problem, rows, key) * problem.group();
+  return std::ssize(rows) == problem.seq ? growth(terms, roundings) : growth_of_few(terms, roundings);
+}
+
+Truth make_truth(const Problem& problem, const Operands& operands, DType storage) {
   const double q = largest(operands.q), k = largest(operands.k), v = largest(operands.v);
   const double dout = largest(operands.dout), scale = std::abs(problem.scale);
   const auto n = static_cast<double>(problem.seq), rows = n * static_cast<double>(problem.group());
   const auto d = static_cast<double>(problem.head_dim), e = static_cast<double>(problem.value_dim);
 
+  Truth truth;
+  const auto set = [&](double o, double dq, double dk, double dv) {
+    truth = {.o = zeros(problem.o_shape(), storage, o),
+             .dq = zeros(problem.q_shape(), storage, dq),
+             .dk = zeros(problem.k_shape(), storage, dk),
+             .dv = zeros(problem.v_shape(), storage, dv)};
+  };
   if (problem.op == Operator::lightning) {
     // A term has one decay, at most max(d, e) inner products and as many states; four of each, for the block
     // form.
     const double each = 4 * std::max(d, e);
-    return {.o = zeros(problem.o_shape(), underflow_floor(n * each, {q, k, v})),
-            .dq = zeros(problem.q_shape(), underflow_floor(n * each, {dout, v, k})),
-            .dk = zeros_of_group(problem, problem.k_shape(), underflow_floor(rows * each, {dout, v, q})),
-            .dv = zeros_of_group(problem, problem.v_shape(), underflow_floor(rows * each, {dout, q, k}))};
+    set(underflow_floor(n * each, {q, k, v}), underflow_floor(n * each, {dout, v, k}),
+        underflow_floor(rows * each, {dout, v, q}), underflow_floor(rows * each, {dout, q, k}));
+  } else {
+    // A term has a weight, which d products and 2d operands of its logit change by their size times
+    // scale·max(|q|, |k|), and, in dq and dk, a factor |dP - Δ| <= 2e·max|do|·max|v| of as many products and
+    // operands.
+    const double weight = 1 + 3 * d, score = 6 * e;
+    set(underflow_floor(n * weight, {scale, q, k, v}),
+        underflow_floor(n * weight * score, {scale, scale, q, k, k, v, dout}),
+        underflow_floor(rows * weight * score, {scale, scale, q, q, k, v, dout}),
+        underflow_floor(rows * weight, {scale, q, k, dout}));
+    for (Expected* x : {&truth.dq, &truth.dk})
+      x->storage.resize(x->value.size());  // Δ is taken of a stored o
   }
-  // A term has a weight, which d products and 2d operands of its logit change by their size times
-  // scale·max(|q|, |k|), and, in dq and dk, a factor |dP - Δ| <= 2e·max|do|·max|v| of as many products and
-  // operands.
-  const double weight = 1 + 3 * d, score = 6 * e;
-  return {
-      .o = zeros(problem.o_shape(), underflow_floor(n * weight, {scale, q, k, v})),
-      .dq = zeros(problem.q_shape(), underflow_floor(n * weight * score, {scale, scale, q, k, k, v, dout})),
-      .dk = zeros_of_group(problem, problem.k_shape(),
-                           underflow_floor(rows * weight * score, {scale, scale, q, q, k, v, dout})),
-      .dv = zeros_of_group(problem, problem.v_shape(), underflow_floor(rows * weight, {scale, q, k, dout}))};
+  if (problem.group() > 1) {
+    for (Expected* x : {&truth.dk, &truth.dv}) x->shares.resize(x->value.size());
+  }
+  return truth;
 }
 
 void for_each_group(const Problem& problem, int threads, const std::function<void(Index, Index)>& work) {

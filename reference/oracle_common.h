@@ -2,21 +2,36 @@
 #pragma once
 
 #include <functional>
+#include <span>
+#include <vector>
 
+#include "reference/dtype.h"
 #include "reference/problem.h"
 #include "reference/truth.h"
 
 namespace ringside {
 
 /// Throws std::invalid_argument unless the operator is `op`, the sizes are consistent and the operands have
-/// the problem's shapes.
+/// the problem's shapes and rows.
 void check_problem(const Problem& problem, Operator op, const Operands& operands);
 
 /// True if no operand holds a NaN or an infinity.
 bool all_finite(const Operands& operands);
 
 /// Zero tensors of the problem's shapes, with the underflow floors of its operator (error_model.h).
-Truth make_truth(const Problem& problem, const Operands& operands);
+Truth make_truth(const Problem& problem, const Operands& operands, DType storage);
+
+/// 0, 1, …, count - 1.
+std::vector<Index> all_rows(Index count);
+
+/// Operands::rows, all of them if it is empty.
+std::vector<Index> query_rows(const Problem& problem, const Operands& operands);
+
+/// How many of the rows, which increase, see a key.
+Index seen_by(const Problem& problem, std::span<const Index> rows, Index key);
+
+/// Growth of the sums that a key gathers over those rows in all heads of its group.
+double key_growth(const Problem& problem, std::span<const Index> rows, Index key, double roundings);
 
 /// Calls work(batch entry, kv head) once for each pair, from `threads` threads (the caller is one of them)
 /// that keep denormals. Rethrows the first exception. Throws std::invalid_argument if threads < 1.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "reference/direct_oracle.h"
 #include "reference/error_model.h"
@@ -20,7 +21,7 @@ using Row = Eigen::Array<double, 1, Eigen::Dynamic, Eigen::RowMajor, 1, kRows>; 
 struct Operand {
   Matrix x, abs;  // [tokens, dim]
 
-  Operand(View<const float> tensor, Index b, Index h) : x(to_matrix(tensor, b, h)), abs(x.cwiseAbs()) {}
+  explicit Operand(Matrix tokens) : x(std::move(tokens)), abs(x.cwiseAbs()) {}
 };
 
 /// Some tokens of an Expected while they are being computed.
@@ -29,11 +30,16 @@ struct Bounded {
 
   Bounded(Index tokens, Index dim) : value(Matrix::Zero(tokens, dim)), error(value), storage(value) {}
 
-  /// As the tokens [first, first + rows) of a head.
-  void store(Expected& to, Index b, Index h, Index first, Index rows) const {
-    head(to.value, to.shape, b, h).middleRows(first, rows) = value.topRows(rows);
-    head(to.error, to.shape, b, h).middleRows(first, rows) = error.topRows(rows);
-    head(to.storage, to.shape, b, h).middleRows(first, rows) = storage.topRows(rows);
+  /// As those tokens of a head.
+  void store(Expected& to, Index b, Index h, std::span<const Index> rows) const {
+    auto values = head(to.value, to.shape, b, h);
+    auto errors = head(to.error, to.shape, b, h);
+    for (Index i = 0; i < std::ssize(rows); ++i) {
+      const Index row = rows[static_cast<std::size_t>(i)];
+      values.row(row) = value.row(i);
+      errors.row(row) = error.row(i).cast<float>();
+      if (!to.storage.empty()) head(to.storage, to.shape, b, h).row(row) = storage.row(i);
+    }
   }
 };
 
@@ -58,35 +64,39 @@ struct Scratch {
         dq(kRows, problem.head_dim) {}
 };
 
-/// One query head against its kv head.
+/// One query head against its kv head. Rows of q, o and their like are those of `rows`, in its order.
 class Head {
  public:
-  Head(const Problem& problem, const Arithmetic& arithmetic, const Operands& operands, Index b, Index h,
-       const Operand& k, const Operand& v, Scratch& scratch)
+  Head(const Problem& problem, const Arithmetic& arithmetic, const Operands& operands,
+       std::span<const Index> rows, Index b, Index h, const Operand& k, const Operand& v, Scratch& scratch)
       : problem_(problem),
         arithmetic_(arithmetic),
-        q_(operands.q, b, h),
-        dout_(operands.dout, b, h),
+        rows_(rows),
+        q_(to_matrix(operands.q, b, h, rows)),
+        dout_(to_matrix(operands.dout, b, h, rows)),
         k_(k),
         v_(v),
         scratch_(scratch) {}
 
-  /// Query rows [first, first + rows): leaves their o and dq in the scratch, adds their share to dk and dv.
+  /// Rows [first, first + rows): leaves their o and dq in the scratch, adds their share to dk and dv.
   void block(Index first, Index rows, Bounded& dk, Bounded& dv) const;
 
  private:
-  Index visible(Index row) const { return problem_.causal ? row + 1 : problem_.seq; }
-  /// How many of the rows from `first` on do not see a key.
-  Index blind(Index key, Index first) const { return problem_.causal ? std::max<Index>(key - first, 0) : 0; }
-  /// Queries of the whole group that see a key.
-  Index seen_by(Index key) const {
-    return (problem_.causal ? problem_.seq - key : problem_.seq) * problem_.group();
+  Index visible(Index row) const {
+    return problem_.causal ? rows_[static_cast<std::size_t>(row)] + 1 : problem_.seq;
+  }
+  /// How many of the rows [first, first + rows) do not see a key.
+  Index blind(Index key, Index first, Index rows) const {
+    if (!problem_.causal) return 0;
+    const auto block = rows_.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(rows));
+    return std::ranges::lower_bound(block, key) - block.begin();
   }
   /// Logits [keys, rows] -> weights, 0 where a row does not see a key. Returns the lse of each row.
   Row softmax(Eigen::Ref<Matrix> p, Index first) const;
 
   const Problem& problem_;
   const Arithmetic& arithmetic_;
+  std::span<const Index> rows_;
   Operand q_, dout_;
   const Operand &k_, &v_;
   Scratch& scratch_;
@@ -96,13 +106,13 @@ Row Head::softmax(Eigen::Ref<Matrix> p, Index first) const {
   const Index keys = p.rows(), rows = p.cols();
   Row max = Row::Constant(rows, -std::numeric_limits<double>::infinity()), sum = Row::Zero(rows);
   for (Index j = 0; j < keys; ++j) {
-    const Index seeing = rows - blind(j, first);
+    const Index seeing = rows - blind(j, first, rows);
     max.tail(seeing) = max.tail(seeing).max(p.row(j).tail(seeing).array());
   }
   for (Index j = 0; j < keys; ++j) {
     auto weight = p.row(j).array();
     weight = (weight - max).exp();
-    weight.head(blind(j, first)).setZero();
+    weight.head(blind(j, first, rows)).setZero();
     weight = (weight > kNegligible).select(weight, 0);
     sum += weight;
   }
@@ -137,7 +147,7 @@ void Head::block(Index first, Index rows, Bounded& dk, Bounded& dv) const {
   o.noalias() = p.transpose() * v_.x.topRows(keys);
   error_o.setZero();
   for (Index j = 0; j < keys; j += kKeys) {
-    const Index count = std::min(kKeys, keys - j), seeing = rows - blind(j, first);
+    const Index count = std::min(kKeys, keys - j), seeing = rows - blind(j, first, rows);
     auto weighted = scratch_.dv_error.topLeftCorner(count, seeing);
     const auto error = row_error.tail(seeing) + row_growth.tail(seeing);
     weighted = p.block(j, rows - seeing, count, seeing).array() *
@@ -160,7 +170,7 @@ void Head::block(Index first, Index rows, Bounded& dk, Bounded& dv) const {
   dq.setZero();
   error_dq.setZero();
   for (Index j = 0; j < keys; j += kKeys) {
-    const Index count = std::min(kKeys, keys - j), unseen = blind(j, first), seeing = rows - unseen;
+    const Index count = std::min(kKeys, keys - j), unseen = blind(j, first, rows), seeing = rows - unseen;
     const auto k = k_.x.middleRows(j, count), abs_k = k_.abs.middleRows(j, count);
     const auto v = v_.x.middleRows(j, count), abs_v = v_.abs.middleRows(j, count);
     const auto weights = p.block(j, unseen, count, seeing);
@@ -173,7 +183,7 @@ void Head::block(Index first, Index rows, Bounded& dk, Bounded& dv) const {
     ds.noalias() = v * dout.bottomRows(seeing).transpose();
     dk_error.noalias() = (value_growth + of_inputs) * abs_v * abs_dout.bottomRows(seeing).transpose();
     for (Index c = 0; c < count; ++c) {
-      const double key_growth = growth(seen_by(j + c), of_outer);
+      const double growth_of_key = key_growth(problem_, rows_, j + c, of_outer);
       const auto weight = weights.row(c).array();
       const Row error = logit_error.row(j + c).tail(seeing).array() + row_error.tail(seeing);
       ds.row(c).array() = weight * (ds.row(c).array() - delta.tail(seeing));
@@ -181,8 +191,8 @@ void Head::block(Index first, Index rows, Bounded& dk, Bounded& dv) const {
       const Row error_ds =
           abs_ds * (error + kScore) + weight * (dk_error.row(c).array() + delta_error.tail(seeing));
       dq_error.row(c) = error_ds + row_growth.tail(seeing) * abs_ds;
-      dk_error.row(c) = error_ds + key_growth * abs_ds;
-      dv_error.row(c) = weight * (error + key_growth);
+      dk_error.row(c) = error_ds + growth_of_key * abs_ds;
+      dv_error.row(c) = weight * (error + growth_of_key);
     }
 
     dq.bottomRows(seeing).noalias() += scale * ds.transpose() * k;
@@ -204,20 +214,24 @@ Truth softmax_oracle(const Problem& problem, const Operands& operands, int threa
                      const Arithmetic& arithmetic) {
   check_problem(problem, Operator::softmax, operands);
   if (!all_finite(operands)) return direct_softmax(problem, operands, threads, arithmetic);
-  Truth truth = make_truth(problem, operands);
+  Truth truth = make_truth(problem, operands, arithmetic.storage);
+  std::ranges::fill(truth.dq.storage, truth.dq.smallest);  // of the zeros in the other rows
+  const std::vector<Index> rows = query_rows(problem, operands), keys = all_rows(problem.seq);
   for_each_group(problem, threads, [&](Index b, Index kv) {
     Scratch scratch(problem);
-    const Operand k(operands.k, b, kv), v(operands.v, b, kv);
+    const Operand k(to_matrix(operands.k, b, kv, keys)), v(to_matrix(operands.v, b, kv, keys));
     Bounded dk(problem.seq, problem.head_dim), dv(problem.seq, problem.value_dim);
     for (Index h = kv * problem.group(); h < (kv + 1) * problem.group(); ++h) {
-      const Head query_head(problem, arithmetic, operands, b, h, k, v, scratch);
+      const Head query_head(problem, arithmetic, operands, rows, b, h, k, v, scratch);
       Matrix dk_before, dv_before;
       if (problem.group() > 1) dk_before = dk.value, dv_before = dv.value;
-      for (Index first = 0; first < problem.seq; first += kRows) {
-        const Index rows = std::min(kRows, problem.seq - first);
-        query_head.block(first, rows, dk, dv);
-        scratch.o.store(truth.o, b, h, first, rows);
-        scratch.dq.store(truth.dq, b, h, first, rows);
+      for (Index first = 0; first < std::ssize(rows); first += kRows) {
+        const Index count = std::min(kRows, std::ssize(rows) - first);
+        query_head.block(first, count, dk, dv);
+        const auto block =
+            std::span(rows).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count));
+        scratch.o.store(truth.o, b, h, block);
+        scratch.dq.store(truth.dq, b, h, block);
       }
       if (problem.group() == 1) continue;
       const double smallest = smallest_normal(arithmetic.storage);
@@ -225,9 +239,8 @@ Truth softmax_oracle(const Problem& problem, const Operands& operands, int threa
       head(truth.dv.shares, truth.dv.shape, b, kv) += (dv.value - dv_before).cwiseAbs().cwiseMax(smallest);
     }
     dk.storage += dk.value.cwiseAbs().cwiseMax(smallest_normal(arithmetic.storage));
-    dv.storage = dv.value.cwiseAbs().cwiseMax(smallest_normal(arithmetic.storage));
-    dk.store(truth.dk, b, kv, 0, problem.seq);
-    dv.store(truth.dv, b, kv, 0, problem.seq);
+    dk.store(truth.dk, b, kv, keys);
+    dv.store(truth.dv, b, kv, keys);
   });
   return truth;
 }

@@ -5,6 +5,8 @@
 #include <stdexcept>
 
 #include "reference/direct_oracle.h"
+#include "reference/lightning_oracle.h"
+#include "reference/oracle_common.h"
 #include "reference/test_data.h"
 
 namespace ringside {
@@ -137,6 +139,80 @@ TEST(SoftmaxOracle, DoesNotDependOnThreads) {
   const Data data = make_data(softmax_problem({3, 4, 2, 130, 7, 5}));
   const Truth one = oracle(data, 1);
   for (const int threads : {2, 3, 16}) test::expect_identical(one, oracle(data, threads));
+}
+
+/// `data` with do zero outside `rows`.
+Data only_rows(Data data, const std::vector<Index>& rows) {
+  const View<float> dout{data.dout.data(), data.problem.o_shape()};
+  for (Index i = 0; i < dout.shape.rows(); ++i) {
+    if (std::ranges::count(rows, i % dout.shape.tokens) == 0) std::ranges::fill(dout.row(0, 0, i), 0.0F);
+  }
+  return data;
+}
+
+/// Rows that are not among `rows` set to 0, as they are if nobody asks for them.
+void clear_others(Expected& x, const std::vector<Index>& rows) {
+  for (std::size_t i = 0; i < x.value.size(); ++i) {
+    const Index token = static_cast<Index>(i) / x.shape.dim % x.shape.tokens;
+    if (std::ranges::count(rows, token) > 0) continue;
+    x.value[i] = x.error[i] = 0;
+  }
+}
+
+/// What a form gives for some rows is what it gives for all with the same do, if all of the others add to dk
+/// and dv is zeros: o and dq in those rows, and all of dk and dv. The bounds of dk and dv are narrower, since
+/// adding zeros rounds nothing: those of direct_softmax(), which counts the rows afresh.
+TEST(SoftmaxOracle, SomeRowsAreWhatTheyAreAmongAll) {
+  const std::vector<std::vector<Index>> choices = {
+      {0}, {256}, {0, 256}, {3, 63, 64, 65, 127, 128, 129, 200}, {100, 101, 102}};
+  for (const DType storage : kDTypes) {
+    for (const bool causal : {true, false}) {
+      for (const std::vector<Index>& rows : choices) {
+        SCOPED_TRACE(testing::Message() << to_string(storage) << " causal " << causal << " " << rows.size()
+                                        << " rows from " << rows[0]);
+        const Arithmetic arithmetic{storage, Math::fp32};
+        const Data data = only_rows(make_data(softmax_problem({2, 4, 2, 257, 5, 3}, causal)), rows);
+        Operands some = data.operands();
+        some.rows = rows;
+        const Truth truth = softmax_oracle(data.problem, some, 1, arithmetic);
+        test::expect_agree(truth, direct_softmax(data.problem, some, 1, arithmetic));
+        Truth whole = softmax_oracle(data.problem, data.operands(), 1, arithmetic);
+        clear_others(whole.o, rows);
+        clear_others(whole.dq, rows);
+        for (std::size_t i = 0; i < truth.dk.error.size(); ++i) {
+          ASSERT_LE(truth.dk.error[i], whole.dk.error[i] * (1 + 0x1p-20)) << i;
+        }
+        for (std::size_t i = 0; i < truth.dv.error.size(); ++i) {
+          ASSERT_LE(truth.dv.error[i], whole.dv.error[i] * (1 + 0x1p-20)) << i;
+        }
+        whole.dk.error = truth.dk.error;
+        whole.dv.error = truth.dv.error;
+        test::expect_agree(truth, whole);
+      }
+    }
+  }
+}
+
+TEST(SoftmaxOracle, AllRowsByNameAreAllRows) {
+  const Data data = make_data(softmax_problem({2, 4, 2, 130, 7, 5}));
+  const std::vector<Index> rows = all_rows(130);
+  Operands named = data.operands();
+  named.rows = rows;
+  test::expect_identical(softmax_oracle(data.problem, named, 1), oracle(data));
+}
+
+TEST(SoftmaxOracle, RefusesRowsThatAreNone) {
+  const Data data = make_data(softmax_problem({1, 2, 1, 4, 3, 3}));
+  for (const std::vector<Index>& rows : {std::vector<Index>{-1}, {4}, {1, 1}, {2, 1}}) {
+    Operands some = data.operands();
+    some.rows = rows;
+    EXPECT_THROW((void)softmax_oracle(data.problem, some, 1), std::invalid_argument) << rows[0];
+  }
+  const std::vector<Index> rows = {1};
+  const Data other = make_data(test::lightning_problem({1, 2, 1, 4, 3, 3}));
+  Operands some = other.operands();
+  some.rows = rows;
+  EXPECT_THROW((void)lightning_oracle(other.problem, some, 1), std::invalid_argument);
 }
 
 TEST(SoftmaxOracle, EmptyProblemsHaveEmptyTruths) {

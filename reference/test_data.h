@@ -98,25 +98,30 @@ inline std::vector<Pair> pairs(const Truth& a, const Truth& b) {
 }
 
 /// Two fp64 implementations are both within 2⁻⁵³·error of the exact value (error_model.h holds for any
-/// accumulator), so they are within twice that of each other, but for weights below 5e-131, which a form may
-/// drop (1e-100). Error and storage tensors are sums of positive terms: equal to a relative 1e-9, far more
-/// than rounding gives them.
+/// accumulator), so they are within twice that of each other; weights below 5e-131, which a form may drop,
+/// are nothing beside kTiny. Error and storage tensors are sums of positive terms: equal to a relative 1e-9,
+/// far more than rounding gives them in fp64. Errors are rounded to fp32, those of a group of up to six heads
+/// at most seven times: 2⁻²¹, or as many of its smallest denormals (kTiny).
 inline void expect_agree(const Truth& a, const Truth& b) {
-  const auto near = [](double x, double y) { return std::abs(x - y) <= 1e-9 * std::abs(y) + 1e-100; };
+  constexpr double kTiny = 0x1p-146;
+  const auto near = [](double x, double y, double relative, double smallest) {
+    return std::abs(x - y) <= relative * std::abs(y) + smallest;
+  };
   for (const Pair& t : pairs(a, b)) {
     ASSERT_EQ(t.a.shape, t.b.shape) << t.name;
     ASSERT_EQ(t.a.floor, t.b.floor) << t.name;
+    ASSERT_EQ(t.a.storage.size(), t.b.storage.size()) << t.name;
     for (std::size_t i = 0; i < t.a.value.size(); ++i) {
-      ASSERT_LE(std::abs(t.a.value[i] - t.b.value[i]), 2 * 0x1p-53 * t.b.error[i] + 1e-100)
+      ASSERT_LE(std::abs(t.a.value[i] - t.b.value[i]), 2 * 0x1p-53 * (t.b.error[i] + kTiny))
           << t.name << " " << i;
-      ASSERT_TRUE(near(t.a.error[i], t.b.error[i]))
+      ASSERT_TRUE(near(t.a.error[i], t.b.error[i], 0x1p-21, kTiny))
           << t.name << " " << i << ": " << t.a.error[i] << " " << t.b.error[i];
-      ASSERT_TRUE(near(t.a.storage[i], t.b.storage[i])) << t.name << " " << i;
+      ASSERT_TRUE(near(t.a.stored(i), t.b.stored(i), 1e-9, 1e-100)) << t.name << " " << i;
     }
     // A share is a difference of two sums of the group, each of which may err so much.
     ASSERT_EQ(t.a.shares.size(), t.b.shares.size()) << t.name;
     for (std::size_t i = 0; i < t.a.shares.size(); ++i) {
-      ASSERT_LE(std::abs(t.a.shares[i] - t.b.shares[i]), 4 * 0x1p-53 * t.b.error[i] + 1e-100)
+      ASSERT_LE(std::abs(t.a.shares[i] - t.b.shares[i]), 4 * 0x1p-53 * (t.b.error[i] + kTiny))
           << t.name << " " << i;
     }
   }
