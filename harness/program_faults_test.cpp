@@ -112,7 +112,8 @@ TEST(AbsentRank, IsNamedUnderThreads) {
   const TempFolder folder;
   const Outcome outcome = planted(sweep(folder, kAbsent) + " --timeout 1");
   EXPECT_EQ(outcome.status, 5);
-  EXPECT_THAT(outcome.err, testing::ContainsRegex("rank 0 of 2: waited [0-9.]+ s in 'ring forward, step 0: k, v': "));
+  EXPECT_THAT(outcome.err,
+              testing::ContainsRegex("rank 0 of 2: waited [0-9.]+ s in 'ring forward, step 0: k, v': "));
   EXPECT_THAT(outcome.err, HasSubstr("receive of 256 bytes from rank 1"));
   EXPECT_THAT(outcome.err, EndsWith("; rank 1 has not come back; the call does not return\n"));
   EXPECT_THAT(statuses(folder / "out/results.jsonl"), ElementsAre("pass"));
@@ -122,8 +123,8 @@ TEST(AbsentRank, IsNamedUnderMpi) {
   const TempFolder folder;
   const Outcome outcome = planted("launch -n 2 -- " + sweep(folder, kAbsent) + " --timeout 3");
   EXPECT_EQ(outcome.status, 5);
-  EXPECT_THAT(outcome.err,
-              testing::ContainsRegex("ringside: rank 0 of 2: waited [0-9.]+ s in 'ring forward, step 0: k, v': "));
+  EXPECT_THAT(outcome.err, testing::ContainsRegex(
+                               "ringside: rank 0 of 2: waited [0-9.]+ s in 'ring forward, step 0: k, v': "));
   EXPECT_THAT(outcome.err, HasSubstr("receive of 256 bytes from rank 1"));
   EXPECT_THAT(outcome.err, HasSubstr("rank 1 of 2: ended by SIGTERM, waiting for no other rank\n"));
   EXPECT_THAT(statuses(folder / "out/results.jsonl"), ElementsAre("pass"));

@@ -241,7 +241,7 @@ class Allowance {
   double operator()(std::size_t at) const {
     if (!rounded_) return 0;
     const double each = rounding_.accumulator * expected_.error[at] +
-                        rounding_.storage * expected_.storage[at] + expected_.floor;
+                        rounding_.storage * expected_.stored(at) + expected_.floor;
     const double shares = rounded_shares_ > 0 ? expected_.shares[at] : 0;
     const double sum = 2 * each + rounded_shares_ * rounding_.storage * shares;
     const double largest = std::max(std::abs(expected_.value[at]), shares) + sum;
