@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # ci/full.sh [--no-install]: all tests under the address and undefined-behaviour sanitizers, those without MPI (which
-# is not clean there) under the thread sanitizer, the fuzz targets for 20 seconds each, and the program run as it is
-# installed. With --no-install and without clang the fuzz targets are left out.
+# is not clean there) under the thread sanitizer, the fuzz targets for 20 seconds each, every planted bug, 500 random cases,
+# and the program run as it is installed. With --no-install and without clang the fuzz targets are left out.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 parse_arguments "$@"
@@ -27,6 +27,8 @@ else
 fi
 
 build_preset release
+stage "mutants" build/release/ringside mutants
+stage "soak" build/release/ringside soak --cases 500 --red build/soak-red.csv
 prefix=$(mktemp -d)
 trap 'rm -rf "$prefix"' EXIT
 stage "install into $prefix" cmake --install build/release --prefix "$prefix"

@@ -26,7 +26,7 @@ std::string in_words(const std::exception_ptr& exception) {
 
 }  // namespace
 
-void run_rank_threads(int size, const std::function<void(int rank)>& body,
+void run_rank_threads(int size, Clock::duration patience, const std::function<void(int rank)>& body,
                       const std::function<void(int rank, std::exception_ptr)>& fail) {
   std::mutex mutex;
   std::condition_variable changed;
@@ -61,7 +61,7 @@ void run_rank_threads(int size, const std::function<void(int rank)>& body,
   std::unique_lock lock(mutex);
   changed.wait(lock, [&] { return running.empty() || !failure.empty(); });
   if (running.empty()) return;
-  Awaiting awaiting("end of the ranks", Clock::duration::zero());
+  Awaiting awaiting("end of the ranks", patience);
   while (!running.empty()) {
     std::vector<std::string> missing{failure};
     for (const int rank : running) missing.push_back(fmt::format("rank {} has not come back", rank));

@@ -374,7 +374,7 @@ void run_ranks(int size, const ThreadGroupOptions& options, const std::function<
   std::iota(ranks.begin(), ranks.end(), 0);
   const auto group = std::make_shared<Group>(world, ranks);
   run_rank_threads(
-      size,
+      size, options.timeout,
       [&](int rank) {
         ThreadCommunicator comm(Member{group, rank});
         body(comm);

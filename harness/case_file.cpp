@@ -132,6 +132,11 @@ std::optional<Conflict> conflict(const Case& c, const std::vector<Operator>& ser
   if (c.op == Operator::softmax && c.decay.slope) return Conflict{"decay", "softmax attention has no decay"};
   if (c.op == Operator::lightning && c.sample > 0)
     return Conflict{"sample", "lightning attention takes linear time: all of its rows are checked"};
+  if (c.sample > 0 && c.sample < std::min<Index>(2 * c.sp, c.seq)) {
+    return Conflict{"sample",
+                    fmt::format("sample {} of {} tokens leaves some of {} ranks unchecked: at least {}",
+                                c.sample, c.seq, c.sp, 2 * c.sp)};
+  }
   if (c.sample > 0 && !c.checks.empty())
     return Conflict{"checks", "a case of which a sample of rows is checked has no other checks"};
   if ((c.fill == Fill::inf || c.fill == Fill::nan) && c.sample > 0) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <charconv>
 #include <iterator>
+#include <limits>
 #include <map>
 #include <regex>
 #include <sstream>
@@ -48,7 +49,7 @@ std::string check_seconds(const std::string& text) {
   const char* end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, seconds);
   const bool right = error == std::errc{} && stop == end && seconds > 0 && seconds <= 1e9;
-  return right ? std::string{} : fmt::format("{} is not a number of seconds above 0, at most 1e9", text);
+  return right ? std::string{} : fmt::format("{} is not a number above 0, at most 1e9", text);
 }
 
 const std::map<std::string, SweepOptions::Comm> comms{{"auto", SweepOptions::Comm::automatic},
@@ -137,7 +138,7 @@ void add_soak_options(CLI::App& app, SoakOptions& options) {
   CLI::Option* minutes =
       app.add_option("--minutes", options.minutes, "How long; default: 1, unless --cases is given")
           ->type_name("N")
-          ->check(quiet(CLI::Range(1e-3, 1e5)));
+          ->check(CLI::Validator(check_seconds, ""));
   app.add_option("--cases", options.cases, "How many cases")
       ->type_name("N")
       ->check(quiet(CLI::Range(1, 1'000'000'000)))

@@ -92,9 +92,9 @@ bool measure_element(const HeadView& head, Index token, Index dim, std::size_t a
   stats.nonfinite += !finite;
   if (!std::isfinite(s.ref)) {
     if (std::isnan(s.x) || s.x == s.ref || (std::isnan(s.ref) && std::isinf(s.x))) return true;
-    if (std::isnan(s.ref) && head.may_be_either && head.may_be_either(token)) return true;
+    if (std::isnan(s.ref) && head.either.may_be_finite && head.either.may_be_finite(token)) return true;
   } else if (!std::isfinite(s.x)) {
-    if (head.may_be_either && head.may_be_either(token)) return true;
+    if (head.either.may_be_nan && head.either.may_be_nan(token)) return true;
     // a share that was rounded to infinity; two of them may be NaN together
     if (!head.shares.empty() && head.shares[at] * (1 + head.rounding.storage) + s.accumulated >= threshold) {
       stats.elements += finite;

@@ -6,6 +6,7 @@
 #include <limits>
 #include <span>
 
+#include "harness/either.h"
 #include "harness/outputs.h"
 #include "reference/truth.h"
 
@@ -102,8 +103,7 @@ struct HeadView {
   std::span<const int> holder;       ///< sequence rank of each token
   int first_rank = 0;                ///< world rank of the first of its sequence ranks
   std::span<const float> yardstick;  ///< what sequence rank 0's legacy figure is taken against; empty: none
-  /// Rows that may be NaN or not, whatever the reference is (either.h).
-  std::function<bool(Index token)> may_be_either;
+  EitherRows either{};               ///< where NaN patterns may differ
 };
 
 /// `by_rank`: one a sequence rank, added to.

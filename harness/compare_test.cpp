@@ -33,7 +33,7 @@ TensorStats measure_one(float value, double expected, double error, DType dtype 
                   .holder = holder,
                   .first_rank = 0,
                   .yardstick = {},
-                  .may_be_either = {}},
+                  .either = {}},
                  {&rank, 1});
 }
 

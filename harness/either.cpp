@@ -23,21 +23,22 @@ std::vector<bool> weightless_rows(const Case& c, Index batch, Index head) {
 
 }  // namespace
 
-std::function<bool(Index)> may_be_either(const Case& c, Layout layout, Out out, Index batch, Index head) {
+EitherRows either_rows(const Case& c, Layout layout, Out out, Index batch, Index head) {
+  EitherRows rows;
   const auto token = poisoned_token(c);
   const Index group = c.heads / c.kv_heads;
-  if (!token || batch != token->batch || head / (per_kv_head(out) ? 1 : group) != 0) return {};
+  if (!token || batch != token->batch || head / (per_kv_head(out) ? 1 : group) != 0) return rows;
   const Index position = token->position;
-
-  const Index reach = c.causal && !per_kv_head(out) ? 2 * 64 * (layout == Layout::striped ? c.sp : 1) : 0;
-  const auto shares_a_block = [=](Index t) { return t < position && t > position - reach; };
-  if (c.op == Operator::lightning || c.fill != Fill::inf) {
-    return reach > 0 ? std::function<bool(Index)>(shares_a_block) : nullptr;
+  if (c.causal && !per_kv_head(out)) {
+    const Index reach = 2 * 64 * (layout == Layout::striped ? c.sp : 1);
+    rows.may_be_nan = [=](Index t) { return t < position && t > position - reach; };
   }
+  if (c.op == Operator::lightning || c.fill != Fill::inf) return rows;
   if (!per_kv_head(out)) {
-    return [=, weightless = weightless_rows(c, batch, head)](Index t) {
-      return shares_a_block(t) || weightless[static_cast<std::size_t>(t)];
+    rows.may_be_finite = [weightless = weightless_rows(c, batch, head)](Index t) {
+      return weightless[static_cast<std::size_t>(t)];
     };
+    return rows;
   }
   // the last row, of any query head of the group, that sees the token and is NaN whatever one does
   Index last = -1;
@@ -47,7 +48,8 @@ std::function<bool(Index)> may_be_either(const Case& c, Layout layout, Out out, 
       if (!weightless[static_cast<std::size_t>(t)]) last = std::max(last, t);
     }
   }
-  return [last, causal = c.causal](Index t) { return causal ? last < t : last < 0; };
+  rows.may_be_finite = [last, causal = c.causal](Index t) { return causal ? last < t : last < 0; };
+  return rows;
 }
 
 }  // namespace ringside

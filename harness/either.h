@@ -9,17 +9,20 @@
 
 namespace ringside {
 
-/// True for rows of head `head` (a kv head for dk and dv) that may be NaN although the reference is finite,
-/// or finite although the reference is NaN; null if there are none.
-///
-/// The first: rows before a NaN or inf token that share a block with it, as 0·NaN in a masked product is NaN:
-/// those of a block of queries that straddles the token's block of keys. With blocks of up to 64 tokens,
-/// which are neighbours on their rank, the two tokens are less than two blocks apart.
-///
-/// The second: softmax rows whose logit with an inf token is -inf, all its products being so. Its weight is 0
-/// exactly: who multiplies has 0·inf = NaN, who leaves out a block of such keys has not. Likewise dk and dv
-/// of keys that no other row with a NaN sees.
-std::function<bool(Index token)> may_be_either(const Case& c, Layout layout, Out out, Index batch,
-                                               Index head);
+/// Rows of one head; null: none.
+struct EitherRows {
+  /// May be NaN although the reference is finite: rows before a NaN or inf token that share a block with it,
+  /// as 0·NaN in a masked product is NaN: those of a block of queries that straddles the token's block of
+  /// keys. With blocks of up to 64 tokens, which are neighbours on their rank, the two tokens are less than
+  /// two blocks apart.
+  std::function<bool(Index token)> may_be_nan{};
+  /// May be finite although the reference is NaN: softmax rows whose logit with an inf token is -inf, all its
+  /// products being so. Its weight is 0 exactly: who multiplies has 0·inf = NaN, who leaves out a block of
+  /// such keys has not. Likewise dk and dv of keys that no other row with a NaN sees.
+  std::function<bool(Index token)> may_be_finite{};
+};
+
+/// Those of head `head`, a kv head for dk and dv.
+EitherRows either_rows(const Case& c, Layout layout, Out out, Index batch, Index head);
 
 }  // namespace ringside

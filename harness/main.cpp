@@ -43,7 +43,10 @@ int run(std::span<const std::string> args) {
   const std::optional<int> rank = environment_rank();
   const std::string who = rank ? fmt::format("ringside: rank {}", *rank) : "ringside";
   try {
-    return std::visit(Run{.first_rank = rank.value_or(0) == 0}, parse_command_line(args));
+    const int status = std::visit(Run{.first_rank = rank.value_or(0) == 0}, parse_command_line(args));
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+      throw InfrastructureError("standard output: write failed");
+    return status;
   } catch (const UsageError& error) {
     // All ranks read the same; rank 0 says it. mpirun ends all ranks when the first one leaves: that must be
     // rank 0.

@@ -51,7 +51,7 @@ struct Head {
                     .holder = holder,
                     .first_rank = 4,
                     .yardstick = {},
-                    .may_be_either = {}},
+                    .either = {}},
                    ranks);
   }
 };

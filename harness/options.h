@@ -38,10 +38,10 @@ inline int timed_iterations(const SweepOptions& options, bool oversubscribed) {
 struct ExplainOptions : SessionOptions {};
 
 struct SoakOptions {
-  std::optional<double> minutes;      ///< default 1, if cases are not given
-  std::optional<int> cases;           ///< at least so many
-  std::optional<std::uint64_t> seed;  ///< empty: a fresh one
-  std::string red = "soak-red.csv";   ///< file for the cases that fail, if any does
+  std::optional<double> minutes;     ///< default 1, if cases are not given
+  std::optional<int> cases;          ///< at least so many
+  std::optional<std::int64_t> seed;  ///< >= 0; empty: a fresh one
+  std::string red = "soak-red.csv";  ///< file for the cases that fail, if any does
 };
 
 struct MutantsOptions {

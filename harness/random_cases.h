@@ -38,7 +38,7 @@ class RandomCases {
   std::mt19937_64 random_;
 };
 
-/// A case file that holds the cases: what parse_cases() reads back as they are.
+/// A case file that holds such cases: parse_cases() reads them back as they are.
 std::string case_table(const std::vector<Case>& cases);
 
 }  // namespace ringside

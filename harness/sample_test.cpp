@@ -26,7 +26,7 @@ Case sampled(DType dtype = DType::fp32) {
           .sample = 16};
 }
 
-/// Two of the three merges that rank 3 makes.
+/// Of the four merges that rank 3 makes one is lost.
 struct MergeLost : DeviceDecorator {
   using DeviceDecorator::DeviceDecorator;
   int merges = 0;

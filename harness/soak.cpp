@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cmath>
+#include <cstring>
 #include <fstream>
 #include <map>
 
 #include "distributed/mpi_communicator.h"
+#include "distributed/watchdog.h"
 #include "harness/commands.h"
 #include "harness/random_cases.h"
 #include "harness/run_case.h"
@@ -32,7 +35,7 @@ class Shares {
   }
 
   std::string table() const {
-    std::string text = fmt::format("{:<18}", "share of the limit");
+    std::string text = fmt::format("{:<18}", "tensors by share");
     for (const auto& [name, counts] : of_) text += fmt::format(" {:>10}", name);
     for (std::size_t i = 0; i < kBins; ++i) {
       text += fmt::format("\n{:<18}", label(i));
@@ -65,10 +68,30 @@ class Shares {
   std::map<std::string, Counts> of_;
 };
 
-void write_red(const std::string& path, const std::vector<Case>& red) {
-  std::ofstream file(path);
-  file << case_table(red);
-  if (!file.flush()) throw InfrastructureError(fmt::format("{}: cannot be written", path));
+/// The cases that fail, in a file for sweep to repeat, each as it is found.
+class RedCases {
+ public:
+  explicit RedCases(std::string path) : path_(std::move(path)) {}
+
+  void add(const Case& c, const std::string& report) {
+    fmt::print("{}", report);
+    std::fflush(stdout);
+    const std::string table = case_table({c});
+    std::ofstream file(path_, count_++ == 0 ? std::ios::trunc : std::ios::app);
+    file << (count_ == 1 ? table : table.substr(table.find('\n') + 1));
+    if (!file.flush()) throw InfrastructureError(fmt::format("{}: {}", path_, std::strerror(errno)));
+  }
+  const std::string& path() const { return path_; }
+  int count() const { return count_; }
+
+ private:
+  std::string path_;
+  int count_ = 0;
+};
+
+bool tells_nothing(const CaseResult& result) {
+  return std::ranges::all_of(result.tensors.of,
+                             [](const TensorVerdict& v) { return tells_nothing(v.stats); });
 }
 
 }  // namespace
@@ -77,11 +100,14 @@ int soak(const SoakOptions& options) {
   if (MpiSession::launched_by_mpi())
     throw UsageError(
         "soak: started by mpirun, so every process would repeat the same work; leave mpirun out");
-  const std::uint64_t seed = options.seed ? *options.seed : std::random_device()();
-  fmt::print(stderr, "seed {}: ringside soak --seed {} repeats these cases\n", seed, seed);
+  const Watchdog watchdog;
+  const auto seed = options.seed ? static_cast<std::uint64_t>(*options.seed) : std::random_device()();
+  fmt::print(stderr, "seed {}: ringside soak --seed {} --{} repeats these cases\n", seed, seed,
+             options.cases ? fmt::format("cases {}", *options.cases)
+                           : fmt::format("minutes {}", options.minutes.value_or(1)));
   RandomCases random(seed);
+  RedCases red(options.red);
   Shares shares;
-  std::vector<Case> red;
   std::map<std::string, int> runs;
   Stopwatch watch;
   double seconds = 0, told = 0;
@@ -96,28 +122,32 @@ int soak(const SoakOptions& options) {
     const Case problem = random.problem();
     const Standard standard = make_standard(problem, fleet);
     for (const Case& c : random.runs_of(problem, 4)) {
-      const CaseResult result =
-          run_case(c, *find_variant(c.variant, c.op), "cpu", {.repeat = 1}, standard, fleet, inputs);
+      if (!goes_on()) break;
       ++done;
       ++runs[c.variant];
-      shares.add(result);
-      told_nothing += result.status == Status::mistrusted ? 1 : 0;
-      if (result.status != Status::fail) continue;
-      red.push_back(c);
-      write_red(options.red, red);
-      fmt::print("{}", failure_report(result, options.red));
-      std::fflush(stdout);
+      try {
+        const CaseResult result =
+            run_case(c, *find_variant(c.variant, c.op), "cpu", {.repeat = 1}, standard, fleet, inputs);
+        shares.add(result);
+        if (tells_nothing(result)) {
+          ++told_nothing;
+        } else if (result.status != Status::pass) {
+          red.add(c, failure_report(result, red.path()));
+        }
+      } catch (const InfrastructureError& error) {
+        red.add(c, fmt::format("{}: {}\n", c.name(), error.what()));
+      }
     }
     seconds += watch.lap();
     if (seconds - told < 10) continue;
     told = seconds;
-    fmt::print(stderr, "{} cases, {} red, {}\n", done, red.size(), human_seconds(seconds));
+    fmt::print(stderr, "{} cases, {} red, {}\n", done, red.count(), human_seconds(seconds));
   }
   for (const auto& [variant, count] : runs) fmt::print("{:<18} {:>10} cases\n", variant, count);
-  fmt::print("{}seed {}: {} clean cases, {} red, {} that could not have been (their bounds hold zeros), {}\n",
-             shares.table(), seed, done, red.size(), told_nothing, human_seconds(seconds));
-  if (!red.empty()) fmt::print("red cases: {}\n", options.red);
-  return red.empty() ? 0 : 1;
+  fmt::print("{}seed {}: {} clean cases, {} red, {} that could not have been (zeros would pass), {}\n",
+             shares.table(), seed, done, red.count(), told_nothing, human_seconds(seconds));
+  if (red.count() > 0) fmt::print("red cases: {}\n", red.path());
+  return red.count() == 0 ? 0 : 1;
 }
 
 }  // namespace ringside

@@ -287,7 +287,7 @@ Measured measure_all(const Case& c, const Variant& variant, const Standard& s, c
           .holder = holder,
           .first_rank = static_cast<int>(batch % c.dp) * c.sp,
           .yardstick = legacy ? part(s.honest[out]) : std::span<const float>{},
-          .may_be_either = may_be_either(c, variant.layout, out, batch, head)};
+          .either = either_rows(c, variant.layout, out, batch, head)};
       const auto at = static_cast<std::size_t>(i);
       stats[at] = measure(view, std::span(ranks).subspan(at * sp, sp));
     });

@@ -27,6 +27,8 @@ class CommunicatorDecorator : public Communicator {
   virtual void begins(const std::string&) {}
   /// May change, or replace by a snapshot, what is to be sent.
   virtual void leaving(Message&, const std::string&) {}
+  /// Sees the memory that something will arrive in, as the subject gave it.
+  virtual void expected(const Message&, const std::string&) {}
   /// May change what has arrived; called when the operation is waited for.
   virtual void arrived(const Message&, const std::string&) {}
   Communicator& real() { return *real_; }
@@ -47,6 +49,7 @@ class CommunicatorDecorator : public Communicator {
   Pending start(std::vector<Message> sends, std::vector<Message> receives, std::string what) override {
     begins(what);
     for (Message& message : sends) leaving(message, what);
+    for (const Message& message : receives) expected(message, what);
     auto arrival = std::make_unique<Arrival>();
     arrival->self = this;
     arrival->receives = receives;

@@ -106,10 +106,10 @@ void add_layout_bugs(Mutants& list) {
   add_on_device<LseOffByOne>(list, 16, "lse_off_by_one", "backward takes each row's lse from the next row",
                              both);
   add_on_device<CachedBoundaries<Layout::zigzag>>(
-      list, 30, "cached_boundaries", "positions are cached by local shape: the next case gets the last one's",
+      list, 30, "cached_boundaries", "positions are cached by local shape: later cases get the first one's",
       zigzag);
   add_on_device<CachedBoundaries<Layout::striped>>(
-      list, 30, "cached_boundaries", "positions are cached by local shape: the next case gets the last one's",
+      list, 30, "cached_boundaries", "positions are cached by local shape: later cases get the first one's",
       striped);
   add_on_device<MaskedRowIsNan>(list, 31, "masked_row_nan", "rows that see none of a block's keys become NaN",
                                 both);

@@ -13,17 +13,21 @@ namespace {
 
 using Base = CommunicatorDecorator;
 
-/// What arrives is there only when the next operation begins: until then, what memory held before.
-struct MissingWait : Base {
+/// Keeps what memory held before anything arrived in it: NaN if the harness has poisoned it.
+struct BeforeArrival : Base {
   using Base::Base;
-  std::vector<std::pair<Tensor, Tensor>> late;  // where to, what
-  void begins(const std::string&) override {
-    for (const auto& [to, what] : late) std::copy_n(what.data(), what.size_bytes(), to.data());
-    late.clear();
+  std::map<const std::byte*, Tensor> before;
+  void expected(const Message& message, const std::string&) override {
+    before[message.tensor.data()] = snapshot(message.tensor);
   }
+};
+
+/// What is read is what memory held before the message came.
+struct MissingWait : BeforeArrival {
+  using BeforeArrival::BeforeArrival;
   void arrived(const Message& message, const std::string&) override {
-    late.emplace_back(message.tensor, snapshot(message.tensor));
-    fill_tokens(message.tensor, 0, message.tensor.shape().tokens, std::nanf(""));
+    const Tensor& stale = before.at(message.tensor.data());
+    std::copy_n(stale.data(), stale.size_bytes(), message.tensor.data());
   }
 };
 
@@ -101,19 +105,22 @@ struct BytesFlipped : Base {
   }
 };
 
-struct Truncated : Base {
-  using Base::Base;
+struct Truncated : BeforeArrival {
+  using BeforeArrival::BeforeArrival;
   void arrived(const Message& message, const std::string&) override {
     if (rank() != 1) return;
-    const Index tokens = message.tensor.shape().tokens;
-    fill_tokens(message.tensor, tokens / 2, tokens, std::nanf(""));
+    const std::size_t bytes = message.tensor.size_bytes();
+    const Tensor& stale = before.at(message.tensor.data());
+    std::copy(stale.data() + bytes / 2, stale.data() + bytes, message.tensor.data() + bytes / 2);
   }
 };
 
+/// Twice as late as the deadline, at its first operation.
 struct NeverArrives : Base {
   using Base::Base;
+  bool late = false;
   void begins(const std::string&) override {
-    if (rank() == 1) std::this_thread::sleep_for(std::chrono::seconds(2));  // twice the deadline
+    if (rank() == 1 && !std::exchange(late, true)) std::this_thread::sleep_for(std::chrono::seconds(2));
   }
 };
 
@@ -173,7 +180,12 @@ void add_message_bugs(Mutants& list) {
   add_in_transit<NeverArrives>(list, 53, "never_arrives",
                                "rank 1 does not come to its first operation in time", one_each);
   add_in_transit<Dies>(list, 54, "dies", "rank 1 dies in its first operation", one_each);
-  for (Mutant& mutant : list) mutant.ends_the_run |= mutant.number == 53 || mutant.number == 54;
+  for (Mutant& mutant : list) {
+    if (mutant.number != 53 && mutant.number != 54) continue;
+    mutant.ends_with =
+        mutant.number == 53 ? ": waited 1." : "rank 1";  // in a chain the next rank but one may be first
+    mutant.deadline_s = 1;
+  }
 }
 
 }  // namespace ringside

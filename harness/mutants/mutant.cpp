@@ -54,6 +54,7 @@ std::vector<AbsentBug> absent_bugs() {
           {38, "helper_normalised", "no balanced schedule yet"},
           {39, "helper_one_step_off", "no balanced schedule yet"},
           {40, "odd_size_accepted", "no variant refuses odd sp yet"},
+          {50, "another_layer", "a case has one layer"},
           {51, "shared_fault",
            "in the oracle, which no decorator reaches: the include rules and the second "
            "formulas stand against it, and a case of zeros is MISTRUSTED"}};

@@ -21,9 +21,11 @@ struct Mutant {
   Variant twin;              ///< the variant, wrong
   /// What the world of each rank becomes, if the bug is in transit; null: itself.
   std::function<std::unique_ptr<Communicator>(Communicator& world)> world{};
-  bool ends_the_run =
-      false;  ///< must end as an error that says why, within a deadline, not as a wrong result
   bool needs_repeat = false;  ///< shows only when run again
+  /// Not empty: it must end the run, as an error that holds this text. No other error is of any mutant's
+  /// doing.
+  std::string_view ends_with{};
+  int deadline_s = 60;  ///< of its runs: short where it must be waited for
 };
 
 /// A bug that no variant of this build can have, and why.

@@ -1,11 +1,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <regex>
 #include <set>
 
 #include "distributed/mpi_communicator.h"
+#include "distributed/watchdog.h"
 #include "harness/case_file.h"
 #include "harness/commands.h"
 #include "harness/mutants/run_mutants.h"
@@ -49,12 +52,6 @@ int list_mutants(const std::vector<Mutant>& mutants) {
   return 0;
 }
 
-void write_csv(const std::string& path, const MutantsResult& result) {
-  std::ofstream file(path);
-  file << mutants_csv(result);
-  if (!file.flush()) throw InfrastructureError(fmt::format("{}: cannot be written", path));
-}
-
 }  // namespace
 
 int mutants(const MutantsOptions& options) {
@@ -65,11 +62,17 @@ int mutants(const MutantsOptions& options) {
   if (options.list) return list_mutants(selected);
   std::vector<Case> cases = options.cases ? read_cases(*options.cases, registered_operators)
                                           : parse_cases(kMutantCases, "mutants.csv", registered_operators);
-  if (options.csv) std::ofstream(*options.csv, std::ios::app);
+  std::ofstream csv;
+  if (options.csv) csv.open(*options.csv);
+  if (!csv) throw UsageError(fmt::format("--csv {}: {}", *options.csv, std::strerror(errno)));
+  const Watchdog watchdog;
   const auto progress = [](const std::string& name) { fmt::print(stderr, "{}\n", name); };
   const MutantsResult result = run_mutants(selected, std::move(cases), progress);
-  if (options.csv) write_csv(*options.csv, result);
   fmt::print("{}", mutants_table(result));
+  if (options.csv && !(csv << mutants_csv(result)).flush()) {
+    throw InfrastructureError(fmt::format("{}: {}", *options.csv, std::strerror(errno)));
+  }
+  if (result.mutants.empty()) throw UsageError("no case is of a variant with a planted bug");
   const bool all = std::ranges::all_of(result.mutants, &MutantResult::caught);
   return all && result.false_alarms.empty() ? 0 : 1;
 }

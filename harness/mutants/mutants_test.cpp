@@ -56,6 +56,37 @@ TEST(Mutants, ErrorThatEndsTheRunIsKept) {
   EXPECT_EQ(result.mutants[0].runs.at(0).error, "rank 1 died in ring forward, step 0: k, v");
 }
 
+TEST(Mutants, OneThatMustEndTheRunAndDoesNotHasNotBeenCaught) {
+  Mutants list;
+  add_result_bugs(list);
+  Mutant wrong = *std::ranges::find_if(
+      list, [](const Mutant& m) { return m.bug == "dv_times_size" && m.twin.name == "ring"; });
+  EXPECT_TRUE(run(wrong).mutants.at(0).caught());
+  wrong.ends_with = "rank 1";
+  EXPECT_FALSE(run(wrong).mutants.at(0).caught());
+}
+
+TEST(Mutants, ErrorThatNobodyAskedForIsNoCatch) {
+  Mutants list;
+  add_message_bugs(list);
+  Mutant dies =
+      *std::ranges::find_if(list, [](const Mutant& m) { return m.bug == "dies" && m.twin.name == "ring"; });
+  dies.ends_with = {};
+  EXPECT_THROW(run(dies), std::runtime_error);
+}
+
+TEST(Mutants, EveryBugOfTheListIsPlantedOrSaidToBeAbsent) {
+  std::set<int> numbers;
+  for (const AbsentBug& bug : absent_bugs()) EXPECT_TRUE(numbers.insert(bug.number).second) << bug.bug;
+  std::set<int> planted;
+  for (const Mutant& mutant : all_mutants()) planted.insert(mutant.number);
+  planted.erase(0);
+  for (const int number : planted) EXPECT_TRUE(numbers.insert(number).second) << number;
+  EXPECT_EQ(numbers.size(), 55U);
+  EXPECT_EQ(*numbers.begin(), 1);
+  EXPECT_EQ(*numbers.rbegin(), 55);
+}
+
 TEST(Mutants, BugsOfOneNameStandTogetherAndAreDifferentVariants) {
   std::set<std::string> seen;
   std::string_view last;

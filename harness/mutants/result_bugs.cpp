@@ -126,6 +126,9 @@ void add_result_bugs(Mutants& list) {
       mean_of_chunk, all);
   add(49, "remainder_dropped", "tokens beyond a multiple of P get no gradient", with_gradients,
       drop_remainder, all);
+  for (Mutant& mutant : list) {
+    if (mutant.bug == "dq_dtype") mutant.ends_with = " gave dq as ";
+  }
   add(0, "dq_a_little_off", "dq is times 1 + 2^-7", with_gradients, dq_a_little_off, all);
   add(0, "o_row_zero", "a row of o is zero on the last rank", with_output, zero_o_row, all);
   add(0, "dk_row_zero", "a row of dk is zero on the last rank", with_gradients, zero_dk_row, all);

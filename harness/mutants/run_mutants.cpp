@@ -30,8 +30,7 @@ bool legacy_notices(const CaseResult& wrong, const CaseResult& right) {
 
 /// What the verdict says of a mutant's run.
 Catch read_verdict(const CaseResult& result, const CaseResult& right) {
-  Catch caught = {
-      .c = result.c, .red = result.status != Status::pass, .legacy = legacy_notices(result, right)};
+  Catch caught = {.c = result.c, .legacy = legacy_notices(result, right)};
   const auto see = [&](std::string_view check, double share) {
     if (share <= caught.share) return;
     caught.check = check;
@@ -42,15 +41,15 @@ Catch read_verdict(const CaseResult& result, const CaseResult& right) {
     const TensorVerdict& v = result.tensors[out];
     if (v.failures.empty()) continue;
     caught.tensors += fmt::format("{}{}", caught.tensors.empty() ? "" : " ", to_string(out));
+    if (v.stats.pattern_errors > 0) see("NaN pattern", kInfinite);
     if (v.row_share > 1) see("row", v.row_share);
     if (v.bias > v.bias_limit) see("bias", v.bias / v.bias_limit);
     if (v.stats.failed > 0) see("element", v.stats.max_share);
-    if (v.stats.pattern_errors > 0) see("NaN pattern", kInfinite);
     for (std::size_t r = 0; r < v.ranks.size(); ++r) ranks[r] = ranks[r] || v.ranks[r].failed > 0;
   }
-  for (const std::string& failure : result.failures) {
-    if (caught.check.empty()) see(failure.substr(0, failure.find(':')), kInfinite);
-  }
+  const auto repeats = [](const RankMeasure& rank) { return rank.repeats_equal != 0; };
+  if (!std::ranges::all_of(result.ranks, repeats)) see("repeat", kInfinite);
+  caught.red = !caught.check.empty();
   for (std::size_t r = 0; r < ranks.size(); ++r) {
     if (ranks[r]) caught.ranks.push_back(static_cast<int>(r));
   }
@@ -75,23 +74,24 @@ class CaseRunner {
     for (MutantResult& of : result_.mutants) {
       const Mutant& mutant = of.mutant;
       if (mutant.twin.name != planned.variant->name || mutant.twin.op != planned.variant->op) continue;
-      if (mutant.ends_the_run && of.caught()) continue;
+      if (!mutant.ends_with.empty() && of.caught()) continue;
       of.runs.push_back(run(mutant, planned.c, right));
     }
   }
 
  private:
   Catch run(const Mutant& mutant, const Case& c, const CaseResult& right) {
-    // those that end the run wait for its deadline
-    Fleet fleet = Fleet::of_threads(std::nullopt, Seconds(mutant.ends_the_run ? 1 : 60), true);
+    Fleet fleet = Fleet::of_threads(std::nullopt, Seconds(mutant.deadline_s), true);
     fleet.decorate(mutant.world);
     try {
       const TimingPlan timing = {.repeat = mutant.needs_repeat ? 1 : 0};
-      return read_verdict(run_case(c, mutant.twin, "cpu", timing, standard_, fleet, inputs_), right);
+      Catch caught = read_verdict(run_case(c, mutant.twin, "cpu", timing, standard_, fleet, inputs_), right);
+      if (!mutant.ends_with.empty()) caught.red = false;
+      return caught;
     } catch (const std::exception& error) {
-      // the old check would not have come to its mean either
-      return {
-          .c = c, .red = true, .check = "error", .share = kInfinite, .error = error.what(), .legacy = true};
+      const std::string_view text = error.what();
+      if (mutant.ends_with.empty() || text.find(mutant.ends_with) == text.npos) throw;
+      return {.c = c, .red = true, .check = "error", .share = kInfinite, .error = error.what()};
     }
   }
 
@@ -101,7 +101,7 @@ class CaseRunner {
   InputsCache inputs_;
 };
 
-std::string text_of(double share) { return std::isfinite(share) ? fmt::format("{:.3g}x", share) : "-"; }
+std::string text_of(double share) { return std::isfinite(share) ? fmt::format("{:.3g}x", share) : "inf"; }
 
 std::string text_of(const std::vector<int>& ranks) {
   std::string text;
@@ -118,7 +118,8 @@ struct Tally {
 
   friend Tally operator+(Tally sum, const MutantResult& m) {
     const auto shown = std::ranges::count_if(m.runs, [](const Catch& c) { return c.red && c.legacy; });
-    return sum + Tally{1,       m.caught() ? 1 : 0,     m.legacy() ? 1 : 0, static_cast<int>(m.runs.size()),
+    const bool legacy = m.legacy() || !m.mutant.ends_with.empty();  // no mean is ever reached
+    return sum + Tally{1,       m.caught() ? 1 : 0,     legacy ? 1 : 0, static_cast<int>(m.runs.size()),
                        m.red(), static_cast<int>(shown)};
   }
   friend Tally operator+(const Tally& a, const Tally& b) {
@@ -132,12 +133,10 @@ using Results = std::vector<MutantResult>::const_iterator;
 /// The clearest red run of that variant where it is least clear, or who survived.
 std::string hardest(Results first, Results last, const Tally& bug) {
   const Catch* least = nullptr;
-  const auto size = [](const Catch& run) { return std::isfinite(run.share) ? run.share : 0; };
   for (auto at = first; at != last; ++at) {
-    if (at->runs.empty()) return fmt::format("no case of {}", at->mutant.twin.name);
     const Catch* best = at->clearest();
     if (!best) return fmt::format("SURVIVED in {}", at->mutant.twin.name);
-    if (!least || size(*best) < size(*least)) least = best;
+    if (!least || best->share < least->share) least = best;
   }
   if (!least->error.empty()) return least->error.substr(0, least->error.find_first_of(";\n"));
   return fmt::format("{:<19} {:<14} {:>9}  {:<11} {:<12} {}", least->c.variant, least->check,
@@ -184,6 +183,7 @@ MutantsResult run_mutants(const std::vector<Mutant>& mutants, std::vector<Case> 
     }
     runner->run(planned);
   }
+  std::erase_if(result.mutants, [](const MutantResult& of) { return of.runs.empty(); });
   result.seconds = watch.lap();
   return result;
 }
@@ -211,7 +211,7 @@ std::string mutants_table(const MutantsResult& result) {
       caught_bugs, bugs, all.caught, all.mutants, result.false_alarms.size(), result.clean_runs,
       result.seconds);
   text += fmt::format(
-      "the mean over rank 0 would have shown {} of the {} red runs, and missed {} of the {} mutants in "
+      "the mean over rank 0 would have shown {} of the {} red runs, and missed {} of the {} variants in "
       "every case\n",
       all.legacy_runs, all.red, all.mutants - all.legacy, all.mutants);
   return text;

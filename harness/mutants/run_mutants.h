@@ -13,7 +13,7 @@ namespace ringside {
 /// How one run of a mutant ended.
 struct Catch {
   Case c;
-  bool red = false;
+  bool red = false;  ///< by its tensors, by repetition, or by the error that was asked for; not by accounts
   std::string check{};    ///< the check that saw it most clearly: element, pattern, row, bias, traffic, …
   double share = 0;       ///< of that check's limit; infinite where there is no size to it; 0: none
   std::string tensors{};  ///< all that are red: "o dq"
@@ -43,8 +43,9 @@ struct MutantsResult {
 };
 
 /// Runs every case with its right variant, which must pass, and with every mutant of that variant, on
-/// threads, with receive buffers poisoned and messages late. One that ends_the_run is run until it has done
-/// so. `progress` is told of each case.
+/// threads, with receive buffers poisoned and messages late. One that must end the run is run until it has
+/// done so; one without a case is left out. `progress` is told of each case. Throws what a mutant throws
+/// unasked.
 MutantsResult run_mutants(const std::vector<Mutant>& mutants, std::vector<Case> cases,
                           const std::function<void(const std::string&)>& progress);
 

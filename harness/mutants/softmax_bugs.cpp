@@ -99,8 +99,8 @@ void add_softmax_bugs(Mutants& list) {
   add_on_device<HeadModulo>(list, 20, "head_modulo", "query head h uses kv head h mod H_k", all);
   add_on_device<ScaleTwice>(list, 23, "scale_twice", "logits are scaled twice", all);
   add_on_device<DeltaLeftOut>(list, 25, "delta_left_out", "delta = 0", all);
-  add_on_device<LseOfAnotherHead>(list, 50, "lse_of_another", "backward uses the lse of another head", all);
-  add_on_device<DeltaOfAnotherHead>(list, 50, "delta_of_another", "backward uses the delta of another head",
+  add_on_device<LseOfAnotherHead>(list, 0, "lse_of_another", "backward uses the lse of another head", all);
+  add_on_device<DeltaOfAnotherHead>(list, 0, "delta_of_another", "backward uses the delta of another head",
                                     all);
 }
 

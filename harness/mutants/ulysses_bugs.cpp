@@ -34,12 +34,14 @@ struct RanksReversed : DeviceDecorator {
   }
 };
 
+/// One head at a time is packed for the ranks, more than there are where kv heads are copied: head h for h
+/// + 1.
 struct WrongKvHead : DeviceDecorator {
   using DeviceDecorator::DeviceDecorator;
   void copy_part(const Tensor& from, Corner from_at, const Tensor& to, Corner to_at, Index heads,
                  Index tokens) override {
-    const bool packs_copies = heads == 1 && from.shape().heads == 2;
-    if (packs_copies) from_at.head = 1 - from_at.head;
+    const bool copies = heads == 1 && to.shape().heads * size_ > from.shape().heads;
+    if (copies) from_at.head = (from_at.head + 1) % from.shape().heads;
     real_.copy_part(from, from_at, to, to_at, heads, tokens);
   }
 };
@@ -62,7 +64,7 @@ void add_ulysses_bugs(Mutants& list) {
                                 "all-to-all parts are read with heads and tokens swapped", ulysses);
   add_on_device<RanksReversed>(list, 18, "ranks_reversed",
                                "tokens are in reverse order of ranks between the all-to-alls", ulysses);
-  add_on_device<WrongKvHead>(list, 20, "wrong_kv_head", "kv heads are copied to the other group's ranks",
+  add_on_device<WrongKvHead>(list, 20, "wrong_kv_head", "ranks get copies of the next group's kv head",
                              ulysses);
   add_on_device<CopiesNotSummed>(list, 0, "copies_not_summed",
                                  "one copy's dk, dv stands for the sum of all copies", ulysses);
