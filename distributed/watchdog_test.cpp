@@ -94,7 +94,7 @@ TEST_F(WatchdogDeathTest, EndsARunWhoseRankDoesNotComeBack) {
         });
       },
       ExitedWithCode(5),
-      "in 'end of the ranks': rank [02] of 3: .*; rank 1 has not come back; the call does not return\n$");
+      "in 'end of the ranks': rank [02] of 3: .*; rank 1 has not come back; the call does not return\n");
 }
 
 }  // namespace

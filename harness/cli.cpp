@@ -95,13 +95,16 @@ void add_sweep_options(CLI::App& app, SweepOptions& options) {
   CLI::Option* out = app.add_option("--out", options.out,
                                     "Directory for the results, made if missing; default: none are kept")
                          ->type_name("DIR");
-  app.add_flag("--resume", options.resume,
-               "Go on with an interrupted sweep: keep its rows in --out and run the cases that have none; "
-               "default: start anew")
-      ->needs(out);
+  CLI::Option* resume =
+      app.add_flag(
+             "--resume", options.resume,
+             "Go on with an interrupted sweep: keep its rows in --out and run the cases that have none; "
+             "default: start anew")
+          ->needs(out);
   app.add_option("--dump", options.dump,
                  "Directory for the tensors of every case as .npy, made if missing; default: none are kept")
-      ->type_name("DIR");
+      ->type_name("DIR")
+      ->excludes(resume);  // rows that are kept have none
   app.add_option("--repeat", options.repeat,
                  "Timed iterations of each case, at most; default: 3, or 1 for more ranks than cores")
       ->type_name("N")

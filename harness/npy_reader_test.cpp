@@ -4,8 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <stdexcept>
 #include <string>
@@ -200,7 +200,7 @@ template <typename Stored>
 std::vector<float> decoded(NpyType type, const std::vector<Stored>& stored) {
   // At an odd address.
   std::vector<std::byte> bytes(stored.size() * sizeof(Stored) + 1);
-  std::memcpy(bytes.data() + 1, stored.data(), bytes.size() - 1);
+  std::ranges::copy(std::as_bytes(std::span(stored)), bytes.begin() + 1);
   std::vector<float> values(stored.size());
   decode_npy(type, std::span(bytes).subspan(1), values);
   return values;
