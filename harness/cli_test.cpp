@@ -44,10 +44,9 @@ TEST(Parse, SweepDefaults) {
 }
 
 TEST(Parse, SweepTakesEveryOption) {
-  const auto options = std::get<SweepOptions>(parse(
-      {"sweep",       "--filter",  "ring.*n2048$", "--out",   "o",   "--dump=d", "--repeat", "7",
-       "--ranks",     "4",         cases,          "--comm",  "mpi", "--device", "cuda",     "--no-perf",
-       "--fail-fast", "--timeout", "0.5",          "--resume"}));
+  const auto options = std::get<SweepOptions>(
+      parse({"sweep", "--filter", "ring.*n2048$", "--out", "o", "--dump=d", "--repeat", "7", "--ranks", "4",
+             cases, "--comm", "mpi", "--device", "cuda", "--no-perf", "--fail-fast", "--timeout", "0.5"}));
   EXPECT_EQ(options.cases, cases);
   EXPECT_EQ(options.filter, "ring.*n2048$");
   EXPECT_EQ(options.out, "o");
@@ -59,8 +58,8 @@ TEST(Parse, SweepTakesEveryOption) {
   EXPECT_FALSE(options.perf);
   EXPECT_EQ(timed_iterations(options, false), 0);
   EXPECT_TRUE(options.fail_fast);
-  EXPECT_TRUE(options.resume);
   EXPECT_EQ(options.timeout_s, 0.5);
+  EXPECT_TRUE(std::get<SweepOptions>(parse({"sweep", cases, "--out", "o", "--resume"})).resume);
 }
 
 TEST(Parse, TheLastOfARepeatedOptionCounts) {
@@ -123,6 +122,7 @@ TEST(Parse, WrongUsageNamesTheArgument) {
       {{"sweep", cases, "--ranks", "2.5"}, "2.5"},
       {{"sweep", cases, "--timeout", "0"}, "--timeout"},
       {{"sweep", cases, "--resume"}, "--resume requires --out"},
+      {{"sweep", cases, "--out", "o", "--resume", "--dump", "d"}, "excludes"},
       {{"sweep", cases, "--timeout", "nan"}, "--timeout"},
       {{"sweep", cases, "--timeout", "5s"}, "5s"},
       {{"sweep", cases, "--comm", "pigeon"}, "pigeon"},
