@@ -3,22 +3,18 @@
 #include <unistd.h>
 
 #include "distributed/variant.h"
+#include "harness/mutants/communicator_decorator.h"
 #include "harness/mutants/rewrite.h"
 
 namespace ringside {
 namespace {
 
 /// Another communicator, whose sent tensors pass through `spoil` on their way; the sender keeps what it has.
-class FaultyCommunicator final : public Communicator {
+class FaultyCommunicator final : public ForwardingCommunicator {
  public:
   using Spoil = Tensor (*)(const Tensor& sent);
 
-  FaultyCommunicator(Communicator& real, Spoil spoil) : real_(real), spoil_(spoil) {}
-
-  int rank() const override { return real_.rank(); }
-  int size() const override { return real_.size(); }
-  void barrier() override { real_.barrier(); }
-  std::unique_ptr<Communicator> split(int color, int key) override { return real_.split(color, key); }
+  FaultyCommunicator(Communicator& real, Spoil spoil) : ForwardingCommunicator(real), spoil_(spoil) {}
 
  private:
   Pending start(std::vector<Message> sends, std::vector<Message> receives, std::string what) override {
@@ -26,7 +22,6 @@ class FaultyCommunicator final : public Communicator {
     return real_.exchange(std::move(sends), std::move(receives), std::move(what));
   }
 
-  Communicator& real_;
   Spoil spoil_;
 };
 

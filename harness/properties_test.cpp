@@ -9,6 +9,7 @@
 #include <set>
 
 #include "harness/case_file.h"
+#include "harness/mutants/communicator_decorator.h"
 #include "harness/mutants/device_decorator.h"
 #include "harness/mutants/mutant.h"
 #include "harness/mutants/rewrite.h"
@@ -180,14 +181,9 @@ void scale_with_ranks(Gradients& grad, const Context& c) {
 
 /// Reads what arrives before it has waited for it: once a later message from the same rank is there. Threads
 /// deliver in order, so that it does no harm, unless they deliver as late as they may.
-class ReadsEarly : public Communicator {
+class ReadsEarly : public ForwardingCommunicator {
  public:
-  ReadsEarly(Communicator& real, Device& device) : real_(real), device_(device) {}
-
-  int rank() const override { return real_.rank(); }
-  int size() const override { return real_.size(); }
-  void barrier() override { real_.barrier(); }
-  std::unique_ptr<Communicator> split(int color, int key) override { return real_.split(color, key); }
+  ReadsEarly(Communicator& real, Device& device) : ForwardingCommunicator(real), device_(device) {}
 
  private:
   Pending start(std::vector<Message> sends, std::vector<Message> receives, std::string what) override {
@@ -204,7 +200,6 @@ class ReadsEarly : public Communicator {
     return x;
   }
 
-  Communicator& real_;
   Device& device_;
   std::vector<Pending> late_;
 };

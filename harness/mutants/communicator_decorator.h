@@ -1,4 +1,4 @@
-// A communicator that passes everything on to another: the base for planting faults in transit.
+// Communicators that pass everything on to another: the base for planting faults in transit.
 #pragma once
 
 #include <functional>
@@ -11,16 +11,30 @@
 
 namespace ringside {
 
+/// Passes everything on to `real`, which must outlive it; a fault overrides what it does otherwise.
+class ForwardingCommunicator : public Communicator {
+ public:
+  explicit ForwardingCommunicator(Communicator& real) : real_(real) {}
+
+  int rank() const override { return real_.rank(); }
+  int size() const override { return real_.size(); }
+  void barrier() override { real_.barrier(); }
+  std::unique_ptr<Communicator> split(int color, int key) override { return real_.split(color, key); }
+
+ protected:
+  Pending start(std::vector<Message> sends, std::vector<Message> receives, std::string what) override {
+    return real_.exchange(std::move(sends), std::move(receives), std::move(what));
+  }
+
+  Communicator& real_;
+};
+
 /// A sequence group whose messages go wrong. It counts its own traffic, so that what it spoils in transit
 /// does not show there.
-class CommunicatorDecorator : public Communicator {
+class CommunicatorDecorator : public ForwardingCommunicator {
  public:
-  explicit CommunicatorDecorator(std::unique_ptr<Communicator> real) : real_(std::move(real)) {}
-
-  int rank() const override { return real_->rank(); }
-  int size() const override { return real_->size(); }
-  void barrier() override { real_->barrier(); }
-  std::unique_ptr<Communicator> split(int color, int key) override { return real_->split(color, key); }
+  explicit CommunicatorDecorator(std::unique_ptr<Communicator> real)
+      : ForwardingCommunicator(*real), owned_(std::move(real)) {}
 
  protected:
   /// Called when an operation begins.
@@ -31,7 +45,6 @@ class CommunicatorDecorator : public Communicator {
   virtual void expected(const Message&, const std::string&) {}
   /// May change what has arrived; called when the operation is waited for.
   virtual void arrived(const Message&, const std::string&) {}
-  Communicator& real() { return *real_; }
 
  private:
   struct Arrival : Pending::State {
@@ -54,31 +67,23 @@ class CommunicatorDecorator : public Communicator {
     arrival->self = this;
     arrival->receives = receives;
     arrival->what = what;
-    arrival->pending = real_->exchange(std::move(sends), std::move(receives), std::move(what));
+    arrival->pending = real_.exchange(std::move(sends), std::move(receives), std::move(what));
     return Pending(std::move(arrival));
   }
 
-  std::unique_ptr<Communicator> real_;
+  std::unique_ptr<Communicator> owned_;
 };
 
 /// The world of a run whose sequence groups are made by `make`.
-class WorldDecorator : public Communicator {
+class WorldDecorator : public ForwardingCommunicator {
  public:
   using Make = std::function<std::unique_ptr<Communicator>(Communicator& world, int color, int key)>;
 
-  WorldDecorator(Communicator& real, Make make) : real_(real), make_(std::move(make)) {}
+  WorldDecorator(Communicator& real, Make make) : ForwardingCommunicator(real), make_(std::move(make)) {}
 
-  int rank() const override { return real_.rank(); }
-  int size() const override { return real_.size(); }
-  void barrier() override { real_.barrier(); }
   std::unique_ptr<Communicator> split(int color, int key) override { return make_(real_, color, key); }
 
  private:
-  Pending start(std::vector<Message> sends, std::vector<Message> receives, std::string what) override {
-    return real_.exchange(std::move(sends), std::move(receives), std::move(what));
-  }
-
-  Communicator& real_;
   Make make_;
 };
 

@@ -1,6 +1,7 @@
 // Bugs of lightning attention's states and decays.
 #include <cmath>
 
+#include "harness/mutants/communicator_decorator.h"
 #include "harness/mutants/device_decorator.h"
 #include "harness/mutants/mutant.h"
 #include "harness/mutants/rewrite.h"
@@ -126,12 +127,10 @@ struct StateOfOtherEnd : DeviceDecorator {
 };
 
 /// The group with its ranks in the opposite order.
-class Mirrored : public Communicator {
+class Mirrored : public ForwardingCommunicator {
  public:
-  explicit Mirrored(Communicator& real) : real_(real) {}
+  using ForwardingCommunicator::ForwardingCommunicator;
   int rank() const override { return size() - 1 - real_.rank(); }
-  int size() const override { return real_.size(); }
-  void barrier() override { real_.barrier(); }
   std::unique_ptr<Communicator> split(int color, int key) override { return real_.split(color, -key); }
 
  private:
@@ -141,7 +140,6 @@ class Mirrored : public Communicator {
     }
     return real_.exchange(std::move(sends), std::move(receives), std::move(what));
   }
-  Communicator& real_;
 };
 
 Variant backward_in_forward_direction(const Variant& right) {
