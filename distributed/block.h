@@ -35,7 +35,7 @@ inline Index rounding_bytes(Index elements, DType dtype) {
 
 /// The problem cut down to the tokens that `rank` of `sp` holds: its shapes are those of the rank's tensors.
 inline Problem held_problem(Problem problem, Layout layout, int sp, int rank) {
-  problem.seq = count(positions(layout, problem.seq, sp, rank));
+  problem.seq = count(positions(layout, problem, sp, rank));
   return problem;
 }
 

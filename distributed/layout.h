@@ -1,21 +1,38 @@
 // Who holds which token.
 #pragma once
 
-#include <string_view>
+#include <string>
 
 #include "reference/positions.h"
+#include "reference/problem.h"
 
 namespace ringside {
 
-/// contiguous: rank r holds [r·n/P, (r+1)·n/P). zigzag: of 2P chunks, chunks r and 2P-1-r. striped: r, r+P,
-/// r+2P, …
-enum class Layout { contiguous, zigzag, striped };
+/// contiguous: rank r holds [r·n/P, (r+1)·n/P). zigzag: of 2P chunks, chunks r and 2P-1-r; of packed
+/// documents, and of the padding behind them, those chunks of each. striped: r, r+P, r+2P, …
+struct Layout {
+  enum class Order { contiguous, zigzag, striped };
 
-std::string_view to_string(Layout layout);
+  Order order = Order::contiguous;
+  /// So many consecutive ranks share what one rank of P/parts would hold, in contiguous parts of its local
+  /// order.
+  int parts = 1;
 
-/// Global positions that `rank` of `size` holds of a sequence of `seq` tokens, in local order. Any seq >= 0:
-/// chunk c of m is [⌊c·seq/m⌋, ⌊(c+1)·seq/m⌋), so that chunks may differ by a token and some may be empty
-/// (empty runs are left out). Throws std::invalid_argument unless 0 <= rank < size.
-Positions positions(Layout layout, Index seq, int size, int rank);
+  static const Layout contiguous, zigzag, striped;
+  friend bool operator==(const Layout&, const Layout&) = default;
+};
+
+inline constexpr Layout Layout::contiguous{Order::contiguous};
+inline constexpr Layout Layout::zigzag{Order::zigzag};
+inline constexpr Layout Layout::striped{Order::striped};
+
+/// "zigzag", or "zigzag/2" if two ranks share.
+std::string to_string(Layout layout);
+
+/// Global positions that `rank` of `size` holds of a problem's tokens, in local order, which increases. Any
+/// seq >= 0: chunk c of m of a stretch of n tokens is [⌊c·n/m⌋, ⌊(c+1)·n/m⌋), so that chunks may differ by a
+/// token and some may be empty (empty runs are left out). Throws std::invalid_argument unless 0 <= rank <
+/// size and parts divides size.
+Positions positions(Layout layout, const Problem& problem, int size, int rank);
 
 }  // namespace ringside

@@ -17,6 +17,10 @@ using Stretch = ringside::Run;  // in a test body, Run is a member of testing::T
 constexpr Layout kLayouts[] = {Layout::contiguous, Layout::zigzag, Layout::striped};
 constexpr int kSizes[] = {1, 2, 3, 4, 5, 8};
 
+Positions positions(Layout layout, Index seq, int size, int rank) {
+  return ringside::positions(layout, {.seq = seq}, size, rank);
+}
+
 std::vector<Index> tokens(Layout layout, Index seq, int size, int rank) {
   std::vector<Index> all;
   for (const Stretch& run : positions(layout, seq, size, rank)) {
@@ -108,7 +112,38 @@ TEST(Layout, RejectsRanksOutsideTheGroup) {
   }
 }
 
+TEST(Layout, PartsOfARankFollowEachOther) {
+  for (const Layout::Order order :
+       {Layout::Order::contiguous, Layout::Order::zigzag, Layout::Order::striped}) {
+    for (const int parts : {1, 2, 3}) {
+      for (const Index seq : {0, 1, 7, 48, 61}) {
+        for (int rank = 0; rank < 2; ++rank) {
+          std::vector<Index> together;
+          for (int part = 0; part < parts; ++part) {
+            const auto own = tokens({order, parts}, seq, 2 * parts, rank * parts + part);
+            EXPECT_LE(std::ssize(own), (std::ssize(tokens({order}, seq, 2, rank)) + parts - 1) / parts);
+            together.insert(together.end(), own.begin(), own.end());
+          }
+          EXPECT_EQ(together, tokens({order}, seq, 2, rank));
+        }
+      }
+    }
+  }
+  EXPECT_THROW(positions({Layout::Order::zigzag, 3}, 8, 4, 0), std::invalid_argument);
+}
+
+TEST(Layout, ZigzagCutsEachDocumentAndThePadding) {
+  const Problem packed = {.seq = 20, .cu_seqlens = {0, 8, 9, 17}};
+  EXPECT_THAT(ringside::positions(Layout::zigzag, packed, 2, 0),
+              ElementsAre(Stretch{0, 1, 2}, Stretch{6, 1, 2}, Stretch{8, 1, 1}, Stretch{9, 1, 2},
+                          Stretch{15, 1, 2}, Stretch{19, 1, 1}));
+  EXPECT_THAT(ringside::positions(Layout::zigzag, packed, 2, 1),
+              ElementsAre(Stretch{2, 1, 2}, Stretch{4, 1, 2}, Stretch{11, 1, 2}, Stretch{13, 1, 2},
+                          Stretch{17, 1, 1}, Stretch{18, 1, 1}));
+}
+
 TEST(Layout, Names) {
+  EXPECT_EQ(to_string({Layout::Order::zigzag, 2}), "zigzag/2");
   EXPECT_EQ(to_string(Layout::contiguous), "contiguous");
   EXPECT_EQ(to_string(Layout::zigzag), "zigzag");
   EXPECT_EQ(to_string(Layout::striped), "striped");

@@ -58,8 +58,8 @@ SoftmaxBlock block_of(const Context& context, const Tensor& q, const KvRing& kv,
   return {.q = q,
           .k = kv.k,
           .v = kv.v,
-          .q_positions = positions(layout, context.problem.seq, size, context.comm.rank()),
-          .k_positions = positions(layout, context.problem.seq, size, owner),
+          .q_positions = positions(layout, context.problem, size, context.comm.rank()),
+          .k_positions = positions(layout, context.problem, size, owner),
           .causal = context.problem.causal,
           .scale = context.problem.scale};
 }
@@ -70,7 +70,7 @@ bool sees_nothing(const SoftmaxBlock& block) {
 
 template <Layout layout>
 Index tokens_of(const Context& context, int rank) {
-  return count(positions(layout, context.problem.seq, context.comm.size(), rank));
+  return count(positions(layout, context.problem, context.comm.size(), rank));
 }
 
 /// (o, lse) <- (o, lse) ⊕ attention of the local queries over all ranks' keys. o: [b, h, c, e], lse: [b, h,
@@ -154,7 +154,7 @@ template <Layout layout>
 PassTraffic traffic(const Problem& problem, DType dtype, int sp, int rank) {
   if (sp == 1) return {};
   const Index token = problem.batch * problem.kv_heads * (problem.head_dim + problem.value_dim);
-  const Index right = count(positions(layout, problem.seq, sp, (rank + 1) % sp));
+  const Index right = count(positions(layout, problem, sp, (rank + 1) % sp));
   const Index kv_bytes = (problem.seq - right) * token * static_cast<Index>(size_of(dtype));
   const Index grad_bytes = problem.seq * token * 4;
   return {.forward = {.bytes = kv_bytes, .messages = 2 * (sp - 1)},
@@ -188,7 +188,7 @@ PassMemory memory(const Problem& problem, DType dtype, int sp, int rank) {
 }
 
 template <Layout layout>
-Variant ring(std::string_view name, std::string_view summary) {
+Variant ring(const std::string& name, const std::string& summary) {
   return {.name = name,
           .op = Operator::softmax,
           .summary = summary,

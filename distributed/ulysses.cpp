@@ -17,7 +17,7 @@ Index kv_copies(const Problem& problem, Index size) {
 }
 
 Run tokens_of(const Problem& problem, int size, int rank) {
-  const Positions held = positions(Layout::contiguous, problem.seq, size, rank);
+  const Positions held = positions(Layout::contiguous, problem, size, rank);
   return held.empty() ? Run{} : held.front();
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <initializer_list>
 #include <optional>
 #include <span>
 #include <string>
@@ -58,38 +59,54 @@ struct PassMemory {
 
 /// One algorithm, forward and backward, written over Communicator, Device and Problem.
 struct Variant {
-  std::string_view name;
+  std::string name;
   Operator op;
-  std::string_view summary;  ///< one line for `ringside list`
+  std::string summary;  ///< one line for `ringside list`
   Layout layout = Layout::contiguous;
   /// Why `sp` ranks cannot run this problem; empty if they can.
-  std::optional<std::string> (*unsupported)(const Problem& problem, int sp);
+  std::function<std::optional<std::string>(const Problem& problem, int sp)> unsupported;
   std::function<Forward(const Context& context, const Inputs& inputs)> forward;
   std::function<Gradients(const Context& context, const Inputs& inputs, const Forward& forward,
                           const Tensor& dout)>
       backward;
   /// What `rank` of `sp` sends for this problem, stored in `dtype`.
-  PassTraffic (*traffic)(const Problem& problem, DType dtype, int sp, int rank);
+  std::function<PassTraffic(const Problem& problem, DType dtype, int sp, int rank)> traffic;
   /// What `rank` of `sp` holds for this problem, stored in `dtype`.
-  PassMemory (*memory)(const Problem& problem, DType dtype, int sp, int rank);
+  std::function<PassMemory(const Problem& problem, DType dtype, int sp, int rank)> memory;
   /// Shapes of Inputs::cache; null if the variant wants none.
-  std::vector<Shape> (*cache)(const Problem& problem) = nullptr;
+  std::function<std::vector<Shape>(const Problem& problem)> cache{};
   /// Whether dk and dv are sums, over parts of each kv head's group of query heads, of shares that had been
   /// rounded to the storage dtype; null if never.
-  bool (*rounds_shares)(const Problem& problem, int sp) = nullptr;
+  std::function<bool(const Problem& problem, int sp)> rounds_shares{};
   /// Whether results have the same bits as with any other sp of which this is true; null if they need not.
-  bool (*same_bits)(const Problem& problem, int sp) = nullptr;
+  std::function<bool(const Problem& problem, int sp)> same_bits{};
+};
+
+/// An algorithm with a degree of freedom, a whole number N >= 1: variants "usp.1", "usp.2", …
+struct Family {
+  std::string_view name;     ///< without the number: "usp"
+  std::string_view meaning;  ///< of the number, for `ringside list`: "N ranks in a Ulysses group"
+  /// One of them; its name is set by the registry. Throws nothing: an N that does not fit a problem is for
+  /// Variant::unsupported to refuse.
+  Variant (*make)(int n);
 };
 
 /// Puts a variant on the list: one such object beside the variant's code.
 struct Registration {
   explicit Registration(const Variant& variant);
+  /// Those of a family that are listed, and tested, like any other.
+  Registration(const Family& family, std::initializer_list<int> listed);
 };
 
-/// All registered variants, by name, then operator. One algorithm that serves two operators is two of them.
+/// All registered variants, by name, then operator, of a family those that are listed. One algorithm that
+/// serves two operators is two of them.
 std::span<const Variant> variants();
 
-/// The variant of that name for that operator, or null.
+/// All families, by name.
+std::span<const Family> families();
+
+/// The variant of that name for that operator, of a family any ("usp.3"); or null. It lives as long as the
+/// program. Any thread may call it.
 const Variant* find_variant(std::string_view name, Operator op);
 
 }  // namespace ringside

@@ -8,6 +8,7 @@
 #include "harness/mutants/device_decorator.h"
 #include "harness/mutants/mutant.h"
 #include "harness/run_case.h"
+#include "harness/test_variants.h"
 
 namespace ringside {
 namespace {
@@ -154,9 +155,8 @@ std::vector<const Variant*> all_variants() {
   return all;
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Accounts, testing::ValuesIn(all_variants()), [](const auto& param) {
-  return fmt::format("{}_{}", param.param->name, to_string(param.param->op));
-});
+INSTANTIATE_TEST_SUITE_P(All, Accounts, testing::ValuesIn(all_variants()),
+                         [](const auto& param) { return test_name(*param.param); });
 
 /// One operation on one rank takes four bytes that it does not give back before the pass ends.
 struct LeakInOneOperation : DeviceDecorator {

@@ -46,14 +46,39 @@ std::string to_string(const DecaySpec& decay) {
   return text;
 }
 
+namespace {
+
+/// "0_100_250", or for many documents "33_" and a digest (FNV-1a) of all bounds.
+std::string name_of_documents(const std::vector<Index>& cu_seqlens) {
+  constexpr std::size_t kNamedDocuments = 8;
+  if (cu_seqlens.size() > kNamedDocuments + 1) {
+    std::uint64_t digest = 0xcbf29ce484222325;
+    for (const Index bound : cu_seqlens) {
+      for (int byte = 0; byte < 8; ++byte) {
+        digest = (digest ^ (static_cast<std::uint64_t>(bound) >> (8 * byte) & 0xff)) * 0x100000001b3;
+      }
+    }
+    return fmt::format("{}_{:016x}", cu_seqlens.size() - 1, digest);
+  }
+  std::string text;
+  for (const Index bound : cu_seqlens) text += fmt::format("{}{}", text.empty() ? "" : "_", bound);
+  return text;
+}
+
+}  // namespace
+
 std::string Case::name() const {
   const bool has_decay = op == Operator::lightning || decay.slope;
   const std::string decay_part = has_decay ? fmt::format("-{}", to_string(decay)) : "";
-  const std::string sample_part = sample > 0 ? fmt::format("-sample{}", sample) : "";
+  std::string extra_part;
+  if (window > 0) extra_part += fmt::format("-w{}", window);
+  if (!cu_seqlens.empty()) extra_part += fmt::format("-cu{}", name_of_documents(cu_seqlens));
+  if (padding > 0) extra_part += fmt::format("-pad{}", padding);
+  if (sample > 0) extra_part += fmt::format("-sample{}", sample);
   return fmt::format("{}-{}-{}-{}-b{}-n{}-h{}-hk{}-d{}-e{}-dp{}-sp{}-{}{}-{}-seed{}{}", variant,
                      to_string(op), to_string(dtype), to_string(math), batch, seq, heads, kv_heads, head_dim,
                      value_dim, dp, sp, causal ? "causal" : "full", decay_part, to_string(fill), seed,
-                     sample_part);
+                     extra_part);
 }
 
 Problem Case::problem_of(Index batch_entries) const {
@@ -66,7 +91,10 @@ Problem Case::problem_of(Index batch_entries) const {
                   .value_dim = value_dim,
                   .causal = causal,
                   .scale = 1,
-                  .slopes = {}};
+                  .slopes = {},
+                  .window = window,
+                  .cu_seqlens = cu_seqlens};
+  if (padding > 0 && cu_seqlens.empty()) problem.cu_seqlens = {0, seq - padding};
   if (op == Operator::softmax) {
     problem.scale = default_scale(head_dim);
   } else if (decay.slope) {

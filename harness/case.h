@@ -62,14 +62,18 @@ struct Case {
   Fill fill = Fill::gaussian;
   std::uint64_t seed = 1;
   Index sample = 0;  ///< Softmax: query rows of a head that are checked (sampled_rows() in inputs.h); 0: all.
+  Index window = 0;  ///< Problem::window
+  std::vector<Index> cu_seqlens = {};  ///< Problem::cu_seqlens, ending where the padding begins
+  Index padding = 0;                   ///< tokens at the end of the sequence that are in no document
   std::string fault = {};  ///< upstream's, because of which the case is known to fail; empty: it shall pass
   std::vector<Check> checks = {};  ///< made besides the verdict, in order; no part of the name
 
   /// All parameters but fault and checks, as in
   /// "ring-softmax-bf16-fp32-b2-n1024-h8-hk2-d64-e64-dp1-sp4-causal-gaussian-seed1": usable as a folder name
   /// and, since it holds only [A-Za-z0-9._-], as a regular expression. Different cases have different names
-  /// (variant names hold no '-'). A softmax case has no decay and leaves it out; a case that checks some rows
-  /// ends in "-sample64".
+  /// (variant names hold no '-'). A softmax case has no decay and leaves it out; a window,
+  /// documents, padding and a sample of rows follow where there are any: "-w64-cu0_100_250-pad6-sample64"
+  /// (with more than 8 documents their number and a digest: "-cu33_1f2e3d4c5b6a7988").
   std::string name() const;
   /// The whole problem: every batch entry.
   Problem problem() const { return problem_of(batch); }

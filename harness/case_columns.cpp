@@ -81,6 +81,24 @@ std::vector<Check> parse_checks(std::string_view text) {
   return checks;
 }
 
+/// "0+100+250" -> {0, 100, 250}.
+std::vector<Index> parse_documents(std::string_view text) {
+  if (text == "none") return {};
+  std::vector<Index> bounds;
+  for (std::string_view rest = text;; rest.remove_prefix(rest.find('+') + 1)) {
+    const auto bound =
+        parse_number("a bound of cu_seqlens", rest.substr(0, rest.find('+')), Index{0}, kMaxSize);
+    if (bounds.empty() ? bound != 0 : bound <= bounds.back()) {
+      throw UsageError(fmt::format("cu_seqlens must begin with 0 and increase: {} follows {}", bound,
+                                   bounds.empty() ? "nothing" : std::to_string(bounds.back())));
+    }
+    bounds.push_back(bound);
+    if (rest.find('+') == rest.npos) break;
+  }
+  if (bounds.size() == 1) throw UsageError("cu_seqlens needs the end of the document that begins at 0");
+  return bounds;
+}
+
 /// What results can hold as it is: whole characters of UTF-8, in their shortest form.
 bool is_utf8(std::string_view text) {
   const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
@@ -169,6 +187,18 @@ constexpr std::array kColumns = {
     CaseColumn{
         "sample", "0", "softmax: query rows of each head that are checked, for long sequences; 0: all",
         [](Case& c, std::string_view text) { c.sample = parse_number("sample", text, Index{0}, kMaxSize); }},
+    CaseColumn{
+        "window", "0",
+        "softmax, causal: a query sees so many keys, the last of them its own; 0: all before it",
+        [](Case& c, std::string_view text) { c.window = parse_number("window", text, Index{0}, kMaxSize); }},
+    CaseColumn{"cu_seqlens", "none",
+               "documents packed into each sequence: their bounds, joined by +, as in 0+100+250; none: one",
+               [](Case& c, std::string_view text) { c.cu_seqlens = parse_documents(text); }},
+    CaseColumn{"padding", "0",
+               "tokens at the end of each sequence, behind cu_seqlens, that are in no document",
+               [](Case& c, std::string_view text) {
+                 c.padding = parse_number("padding", text, Index{0}, kMaxSize);
+               }},
     CaseColumn{"checks", "none", "properties to check, as `ringside list` names them, joined by +; or all",
                [](Case& c, std::string_view text) { c.checks = parse_checks(text); }},
     CaseColumn{"expect", "pass",

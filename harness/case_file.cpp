@@ -143,6 +143,15 @@ std::optional<Conflict> conflict(const Case& c, const std::vector<Operator>& ser
     return Conflict{"sample",
                     fmt::format("what fill {} spoils must be looked for in all rows", to_string(c.fill))};
   }
+  if (c.window > 0 && (c.op != Operator::softmax || !c.causal))
+    return Conflict{"window", "only causal softmax attention has a window"};
+  if (c.padding >= c.seq) {
+    return Conflict{"padding", fmt::format("padding {} leaves nothing of {} tokens", c.padding, c.seq)};
+  }
+  if (!c.cu_seqlens.empty() && c.cu_seqlens.back() != c.seq - c.padding) {
+    return Conflict{"cu_seqlens", fmt::format("cu_seqlens ends at {}, not at {} (seq {}, padding {})",
+                                              c.cu_seqlens.back(), c.seq - c.padding, c.seq, c.padding)};
+  }
   if (c.heads % c.kv_heads != 0) {
     return Conflict{"kv_heads",
                     fmt::format("heads {} is not a multiple of kv_heads {}", c.heads, c.kv_heads)};

@@ -20,6 +20,9 @@ nlohmann::ordered_json case_json(const Case& c) {
                                  {"fill", to_string(c.fill)},
                                  {"seed", c.seed},
                                  {"sample", c.sample},
+                                 {"window", c.window},
+                                 {"cu_seqlens", c.cu_seqlens},
+                                 {"padding", c.padding},
                                  {"checks", to_string(c.checks)},
                                  {"expect", c.fault.empty() ? "pass" : "fail:" + c.fault}};
   if (c.decay.slope) json["decay"] = *c.decay.slope;

@@ -30,7 +30,7 @@ EitherRows either_rows(const Case& c, Layout layout, Out out, Index batch, Index
   if (!token || batch != token->batch || head / (per_kv_head(out) ? 1 : group) != 0) return rows;
   const Index position = token->position;
   if (c.causal && !per_kv_head(out)) {
-    const Index reach = 2 * 64 * (layout == Layout::striped ? c.sp : 1);
+    const Index reach = 2 * 64 * (layout.order == Layout::Order::striped ? c.sp : 1);
     rows.may_be_nan = [=](Index t) { return t < position && t > position - reach; };
   }
   if (c.op == Operator::lightning || c.fill != Fill::inf) return rows;

@@ -25,7 +25,9 @@ struct Place {
     return all;
   }
   /// Global positions of the local tokens.
-  Positions tokens(const Case& c, Layout layout) const { return positions(layout, c.seq, c.sp, sp_rank); }
+  Positions tokens(const Case& c, Layout layout) const {
+    return positions(layout, c.problem(), c.sp, sp_rank);
+  }
 };
 
 /// sp_rank that holds each position. Throws std::logic_error if the layout gives a position to two ranks or
@@ -34,7 +36,7 @@ inline std::vector<int> holders(const Case& c, Layout layout) {
   std::vector<int> of(static_cast<std::size_t>(c.seq), -1);
   Index held = 0;
   for (int r = 0; r < c.sp; ++r) {
-    for (const Run& run : positions(layout, c.seq, c.sp, r)) {
+    for (const Run& run : Place{0, r}.tokens(c, layout)) {
       for (Index i = 0; i < run.count; ++i, ++held) of[static_cast<std::size_t>(run.position(i))] = r;
     }
   }

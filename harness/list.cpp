@@ -15,6 +15,7 @@ int list() {
   for (const Variant& v : variants()) {
     fmt::print("  {:<20} {:<10} {:<11} {}\n", v.name, to_string(v.op), to_string(v.layout), v.summary);
   }
+  for (const Family& f : families()) fmt::print("  {:<20} {}\n", fmt::format("{}.N", f.name), f.meaning);
   fmt::print("\ndevices\n");
   for (const DeviceEntry& device : devices()) {
     fmt::print("  {:<20} {}{}\n", device.name, device.summary,

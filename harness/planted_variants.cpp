@@ -61,7 +61,7 @@ Forward absent(const Context& context, const Inputs& inputs) {
   return ring().forward(context, inputs);
 }
 
-Variant planted(std::string_view name, std::string_view summary, decltype(Variant::forward) forward) {
+Variant planted(const std::string& name, const std::string& summary, decltype(Variant::forward) forward) {
   return {.name = name,
           .op = Operator::softmax,
           .summary = summary,

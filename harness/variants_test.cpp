@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "harness/table.h"
+#include "harness/test_variants.h"
 
 namespace ringside {
 namespace {
@@ -98,17 +99,16 @@ TEST_P(EveryVariant, DecayOfZeroAndLargeDecay) {
 
 INSTANTIATE_TEST_SUITE_P(All, EveryVariant, testing::ValuesIn(settings()), [](const auto& param) {
   const Setting& s = param.param;
-  return fmt::format("{}_{}_{}_{}_{}", s.variant->name, to_string(s.variant->op),
-                     to_string(s.arithmetic.storage), to_string(s.arithmetic.math),
-                     s.causal ? "causal" : "full");
+  return fmt::format("{}_{}_{}_{}", test_name(*s.variant), to_string(s.arithmetic.storage),
+                     to_string(s.arithmetic.math), s.causal ? "causal" : "full");
 });
 
 TEST(Registry, HoldsTheVariantsOfThisBuild) {
-  std::vector<std::string_view> names;
+  std::vector<std::string> names;
   for (const Variant& variant : variants()) names.push_back(variant.name);
-  EXPECT_EQ(names, (std::vector<std::string_view>{"lasp_cache", "lasp_fuse", "lasp_fuse_parallel",
-                                                  "lasp_naive", "lightning", "ring", "ring_striped",
-                                                  "ring_zigzag", "ulysses", "ulysses"}));
+  EXPECT_EQ(names, (std::vector<std::string>{"lasp_cache", "lasp_fuse", "lasp_fuse_parallel", "lasp_naive",
+                                             "lightning", "ring", "ring_striped", "ring_zigzag", "ulysses",
+                                             "ulysses"}));
 }
 
 }  // namespace

@@ -25,9 +25,16 @@ struct Problem {
   Index seq = 1;
   Index head_dim = 1;
   Index value_dim = 1;
-  bool causal = true;         ///< Lightning attention is always causal.
-  float scale = 1;            ///< Softmax: factor of the logits.
-  std::vector<float> slopes;  ///< Lightning: one slope s >= 0 a query head, decay exp(-s). Else empty.
+  bool causal = true;           ///< Lightning attention is always causal.
+  float scale = 1;              ///< Softmax: factor of the logits.
+  std::vector<float> slopes{};  ///< Lightning: one slope s >= 0 a query head, decay exp(-s). Else empty.
+  /// Softmax, causal: a query sees the `window` last keys up to its own; 0: all of them.
+  Index window = 0;
+  /// Documents packed into the sequence: document i is [cu_seqlens[i], cu_seqlens[i+1]); from 0 on, strictly
+  /// increasing. No query sees a key of another document; no state leaves one. Tokens from the last entry on
+  /// are padding: they see nothing and nothing sees them, o and their gradients are 0. Empty: one document,
+  /// the whole sequence.
+  std::vector<Index> cu_seqlens{};
 
   Shape q_shape() const { return {batch, heads, seq, head_dim}; }
   Shape k_shape() const { return {batch, kv_heads, seq, head_dim}; }

@@ -65,7 +65,7 @@ void zero_a_row(const Context& c, const Tensor& x, Index token) {
 void zero_remainder(const Context& c, Layout layout, const Tensor& x) {
   const Index kept = c.problem.seq - c.problem.seq % c.comm.size();
   Index row = 0;
-  for (const Run& run : positions(layout, c.problem.seq, c.comm.size(), c.comm.rank())) {
+  for (const Run& run : positions(layout, c.problem, c.comm.size(), c.comm.rank())) {
     for (Index i = 0; i < run.count; ++i, ++row) {
       if (run.position(i) >= kept) fill_tokens(x, row, row + 1, 0);
     }
