@@ -30,8 +30,8 @@ float to_fp32(Stored x) {
   return to_float(x);
 }
 
-// Whether fp32 does not hold x, which it has made y. Bits are compared, so that a thread that takes denormals
-// for 0 gets the same answer.
+// Whether fp32 does not hold x, which has become y. Bits are compared: a thread that takes denormals for 0
+// would find them equal.
 bool is_changed(double x, float y) {
   return !std::isnan(x) && std::bit_cast<std::uint64_t>(x) != std::bit_cast<std::uint64_t>(double{y});
 }
@@ -169,6 +169,12 @@ std::string shown(std::string_view text) {
     out += is_plain ? std::string(1, c) : fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
   }
   return out + (text.size() > kShown ? "…'" : "'");
+}
+
+std::uint64_t little_endian_number(std::string_view bytes) {
+  std::uint64_t value = 0;
+  for (std::size_t i = bytes.size(); i-- > 0;) value = value << 8 | static_cast<unsigned char>(bytes[i]);
+  return value;
 }
 
 std::string tuple_text(std::span<const Index> shape) {

@@ -77,7 +77,7 @@ class ArrayReader {
   /// 1 to kMaxArrayDims sizes >= 0.
   const std::vector<Index>& shape() const { return array_.shape; }
   Index elements() const { return array_.elements(); }
-  /// For messages: "dir/q.npy", "dir/model.safetensors: q".
+  /// For messages: "dir/q.npy", "dir/model.safetensors: 'q'".
   const std::string& source() const { return source_; }
 
   /// Throws UsageError that names both shapes unless the array's is `shape`.
@@ -100,6 +100,9 @@ class ArrayReader {
 /// The file's own text for a message, in quotes: what a terminal might take for a command, or a reader for
 /// nothing, as \x1b, and its end cut off if it is long.
 std::string shown(std::string_view text);
+
+/// An unsigned number of up to 8 bytes, the lowest first.
+std::uint64_t little_endian_number(std::string_view bytes);
 
 /// As Python writes a tuple: "(2, 3)", "(5,)".
 std::string tuple_text(std::span<const Index> shape);

@@ -147,13 +147,6 @@ class Dictionary {
   std::size_t at_ = 0;
 };
 
-// Little-endian.
-std::size_t number(std::string_view bytes) {
-  std::size_t value = 0;
-  for (std::size_t i = bytes.size(); i-- > 0;) value = value << 8 | static_cast<unsigned char>(bytes[i]);
-  return value;
-}
-
 }  // namespace
 
 StoredArray parse_npy_header(std::string_view start, std::uint64_t file_bytes, std::string_view file_name,
@@ -172,7 +165,7 @@ StoredArray parse_npy_header(std::string_view start, std::uint64_t file_bytes, s
   }
   const std::size_t dictionary_at = kVersionBytes + (major == 1 ? 2 : 4);
   if (start.size() < dictionary_at) refuse_file(file_name, "ends within the length of its header");
-  const std::size_t length = number(start.substr(kVersionBytes, dictionary_at - kVersionBytes));
+  const std::size_t length = little_endian_number(start.substr(kVersionBytes, dictionary_at - kVersionBytes));
   if (length > kMaxNpyHeaderBytes) {
     refuse_file(file_name,
                 fmt::format("a header of {} bytes; expected at most {}", length, kMaxNpyHeaderBytes));

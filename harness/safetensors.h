@@ -21,10 +21,14 @@ inline constexpr std::size_t kMaxSafetensorsHeaderBytes = std::size_t{1} << 20;
 /// Bytes of a file that hold its whole header, if that can be read at all.
 inline constexpr std::size_t kSafetensorsStartBytes = 8 + kMaxSafetensorsHeaderBytes;
 
+/// The most dimensions that a header may have, as many as NumPy and PyTorch know. None but kMaxArrayDims are
+/// read.
+inline constexpr std::size_t kMaxSafetensorsDims = 64;
+
 /// A tensor as the header has it.
 struct SafetensorsEntry {
   std::string dtype{};         ///< "F32", "BF16", "I64", …
-  std::vector<Index> shape{};  ///< any number of sizes >= 0
+  std::vector<Index> shape{};  ///< 0 to kMaxSafetensorsDims sizes >= 0
   std::uint64_t begin = 0;     ///< offset in the file of its first byte
   std::uint64_t end = 0;       ///< and behind its last
   friend bool operator==(const SafetensorsEntry&, const SafetensorsEntry&) = default;
@@ -39,11 +43,12 @@ using SafetensorsHeader = std::map<std::string, SafetensorsEntry, std::less<>>;
 /// file's first kSafetensorsStartBytes bytes, or all if it has fewer. `file_bytes`: its size. Memory: some
 /// ten times the header's length.
 /// Throws UsageError "file: message": what is no such header; a longer one than
-/// kMaxSafetensorsHeaderBytes; a name or a member twice; a member that the format does not have.
+/// kMaxSafetensorsHeaderBytes; a name or a member twice; a member that the format does not have; more than
+/// kMaxSafetensorsDims dimensions.
 SafetensorsHeader parse_safetensors_header(std::string_view start, std::uint64_t file_bytes,
                                            std::string_view file_name);
 
-/// The tensor `name`. Throws UsageError "file: name: message" if there is none, it is not of F64, F32, F16 or
+/// The tensor `name`. Throws UsageError "file: message" if there is none, it is not of F64, F32, F16 or
 /// BF16, or has no or more than kMaxArrayDims dimensions.
 StoredArray stored_array(const SafetensorsHeader& header, std::string_view name, std::string_view file_name);
 

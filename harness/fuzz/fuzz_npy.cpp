@@ -12,11 +12,11 @@
 namespace ringside {
 namespace {
 
-std::string canonical(const NpyHeader& header) {
-  const std::string_view descr = header.type == NpyType::f2   ? "'<f2'"
-                                 : header.type == NpyType::f4 ? "'<f4'"
-                                 : header.type == NpyType::f8 ? "'<f8'"
-                                                              : "'<u2'";
+std::string canonical(const StoredArray& header) {
+  const std::string_view descr = header.type == StoredType::fp16   ? "'<f2'"
+                                 : header.type == StoredType::fp32 ? "'<f4'"
+                                 : header.type == StoredType::fp64 ? "'<f8'"
+                                                                   : "'<u2'";
   std::string shape = "(";
   for (const Index size : header.shape) shape += std::to_string(size) + ",";
   return preamble(dictionary(descr, shape + ")"));
@@ -33,28 +33,28 @@ bool is_refused(std::string_view file, DType dtype) {
 }
 
 void check(std::string_view file) {
-  NpyHeader header;
+  StoredArray header;
   try {
     header = parse_npy_header(file.substr(0, kNpyStartBytes), file.size(), kFuzzName, DType::bf16);
   } catch (const UsageError& error) {
     check_message(error.what());
     return;
   }
-  require(!header.shape.empty() && header.shape.size() <= kMaxNpyDims, "an array has 1 to 4 dimensions");
+  require(!header.shape.empty() && header.shape.size() <= kMaxArrayDims, "an array has 1 to 4 dimensions");
   for (const Index size : header.shape) require(size >= 0, "sizes are not negative");
   require(header.data_at <= file.size(), "values start in the file");
   const std::string_view stored = file.substr(header.data_at);
   const Index elements = header.elements();
   require(elements >= 0 && elements * size_of(header.type) == std::ssize(stored), "values are all there");
   std::vector<float> values(static_cast<std::size_t>(elements));
-  decode_npy(header.type, std::as_bytes(std::span(stored)), values);
+  decode(header.type, std::as_bytes(std::span(stored)), values);
 
   for (const DType dtype : {DType::fp32, DType::fp16}) {
-    require(is_refused(file, dtype) == (header.type == NpyType::bf16),
+    require(is_refused(file, dtype) == (header.type == StoredType::bf16),
             "bits are bf16 only where that is wanted");
   }
   const std::string again = canonical(header);
-  const NpyHeader expected{.type = header.type, .shape = header.shape, .data_at = again.size()};
+  const StoredArray expected{.type = header.type, .shape = header.shape, .data_at = again.size()};
   require(parse_npy_header(again, again.size() + stored.size(), kFuzzName, DType::bf16) == expected,
           "written out and read again it is the same");
 }
