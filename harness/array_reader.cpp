@@ -84,8 +84,11 @@ Index decode(StoredType type, std::span<const std::byte> bytes, std::span<float>
       return decode_as<double>(bytes, values);
     case StoredType::bf16:
       return decode_as<BFloat16>(bytes, values);
+    case StoredType::int32:
+    case StoredType::int64:
+      break;
   }
-  throw std::invalid_argument("no stored type");
+  throw std::invalid_argument("not stored as numbers that may have fractions");
 }
 
 InputFile::InputFile(std::filesystem::path path) : name_(path.string()) {

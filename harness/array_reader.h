@@ -14,12 +14,24 @@
 
 namespace ringside {
 
-/// How a file stores a value, little-endian: IEEE binary16, 32, 64, or bfloat16.
-enum class StoredType { fp16, fp32, fp64, bf16 };
+/// How a file stores a value, little-endian: IEEE binary16, 32, 64, bfloat16, or (never a
+/// tensor) a signed integer.
+enum class StoredType { fp16, fp32, fp64, bf16, int32, int64 };
 
 /// Bytes of one stored value.
 constexpr Index size_of(StoredType type) {
-  return type == StoredType::fp64 ? 8 : type == StoredType::fp32 ? 4 : 2;
+  switch (type) {
+    case StoredType::fp64:
+    case StoredType::int64:
+      return 8;
+    case StoredType::fp32:
+    case StoredType::int32:
+      return 4;
+    case StoredType::fp16:
+    case StoredType::bf16:
+      return 2;
+  }
+  return 0;
 }
 
 inline constexpr std::size_t kMaxArrayDims = 4;

@@ -9,7 +9,7 @@
 namespace ringside {
 namespace {
 
-constexpr std::array<std::pair<Fill, std::string_view>, kFills.size()> kFillNames = {{
+constexpr std::array<std::pair<Fill, std::string_view>, kFills.size() + 1> kFillNames = {{
     {Fill::gaussian, "gaussian"},
     {Fill::large_logit, "large_logit"},
     {Fill::exact, "exact"},
@@ -18,6 +18,7 @@ constexpr std::array<std::pair<Fill, std::string_view>, kFills.size()> kFillName
     {Fill::denormal, "denormal"},
     {Fill::inf, "inf"},
     {Fill::nan, "nan"},
+    {Fill::given, "given"},
 }};
 
 constexpr std::array<std::string_view, kChecks.size()> kCheckNames = {

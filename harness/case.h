@@ -14,7 +14,8 @@
 namespace ringside {
 
 /// How the tensors of a case are filled; what each does stands at fill_rows() in inputs.h.
-enum class Fill { gaussian, large_logit, exact, one_hot, constant, denormal, inf, nan };
+/// given: somebody else's values, which no case file can ask for.
+enum class Fill { gaussian, large_logit, exact, one_hot, constant, denormal, inf, nan, given };
 
 inline constexpr std::array kFills = {Fill::gaussian, Fill::large_logit, Fill::exact, Fill::one_hot,
                                       Fill::constant, Fill::denormal,    Fill::inf,   Fill::nan};

@@ -150,7 +150,7 @@ constexpr std::array kColumns = {
                }},
     CaseColumn{"dtype", "fp32", "storage of all tensors: fp32, bf16 or fp16",
                [](Case& c, std::string_view text) { c.dtype = parse_name("dtype", text, kDTypes); }},
-    CaseColumn{"math", "fp32", "operands of matrix products: fp32 (as they are) or tf32",
+    CaseColumn{"math", "fp32", "operands of matrix products: fp32 (as they are), tf32 or bf16",
                [](Case& c, std::string_view text) { c.math = parse_name("math", text, kMaths); }},
     CaseColumn{"batch", "1", "batch entries over all data-parallel groups; a multiple of dp",
                [](Case& c, std::string_view text) { c.batch = parse_size("batch", text); }},

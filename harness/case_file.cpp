@@ -181,6 +181,26 @@ std::size_t column_index(std::string_view name) {
                                   case_columns().begin());
 }
 
+/// A case from the text of each column; fail(column, message) throws.
+template <typename TextOf, typename Fail>
+Case make_case(const TextOf& text_of, const OperatorsOf& operators_of, const Fail& fail) {
+  Case c;
+  std::vector<Operator> served;
+  for (std::size_t i = 0; i < case_columns().size(); ++i) {
+    try {
+      case_columns()[i].parse(c, text_of(i));
+      if (case_columns()[i].name != "variant") continue;
+      served = operators_of(c.variant);
+      if (served.empty()) throw UsageError(fmt::format("unknown variant {}", ringside::quoted(c.variant)));
+      c.op = served.front();
+    } catch (const UsageError& error) {
+      fail(i, error.what());
+    }
+  }
+  if (const auto wrong = conflict(c, served)) fail(column_index(wrong->column), wrong->message);
+  return c;
+}
+
 class TableReader {
  public:
   explicit TableReader(const OperatorsOf& operators_of) : operators_of_(operators_of) {}
@@ -263,34 +283,18 @@ class TableReader {
 
   void add(const Line& line, const Choice& choice) {
     const auto byte_of = [&](std::size_t column) { return choice[column] ? choice[column]->byte : 0; };
-    Case c;
-    std::vector<Operator> served;
-    for (std::size_t i = 0; i < choice.size(); ++i) {
-      const CaseColumn& column = case_columns()[i];
-      try {
-        column.parse(c, choice[i] ? choice[i]->text : column.fallback);
-        if (column.name == "variant") {
-          served = operators(c.variant);
-          c.op = served.front();
-        }
-      } catch (const UsageError& error) {
-        line.fail(byte_of(i), error.what());
-      }
-    }
-    if (const auto wrong = conflict(c, served))
-      line.fail(byte_of(column_index(wrong->column)), wrong->message);
+    Case c = make_case(
+        [&](std::size_t column) {
+          return choice[column] ? std::string_view(choice[column]->text) : case_columns()[column].fallback;
+        },
+        operators_of_,
+        [&](std::size_t column, const std::string& message) { line.fail(byte_of(column), message); });
     const auto [same, is_new] = line_of_.emplace(c.name(), line.number);
     if (!is_new) {
       line.fail(byte_of(column_index("variant")),
                 fmt::format("{} is already in line {}", same->first, same->second));
     }
     cases_.push_back(std::move(c));
-  }
-
-  std::vector<Operator> operators(std::string_view variant) const {
-    std::vector<Operator> served = operators_of_(variant);
-    if (served.empty()) throw UsageError(fmt::format("unknown variant {}", quoted(variant)));
-    return served;
   }
 
   const OperatorsOf& operators_of_;
@@ -335,6 +339,37 @@ std::vector<Case> parse_cases(std::string_view text, std::string_view file_name,
     start.fail(0, reader.has_header() ? "the table has no cases" : "the table has no header");
   }
   return cases;
+}
+
+Case parse_case(std::span<const CaseCell> cells, const OperatorsOf& operators_of) {
+  std::vector<std::string_view> names, texts;
+  for (const CaseColumn& column : case_columns()) {
+    names.push_back(column.name);
+    texts.push_back(column.fallback);
+  }
+  for (const CaseCell& cell : cells) {
+    const std::size_t column = column_index(cell.column);
+    if (column == names.size()) throw UsageError(unknown("column", cell.column, names));
+    texts[column] = cell.text;
+  }
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    if (texts[i].empty()) throw UsageError(fmt::format("{} must be given", names[i]));
+  }
+  const auto fail = [](std::size_t, const std::string& message) { throw UsageError(message); };
+  return make_case([&](std::size_t column) { return texts[column]; }, operators_of, fail);
+}
+
+std::vector<CaseCell> parse_cells(std::string_view text) {
+  std::vector<CaseCell> cells;
+  while (!text.empty()) {
+    const std::string_view cell = text.substr(0, text.find(','));
+    text.remove_prefix(std::min(cell.size() + 1, text.size()));
+    const std::size_t at = cell.find('=');
+    if (at == cell.npos || at == 0 || at + 1 == cell.size())
+      throw UsageError(fmt::format("{} is not column=value", quoted(cell)));
+    cells.push_back({std::string(cell.substr(0, at)), std::string(cell.substr(at + 1))});
+  }
+  return cells;
 }
 
 std::string read_file(const std::filesystem::path& path, std::size_t limit) {

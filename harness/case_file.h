@@ -46,6 +46,19 @@ inline constexpr Index kMaxElements = Index{1} << 40;  ///< of any one tensor
 std::vector<Case> parse_cases(std::string_view text, std::string_view file_name,
                               const OperatorsOf& operators_of);
 
+/// A column of a case and what stands in it.
+struct CaseCell {
+  std::string column;
+  std::string text;
+};
+
+/// One case from some of its cells; the others have their fallbacks. Of a column that is there twice the last
+/// cell counts. Throws UsageError: no such column, what a row of a table is refused for.
+Case parse_case(std::span<const CaseCell> cells, const OperatorsOf& operators_of);
+
+/// "seq=1024,heads=8" as cells. Throws UsageError for what is not column=text.
+std::vector<CaseCell> parse_cells(std::string_view text);
+
 /// The whole content of a file. Throws UsageError "file: message" if it cannot be read or is larger than
 /// `limit`.
 std::string read_file(const std::filesystem::path& path, std::size_t limit = kMaxCaseFileBytes);

@@ -204,7 +204,7 @@ TEST(CaseErrors, Values) {
       {"operator", "softmax", "lightning serves lightning, not softmax"},
       {"dtype", "bf61", "unknown dtype 'bf61'; it is one of fp32, bf16, fp16 (did you mean bf16?)"},
       {"dtype", "FLOAT", "unknown dtype 'FLOAT'; it is one of fp32, bf16, fp16"},
-      {"math", "bf16", "unknown math 'bf16'; it is one of fp32, tf32"},
+      {"math", "fp16", "unknown math 'fp16'; it is one of fp32, tf32, bf16"},
       {"batch", "0", "1 to 2147483648, not '0'"},
       {"batch", "-1", whole},
       {"batch", "2147483649", whole},

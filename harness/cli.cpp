@@ -23,6 +23,9 @@ constexpr const char* footer = R"(Examples:
       LASP's table on 4 MPI ranks, with a report in results/
   ringside sweep cases/smoke.csv --filter 'ring.*bf16' --no-perf
       the verdicts of some cases, ranks as threads of one process
+  ringside make-inputs seq=4096,heads=8,head_dim=64 -o mine
+  ringside check mine
+      q, k, v, do for another implementation, which puts o, dq, dk, dv beside them; its verdict
 
 Exit status:
   0  all cases ran and passed, or were skipped with a stated reason, and at least one ran
@@ -119,6 +122,97 @@ void add_sweep_options(CLI::App& app, SweepOptions& options) {
   app.add_flag("--fail-fast", options.fail_fast, "Stop after the first wrong result; default: run all cases");
 }
 
+constexpr const char* kCaseHelp =
+    "column=value,column=value… of a case file's columns (`ringside list`), or a case file of which "
+    "--filter leaves one case";
+
+// What check and make-inputs have in common.
+void add_tensor_options(CLI::App& app, TensorOptions& options) {
+  app.option_defaults()->take_last();
+  app.add_option("--filter", options.filter, "Which case of a case file; default: its only one")
+      ->type_name("REGEX")
+      ->check(CLI::Validator(check_regex, ""));
+  app.add_option_function<std::string>(
+         "--axes",
+         [&options](const std::string& name) { options.axes = name == "bnhd" ? Axes::bnhd : Axes::bhnd; },
+         "Order of the tensors' axes: b batch, h head, n token, d dim; default: bhnd")
+      ->type_name("bhnd|bnhd")
+      ->check(quiet(CLI::IsMember({"bhnd", "bnhd"})));
+}
+
+void add_make_inputs_options(CLI::App& app, MakeInputsOptions& options) {
+  add_tensor_options(app, options);
+  app.add_option("CASE", options.wanted_case, kCaseHelp)->type_name("CASE")->required();
+  app.add_option("-o,--out", options.directory, "Directory for q, k, v, do and case.json, made if missing")
+      ->type_name("DIR")
+      ->required();
+  app.add_flag("--by-rank", options.by_rank,
+               "A file for each of dp·sp ranks (q.rank0.npy …) instead of whole tensors");
+  app.add_option(
+         "--layout", options.layout,
+         "Which tokens each rank holds: contiguous, zigzag or striped; default: the variant's if CASE "
+         "has one, else contiguous")
+      ->type_name("NAME");
+}
+
+void add_check_options(CLI::App& app, CheckOptions& options) {
+  add_tensor_options(app, options);
+  app.add_option(
+         "DIR", options.directory,
+         "Directory with o, dq, dk, dv, or some of them, and q, k, v, do: as q.npy …, one .safetensors, "
+         "or by rank as q.rank0.npy … or rank0.safetensors …; without q, k, v those of make-inputs")
+      ->type_name("DIR")
+      ->required()
+      ->check(quiet(CLI::ExistingDirectory));
+  app.add_option("--case", options.given_case,
+                 kCaseHelp + std::string("; default: DIR/case.json, if it is there"))
+      ->type_name("CASE");
+  app.add_option(
+         "--layout", options.layout,
+         "Which tokens each rank holds: contiguous, zigzag, striped, or a .npy of the global position "
+         "of each token, rank after rank; default: the variant's if the case has one, else contiguous")
+      ->type_name("NAME|FILE");
+  const auto column = [&](const std::string& name, const std::string& of, const std::string& help) {
+    app.add_option_function<std::string>(
+           name,
+           [&options, of](const std::string& text) {
+             options.cells.push_back({of, text});
+           },
+           help)
+        ->type_name("VALUE");
+  };
+  column("--operator", "operator", "softmax or lightning; default: the case's, or softmax");
+  column("--causal", "causal", "true or false; default: the case's, or true");
+  column("--decay", "decay",
+         "lightning's slopes: alibi, or one for all heads; default: the case's, or alibi");
+  column("--window", "window", "keys that a causal query sees; default: the case's, or all");
+  column("--cu-seqlens", "cu_seqlens",
+         "bounds of packed documents, as 0+100+250; default: the case's, or one");
+  column("--padding", "padding", "tokens at the end that are in no document; default: the case's, or 0");
+  column("--dp", "dp", "data-parallel groups among the ranks; default: the case's, or 1");
+  column("--dtype", "dtype",
+         "What the implementation computed in: fp32, bf16, fp16; default: the case's, or that of q's file");
+  column("--math", "math",
+         "What it fed to matrix products: fp32, tf32, bf16; default: the case's, or bf16 for bf16, tf32 for "
+         "fp16, fp32 for fp32");
+  app.add_option("--out", options.out, "Directory for results.jsonl and results.csv; default: none are kept")
+      ->type_name("DIR");
+}
+
+void add_diff_options(CLI::App& app, DiffOptions& options) {
+  app.option_defaults()->take_last();
+  app.add_option("A", options.a, "A directory of tensors as for check, with its inputs; or a results.jsonl")
+      ->required()
+      ->check(quiet(CLI::ExistingPath));
+  app.add_option("B", options.b, "Another, of the same inputs or cases")
+      ->required()
+      ->check(quiet(CLI::ExistingPath));
+  app.add_option("--worst", options.worst, "Places or cases that are shown")
+      ->type_name("N")
+      ->check(quiet(CLI::Range(1, 1'000'000)))
+      ->capture_default_str();
+}
+
 void add_mutants_options(CLI::App& app, MutantsOptions& options) {
   app.option_defaults()->take_last();
   app.add_option("--filter", options.filter,
@@ -185,6 +279,9 @@ std::size_t launched_from(std::span<const std::string> args) {
 Command parse_command_line(std::span<const std::string> args) {
   SweepOptions sweep;
   ExplainOptions explain;
+  CheckOptions check;
+  MakeInputsOptions make_inputs;
+  DiffOptions diff;
   MutantsOptions mutants;
   SoakOptions soak;
   LaunchCommand launch;
@@ -198,6 +295,11 @@ Command parse_command_line(std::span<const std::string> args) {
   CLI::App* sweep_app = app.add_subcommand("sweep", "Run cases, judge them, time them");
   CLI::App* explain_app =
       app.add_subcommand("explain", "For the worst element of each tensor, say what its bound is made of");
+  CLI::App* make_inputs_app = app.add_subcommand(
+      "make-inputs", "Write the inputs of a case as files, for another implementation to compute on");
+  CLI::App* check_app = app.add_subcommand("check", "Judge the tensors that another implementation computed");
+  CLI::App* diff_app =
+      app.add_subcommand("diff", "Compare two directories of tensors, or two results.jsonl, worst first");
   CLI::App* mutants_app =
       app.add_subcommand("mutants", "Plant bugs in the variants and demand that each turns a verdict red");
   CLI::App* soak_app = app.add_subcommand("soak", "Run random cases of the variants, all of which must pass");
@@ -205,6 +307,9 @@ Command parse_command_line(std::span<const std::string> args) {
   list_app->add_flag("--columns", list_command.columns, "Explain the columns of results.csv instead");
   add_sweep_options(*sweep_app, sweep);
   add_session_options(*explain_app, explain);
+  add_make_inputs_options(*make_inputs_app, make_inputs);
+  add_check_options(*check_app, check);
+  add_diff_options(*diff_app, diff);
   add_mutants_options(*mutants_app, mutants);
   add_soak_options(*soak_app, soak);
   add_launch_options(*launch_app, launch, mpirun_args);
@@ -228,11 +333,15 @@ Command parse_command_line(std::span<const std::string> args) {
   if (list_app->parsed()) return list_command;
   if (sweep_app->parsed()) return sweep;
   if (explain_app->parsed()) return explain;
+  if (make_inputs_app->parsed()) return make_inputs;
+  if (check_app->parsed()) return check;
+  if (diff_app->parsed()) return diff;
   if (mutants_app->parsed()) return mutants;
   if (soak_app->parsed()) return soak;
   if (!launching)
     throw UsageError(
-        "A sub-command is missing: list, sweep, explain, mutants, soak or launch. See ringside --help");
+        "A sub-command is missing: list, sweep, explain, check, make-inputs, diff, mutants, soak or "
+        "launch. See ringside --help");
 
   launch.options.mpirun_args = split_at_space(mpirun_args);
   auto rest = args.subspan(own.size());

@@ -15,6 +15,12 @@ int list_columns();
 int sweep(const SweepOptions& options);
 /// Runs cases without timing and says, for the worst element of each tensor, what its bound is made of.
 int explain(const ExplainOptions& options);
+/// Judges tensors that somebody else computed: 0, or 1 if they are wrong.
+int check(const CheckOptions& options);
+/// Writes the inputs that a sweep would run a case on.
+int make_inputs(const MakeInputsOptions& options);
+/// Compares two directories of tensors, or two files of results: 0, or 1 if they differ beyond the bound.
+int diff(const DiffOptions& options);
 /// Runs random cases of right variants, all of which must pass: 0, or 1 if one does not.
 int soak(const SoakOptions& options);
 /// Plants bugs and demands that each turns a verdict red: 0, or 1 if one survives or a right variant is red.

@@ -12,6 +12,11 @@
 namespace ringside {
 namespace {
 
+void count_failure(RankStats& rank, Index token, Index seq) {
+  ++rank.failed;
+  ++rank.failed_in[stretch_of(token, seq)];
+}
+
 float as_bf16(float x) { return to_float(to_bf16(x)); }
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -132,7 +137,7 @@ void measure_unasked(const HeadView& head, Index token, TensorStats& stats, Rank
     const double x = double{head.values[static_cast<std::size_t>(token * dims + d)]};
     if (std::abs(x) <= limit) continue;
     ++stats.failed;
-    ++rank.failed;
+    count_failure(rank, token, head.problem.seq);
     stats.pattern_errors += !std::isfinite(x);
     const double share = std::isfinite(x) ? std::abs(x) / limit : kInfinity;
     if (!(share > stats.max_share)) continue;
@@ -203,7 +208,7 @@ TensorStats measure(const HeadView& head, std::span<RankStats> by_rank) {
       for (const Index end = std::min(dims, d + kLanes); d < end; ++d) {
         if (measure_element(head, t, d, static_cast<std::size_t>(t * dims + d), stats, row)) continue;
         ++stats.failed;
-        ++rank.failed;
+        count_failure(rank, t, tokens);
       }
     }
     if (!head.yardstick.empty() && holder == 0) {
@@ -247,6 +252,7 @@ void merge(RankStats& total, const RankStats& part) {
   total.sum_error2 += part.sum_error2;
   total.sum_ref2 += part.sum_ref2;
   total.failed += part.failed;
+  for (std::size_t i = 0; i < kStretches; ++i) total.failed_in[i] += part.failed_in[i];
 }
 
 void merge(TensorStats& total, const TensorStats& part) {

@@ -76,10 +76,18 @@ struct TensorStats {
   std::array<RowShare, kRowBuckets> rows{};
 };
 
+/// Stretches of a sequence of equal length, to show where in it something is.
+inline constexpr std::size_t kStretches = 32;
+/// The stretch that a token of `seq` is in.
+constexpr std::size_t stretch_of(Index token, Index seq) {
+  return static_cast<std::size_t>(token * static_cast<Index>(kStretches) / seq);
+}
+
 /// What is measured of one rank's elements of a tensor.
 struct RankStats {
   double sum_error2 = 0, sum_ref2 = 0;
   std::int64_t failed = 0;
+  std::array<std::int64_t, kStretches> failed_in{};  ///< of each stretch of the sequence
 };
 
 /// Adds what was measured of other elements. Merged in the order of heads, so that sums have the same bits

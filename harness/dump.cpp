@@ -71,10 +71,17 @@ void dump_case(const std::string& directory, const Case& c, const HostOutputs& o
     const Index heads = c.heads;
     write_npy(folder / "slopes.npy", std::span(&heads, 1), slopes);
   }
-  std::ofstream json(folder / "case.json");
-  json << case_json(c).dump(2) << '\n';
-  if (!json.flush())
-    throw InfrastructureError(fmt::format("{}: write failed", (folder / "case.json").string()));
+  write_case_json(folder, c);
+}
+
+void write_case_json(const std::filesystem::path& directory, const Case& c,
+                     const std::vector<CaseCell>& of_files) {
+  const Path path = directory / "case.json";
+  std::ofstream json(path);
+  auto content = case_json(c);
+  for (const CaseCell& cell : of_files) content[cell.column] = cell.text;
+  json << content.dump(2) << '\n';
+  if (!json.flush()) throw InfrastructureError(fmt::format("{}: write failed", path.string()));
 }
 
 }  // namespace ringside

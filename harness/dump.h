@@ -1,8 +1,11 @@
 // A case's tensors as files.
 #pragma once
 
+#include <filesystem>
 #include <string>
+#include <vector>
 
+#include "harness/case_file.h"
 #include "harness/fleet.h"
 #include "harness/outputs.h"
 #include "harness/run_case.h"
@@ -11,6 +14,10 @@ namespace ringside {
 
 /// Throws UsageError if it cannot be made.
 void make_dump_directory(const std::string& directory);
+
+/// Writes DIR/case.json; `of_files`: what it says of kFileColumns. Throws InfrastructureError.
+void write_case_json(const std::filesystem::path& directory, const Case& c,
+                     const std::vector<CaseCell>& of_files = {});
 
 /// Writes DIR/NAME/{q,k,v,do,o,dq,dk,dv}.npy as global fp32 arrays, slopes.npy for lightning, and case.json.
 /// `outputs` are those of this process's shard. Collective over the fleet's processes; the root writes.

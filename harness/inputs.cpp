@@ -277,8 +277,9 @@ std::optional<Poisoned> poisoned_token(const Case& c) {
 
 bool exact_is_exact(const Case& c) {
   if (c.op != Operator::lightning || c.fill != Fill::exact || c.decay.slope != 0.0f) return false;
-  // TF32 truncates operands to 11 bits: scores, at most 4·max(d, e), and states, at most 4·n
-  if (c.math == Math::tf32 && 4 * std::max({c.seq, c.head_dim, c.value_dim}) > 0x800) return false;
+  // operands have 11 bits in TF32, 8 in bf16: scores, at most 4·max(d, e), and states, at most 4·n
+  const Index largest = c.math == Math::tf32 ? 0x800 : c.math == Math::bf16 ? 0x100 : 0x1000000;
+  if (4 * std::max({c.seq, c.head_dim, c.value_dim}) > largest) return false;
   const auto group = static_cast<double>(c.heads / c.kv_heads);
   return 8 * group * static_cast<double>(c.seq) * static_cast<double>(std::max(c.head_dim, c.value_dim)) <=
          0x1p24;

@@ -74,8 +74,8 @@ std::optional<Poisoned> poisoned_token(const Case& c);
 /// True if this case's arithmetic is guaranteed to be exact: lightning attention, slope 0, exact fill, where
 /// no partial sum of o or a gradient, in whatever order, can leave the integers of magnitude <= 2^24, all of
 /// which fp32 holds: at most 8·(heads/kv_heads)·n·max(d, e). Whoever accumulates in fp32 then gets the same
-/// bits (which a 16-bit case rounds once, when it stores them). In TF32 scores and states, which become
-/// operands, must also be exact in 11 bits: n, d, e <= 512.
+/// bits (which a 16-bit case rounds once, when it stores them). Scores and states, which become
+/// operands, must also be exact in the 11 bits of TF32 or the 8 of bf16: n, d, e <= 512 or 64.
 bool exact_is_exact(const Case& c);
 
 }  // namespace ringside

@@ -32,6 +32,9 @@ struct Run {
   }
   int operator()(const SweepOptions& options) const { return sweep(options); }
   int operator()(const ExplainOptions& options) const { return explain(options); }
+  int operator()(const CheckOptions& options) const { return first_rank ? check(options) : 0; }
+  int operator()(const MakeInputsOptions& options) const { return first_rank ? make_inputs(options) : 0; }
+  int operator()(const DiffOptions& options) const { return first_rank ? diff(options) : 0; }
   int operator()(const MutantsOptions& options) const { return mutants(options); }
   int operator()(const SoakOptions& options) const { return soak(options); }
   int operator()(const LaunchCommand& command) const {

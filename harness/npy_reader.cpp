@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <optional>
+#include <span>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -17,7 +19,7 @@ constexpr std::string_view kBlanks = " \t\r\n";
 // Reads the dictionary from left to right.
 class Dictionary {
  public:
-  Dictionary(std::string_view text, std::string_view file, DType dtype)
+  Dictionary(std::string_view text, std::string_view file, std::optional<DType> dtype)
       : text_(text), file_(file), dtype_(dtype) {}
 
   StoredArray parse() {
@@ -85,18 +87,21 @@ class Dictionary {
   }
 
   StoredType type() {
-    constexpr std::string_view kWanted = "expected '<f4', '<f8', '<f2', or '<u2' for the bits of bf16";
-    if (next() == '[' || next() == '(') refuse_file(file_, fmt::format("structured values; {}", kWanted));
+    const std::string_view wanted = dtype_ ? "expected '<f4', '<f8', '<f2', or '<u2' for the bits of bf16"
+                                           : "expected whole numbers, '<i8' or '<i4'";
+    if (next() == '[' || next() == '(') refuse_file(file_, fmt::format("structured values; {}", wanted));
     const std::string_view descr = string();
-    if (descr == "<f2") return StoredType::fp16;
-    if (descr == "<f4") return StoredType::fp32;
-    if (descr == "<f8") return StoredType::fp64;
+    if (!dtype_ && descr == "<i4") return StoredType::int32;
+    if (!dtype_ && descr == "<i8") return StoredType::int64;
+    if (dtype_ && descr == "<f2") return StoredType::fp16;
+    if (dtype_ && descr == "<f4") return StoredType::fp32;
+    if (dtype_ && descr == "<f8") return StoredType::fp64;
     if (descr == "<u2" && dtype_ == DType::bf16) return StoredType::bf16;
-    const std::string_view why = descr == "<u2"                  ? ", but the tensor is not bf16"
+    const std::string_view why = descr == "<u2" && dtype_        ? ", but the tensor is not bf16"
                                  : descr.starts_with('>')        ? ", big-endian"
                                  : descr.find('O') != descr.npos ? ", pickled objects"
                                                                  : "";
-    refuse_file(file_, fmt::format("values of dtype {}{}; {}", shown(descr), why, kWanted));
+    refuse_file(file_, fmt::format("values of dtype {}{}; {}", shown(descr), why, wanted));
   }
 
   void refuse_fortran_order() {
@@ -143,14 +148,14 @@ class Dictionary {
   }
 
   std::string_view text_, file_;
-  DType dtype_;
+  std::optional<DType> dtype_;
   std::size_t at_ = 0;
 };
 
 }  // namespace
 
 StoredArray parse_npy_header(std::string_view start, std::uint64_t file_bytes, std::string_view file_name,
-                             DType dtype) {
+                             std::optional<DType> dtype) {
   constexpr std::string_view kMagic = "\x93NUMPY";
   if (!start.starts_with(kMagic)) {
     refuse_file(file_name,
@@ -183,6 +188,22 @@ StoredArray parse_npy_header(std::string_view start, std::uint64_t file_bytes, s
                                        there, bytes, tuple_text(header.shape), size_of(header.type)));
   }
   return header;
+}
+
+std::vector<Index> read_npy_integers(const std::filesystem::path& path, Index count) {
+  const InputFile file(path);
+  const StoredArray array =
+      parse_npy_header(file.start(kNpyStartBytes), file.size(), file.name(), std::nullopt);
+  if (array.shape.size() != 1 || array.shape[0] != count) {
+    refuse_file(file.name(), fmt::format("shape {}; expected {}", tuple_text(array.shape),
+                                         tuple_text(std::span(&count, 1))));
+  }
+  const auto read = [&]<typename T>(T) {
+    std::vector<T> values(static_cast<std::size_t>(count));
+    file.read(array.data_at, std::as_writable_bytes(std::span(values)));
+    return std::vector<Index>(values.begin(), values.end());
+  };
+  return array.type == StoredType::int32 ? read(std::int32_t{}) : read(std::int64_t{});
 }
 
 ArrayReader open_npy(const std::filesystem::path& path, DType dtype) {

@@ -4,6 +4,9 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
+
+#include "harness/case_file.h"
 
 namespace ringside {
 
@@ -36,6 +39,33 @@ inline int timed_iterations(const SweepOptions& options, bool oversubscribed) {
 }
 
 struct ExplainOptions : SessionOptions {};
+
+/// Order of a tensor's axes: batch, head, token, dim; or batch, token, head, dim.
+enum class Axes { bhnd, bnhd };
+
+/// A case that is not in a sweep, and how its tensors lie in files.
+struct TensorOptions {
+  std::string directory;
+  std::string filter;             ///< as for sessions, where the case is a case file
+  std::optional<Axes> axes = {};  ///< empty: what case.json says, or bhnd
+  std::string layout;             ///< a layout's name, or a .npy file; empty: the variant's, or contiguous
+};
+
+struct MakeInputsOptions : TensorOptions {
+  std::string wanted_case;  ///< "column=value,…" or a case file
+  bool by_rank = false;     ///< a file for each rank
+};
+
+struct CheckOptions : TensorOptions {
+  std::optional<std::string> given_case;  ///< "column=value,…" or a case file
+  std::vector<CaseCell> cells;            ///< single columns, stronger than all else
+  std::optional<std::string> out;         ///< directory for results
+};
+
+struct DiffOptions {
+  std::string a, b;  ///< directories of tensors, or results.jsonl
+  int worst = 10;    ///< places that are shown
+};
 
 struct SoakOptions {
   std::optional<double> minutes;     ///< default 1, if cases are not given

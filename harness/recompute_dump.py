@@ -7,7 +7,7 @@ DUMP_DIR is what `ringside sweep --dump DUMP_DIR` wrote: one folder a case. Need
 /usr/bin/python3). Exit status 1 if a tensor is further from the definitions than its rounding explains, as a norm over
 the whole tensor: u_store·|what is rounded to storage| + 8·u·|sum of its terms' magnitudes|, u = 2^-24. For softmax a
 logit's rounding error is a relative error of its weight, so magnitudes are multiplied by 1 + the row's largest logit,
-and Δ is taken from o as it was stored. TF32 takes 2^-10 off each operand, six of them in a chain of products. Below
+and Δ is taken from o as it was stored. TF32 takes 2^-10 off each operand, bf16 2^-8, six of them in a chain of products. Below
 its smallest normal number a type rounds absolutely; where a result is infinite, the definitions must give one beyond
 what the type holds, which then leaves the norm. Cases with NaN or inf in their inputs are left out.
 """
@@ -24,7 +24,7 @@ U = 2.0**-24
 U_STORE = {"fp32": 2.0**-24, "bf16": 2.0**-8, "fp16": 2.0**-11}
 SMALLEST = {"fp32": 2.0**-126, "bf16": 2.0**-126, "fp16": 2.0**-14}
 LARGEST = {"fp32": 2.0**128, "bf16": 2.0**128, "fp16": 2.0**16}  # first power of two that is infinite
-U_OPERANDS = {"fp32": 0.0, "tf32": 6 * 2.0**-10}
+U_OPERANDS = {"fp32": 0.0, "tf32": 6 * 2.0**-10, "bf16": 6 * 2.0**-8}
 NAMES = ("o", "dq", "dk", "dv")
 
 

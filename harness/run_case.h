@@ -51,6 +51,13 @@ struct CaseResult {
 CaseResult run_case(const Case& c, const Variant& variant, std::string_view device, const TimingPlan& timing,
                     const Standard& standard, Fleet& fleet, InputsCache& inputs, HostOutputs* keep = nullptr);
 
+/// Judges the tensors of result.c from what was measured of them. `given`: those that there are.
+void judge_outputs(Measured measured, const Standard& standard, const PerOut<bool>& given,
+                   CaseResult& result);
+
+/// Enters status and reason, once all failures are there.
+void conclude(CaseResult& result);
+
 /// Sent in each pass by all ranks together, and the largest memory, peak_bytes and wait_s of a rank.
 struct Totals {
   Traffic forward, backward;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <regex>
 
@@ -10,6 +11,8 @@
 #include "distributed/watchdog.h"
 #include "harness/bytes.h"
 #include "harness/case_file.h"
+#include "harness/case_json.h"
+#include "harness/case_text.h"
 #include "harness/fingerprint.h"
 #include "reference/error.h"
 
@@ -106,6 +109,42 @@ std::vector<Case> select_cases(const std::string& file, const std::string& filte
   if (cases.empty())
     throw UsageError(fmt::format("{}: no case ran: none matches --filter '{}'", file, filter));
   return cases;
+}
+
+std::vector<CaseCell> case_cells(const std::string& text, const std::string& filter) {
+  if (text.find('=') != std::string::npos) return parse_cells(text);
+  const std::vector<Case> cases = select_cases(text, filter);
+  if (cases.size() > 1) {
+    throw UsageError(fmt::format("{}: {} cases, the first {}; --filter must leave one", text, cases.size(),
+                                 cases.front().name()));
+  }
+  return cells_of(case_json(cases.front()), text);
+}
+
+const CaseCell* find_cell(const std::vector<CaseCell>& cells, std::string_view column) {
+  const auto at =
+      std::find_if(cells.rbegin(), cells.rend(), [&](const CaseCell& c) { return c.column == column; });
+  return at == cells.rend() ? nullptr : &*at;
+}
+
+void add_usual_math(std::vector<CaseCell>& cells) {
+  const CaseCell* const dtype = find_cell(cells, "dtype");
+  if (!dtype || find_cell(cells, "math")) return;
+  if (dtype->text == "bf16") cells.push_back({"math", "bf16"});
+  if (dtype->text == "fp16") cells.push_back({"math", "tf32"});
+}
+
+Layout layout_named(const std::string& name, const std::vector<CaseCell>& cells) {
+  std::vector<std::string_view> names = {"contiguous", "zigzag", "striped"};
+  const std::array layouts = {Layout::contiguous, Layout::zigzag, Layout::striped};
+  const auto at = std::ranges::find(names, name);
+  if (at != names.end()) return layouts[static_cast<std::size_t>(at - names.begin())];
+  if (!name.empty()) throw UsageError(unknown("layout", name, names));
+  const CaseCell* const variant = find_cell(cells, "variant");
+  for (const Operator op : {Operator::softmax, Operator::lightning}) {
+    if (const Variant* known = variant ? find_variant(variant->text, op) : nullptr) return known->layout;
+  }
+  return Layout::contiguous;
 }
 
 RunInfo run_info(const std::string& device_name, const Fleet& fleet) {

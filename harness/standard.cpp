@@ -32,7 +32,8 @@ struct Values {
   }
 };
 
-Values make_values(const Case& c, const Shard& shard, const Problem& problem, int threads) {
+Values make_values(const Case& c, const Shard& shard, const Problem& problem, const InputSource& inputs,
+                   int threads) {
   constexpr Index kTokens = 8192;  // made at a time, for all threads to have some
   const Index pieces = (c.seq + kTokens - 1) / kTokens;
   const auto make = [&](TensorId id, const Shape& shape, Index per_group) {
@@ -40,10 +41,9 @@ Values make_values(const Case& c, const Shard& shard, const Problem& problem, in
     parallel_for(shape.heads * pieces, threads, [&](Index i) {
       const Index head = i / pieces, first = i % pieces * kTokens;
       const Run run = {first, 1, std::min(kTokens, c.seq - first)};
-      fill_rows(
-          c, id, shard.batch_of(c, head, per_group), shard.head_of(c, head, per_group), run,
-          std::span(values).subspan(static_cast<std::size_t>(head * shape.head_size() + first * shape.dim),
-                                    static_cast<std::size_t>(run.count * shape.dim)));
+      inputs(id, shard.batch_of(c, head, per_group), shard.head_of(c, head, per_group), run,
+             std::span(values).subspan(static_cast<std::size_t>(head * shape.head_size() + first * shape.dim),
+                                       static_cast<std::size_t>(run.count * shape.dim)));
     });
     return values;
   };
@@ -214,7 +214,7 @@ const Variant& single_rank_variant(Operator op) {
   return *find_variant(op == Operator::softmax ? "ring" : "lightning", op);
 }
 
-Standard make_standard(const Case& of, Fleet& fleet) {
+Standard make_standard(const Case& of, Fleet& fleet, const InputSource& inputs) {
   Case c = of;
   c.dp = c.sp = 1;
   Standard s;
@@ -224,7 +224,10 @@ Standard make_standard(const Case& of, Fleet& fleet) {
   const int threads = fleet.threads_per_process();
   Stopwatch watch;
   if (s.shard.groups() > 0) {  // with more processes than groups some have none
-    const Values values = make_values(c, s.shard, s.problem, threads);
+    const auto generated = [&](TensorId id, Index b, Index h, const Run& run, std::span<float> rows) {
+      fill_rows(c, id, b, h, run, rows);
+    };
+    const Values values = make_values(c, s.shard, s.problem, inputs ? inputs : generated, threads);
     s.inputs_s = watch.lap();
     s.honest =
         run_honest(c, s.problem, values, s.rows, fleet);  // first: its memory goes before the truth's comes
@@ -236,7 +239,7 @@ Standard make_standard(const Case& of, Fleet& fleet) {
   }
   fleet.processes().barrier("the end of the reference");
   s.reference_s = watch.lap();
-  s.stats = measure_all(c, single_rank_variant(c.op), s, s.honest, false, fleet).stats;
+  s.stats = measure_all(c, maker(c, single_rank_variant(c.op)), s, s.honest, false, fleet).stats;
   s.measure_s = watch.lap();
   return s;
 }
@@ -250,10 +253,12 @@ bool rounds_shares(const Case& c, const Variant& variant) {
          variant.rounds_shares(c.local_problem(), c.sp);
 }
 
-Measured measure_all(const Case& c, const Variant& variant, const Standard& s, const HostOutputs& outputs,
+Maker maker(const Case& c, const Variant& variant) {
+  return {variant.layout, holders(c, variant.layout), rounds_shares(c, variant)};
+}
+
+Measured measure_all(const Case& c, const Maker& maker, const Standard& s, const HostOutputs& outputs,
                      bool with_legacy, Fleet& fleet) {
-  const std::vector<int> holder = holders(c, variant.layout);
-  const bool shares = rounds_shares(c, variant);
   const Rounding rounding = rounding_of(c);
   const auto sp = static_cast<std::size_t>(c.sp);
   Measured total;
@@ -279,15 +284,16 @@ Measured measure_all(const Case& c, const Variant& variant, const Standard& s, c
           .expected = part(expected.value),
           .error = part(expected.error),
           .storage = expected.storage.empty() ? std::span<const double>{} : part(expected.storage),
-          .shares = shares && !expected.shares.empty() ? part(expected.shares) : std::span<const double>{},
+          .shares = maker.rounds_shares && !expected.shares.empty() ? part(expected.shares)
+                                                                    : std::span<const double>{},
           .floor = expected.floor,
           .smallest = expected.smallest,
           .rows = s.rows,
           .rounding = rounding,
-          .holder = holder,
+          .holder = maker.holder,
           .first_rank = static_cast<int>(batch % c.dp) * c.sp,
           .yardstick = legacy ? part(s.honest[out]) : std::span<const float>{},
-          .either = either_rows(c, variant.layout, out, batch, head)};
+          .either = either_rows(c, maker.layout, out, batch, head)};
       const auto at = static_cast<std::size_t>(i);
       stats[at] = measure(view, std::span(ranks).subspan(at * sp, sp));
     });

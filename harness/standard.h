@@ -1,11 +1,15 @@
 // What the outputs of a problem are held against: computed once, shared by all its variants and splits.
 #pragma once
 
+#include <functional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "distributed/variant.h"
 #include "harness/compare.h"
 #include "harness/fleet.h"
+#include "harness/inputs.h"
 #include "harness/shard.h"
 #include "reference/truth.h"
 
@@ -30,8 +34,21 @@ inline const Expected& expected_of(const Truth& truth, Out out) {
 /// The variant that computes an operator on one rank: the honest run, and the legacy figure's yardstick.
 const Variant& single_rank_variant(Operator op);
 
+/// Fills rows (b, h, positions of `run`) of a tensor: [run.count, dim], values of the case's dtype. Threads
+/// call it at the same time.
+using InputSource = std::function<void(TensorId id, Index b, Index h, const Run& run, std::span<float> rows)>;
+
 /// Computes a case's standard; variant, dp and sp do not matter. Collective over the fleet's processes.
-Standard make_standard(const Case& c, Fleet& fleet);
+/// `inputs`: null for those that fill_rows() makes.
+Standard make_standard(const Case& c, Fleet& fleet, const InputSource& inputs = nullptr);
+
+/// What measuring must know of who made the outputs.
+struct Maker {
+  Layout layout;
+  std::vector<int> holder{};   ///< sequence rank of each token
+  bool rounds_shares = false;  ///< as rounds_shares() has it
+};
+Maker maker(const Case& c, const Variant& variant);
 
 /// What rounds a case's results: the unit roundoffs that its bounds are made of.
 Rounding rounding_of(const Case& c);
@@ -40,14 +57,13 @@ Rounding rounding_of(const Case& c);
 bool rounds_shares(const Case& c, const Variant& variant);
 
 /// The figures of `outputs` (in the shapes of standard.problem) against the truth, merged over all processes,
-/// and those of each rank. `variant` made them: it tells which rank holds which token, and what was rounded;
-/// `with_legacy`: against the honest run.
+/// and those of each rank. `with_legacy`: against the honest run.
 struct Measured {
   PerOut<TensorStats> stats;
   PerOut<std::vector<RankStats>> ranks;
 };
-Measured measure_all(const Case& c, const Variant& variant, const Standard& standard,
-                     const HostOutputs& outputs, bool with_legacy, Fleet& fleet);
+Measured measure_all(const Case& c, const Maker& maker, const Standard& standard, const HostOutputs& outputs,
+                     bool with_legacy, Fleet& fleet);
 
 /// Equal for two cases exactly if one Standard serves both.
 std::string standard_key(const Case& c);

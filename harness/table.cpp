@@ -86,14 +86,16 @@ std::string accuracy_table(const std::vector<CaseResult>& results) {
     const auto theirs = published(r.c);
     for (const Out out : kOuts) {
       const TensorVerdict& v = r.tensors[out];
+      if (!v.given) continue;
       const Element& w = v.stats.worst;
       const std::string row = v.row_share == 0 ? "-" : fmt::format("{:.3f}", v.row_share);
       const std::string place = v.stats.max_share == 0
                                     ? "-"
                                     : fmt::format("{},{},{},{} @{}", w.batch, w.head, w.token, w.dim, w.rank);
-      text += fmt::format("{:>6} {:>10.3e} {:>10.3e} {:>10.3e} {:>6.3f} {:>6}  {:<39} {:>10.4g}{}{}\n",
+      text += fmt::format("{:>6} {:>10.3e} {:>10.3e} {:>10.3e} {:>6.3f} {:>6}  {:<39} {:>10}{}{}\n",
                           to_string(out), v.stats.max_abs, v.mean_abs, v.relative_error, v.stats.max_share,
-                          row, place, v.legacy, theirs ? fmt::format(" {:>10.4g}", (*theirs)[out]) : "",
+                          row, place, v.stats.legacy_elements ? fmt::format("{:.4g}", v.legacy) : "-",
+                          theirs ? fmt::format(" {:>10.4g}", (*theirs)[out]) : "",
                           v.failures.empty() ? "" : "  <- FAIL");
     }
   }

@@ -17,11 +17,9 @@ struct Setting {
   bool thorough() const { return arithmetic.math == Math::fp32 && arithmetic.storage != DType::fp16; }
 };
 
-constexpr Arithmetic kArithmetics[] = {{DType::fp32, Math::fp32},
-                                       {DType::bf16, Math::fp32},
-                                       {DType::fp16, Math::fp32},
-                                       {DType::fp32, Math::tf32},
-                                       {DType::bf16, Math::tf32}};
+constexpr Arithmetic kArithmetics[] = {{DType::fp32, Math::fp32}, {DType::bf16, Math::fp32},
+                                       {DType::fp16, Math::fp32}, {DType::fp32, Math::tf32},
+                                       {DType::bf16, Math::tf32}, {DType::bf16, Math::bf16}};
 
 std::vector<Setting> settings() {
   std::vector<Setting> all;

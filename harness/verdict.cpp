@@ -67,6 +67,15 @@ void judge_rows(TensorVerdict& v, const Case& c, const TensorStats& honest) {
                   v.row_share, v.worst_row.batch, v.worst_row.head, v.worst_row.token));
 }
 
+/// How far what becomes of operands may bias random data, in units of u; judge_bias() has the reasons.
+double operand_bias(Operator op, const Arithmetic& arithmetic, bool downwards) {
+  const double input = input_roundings(arithmetic), computed = operand_roundings(arithmetic.math);
+  const bool softmax = op == Operator::softmax;
+  if (arithmetic.math == Math::bf16) return (softmax ? 5 : 3) * input;
+  if (downwards) return chain_roundings(op, arithmetic);
+  return softmax ? 2 * input + computed : 0;
+}
+
 /// The least-squares slope β = Σ x·ref / Σ ref² of an honest result departs from 1 by at most Σ error·|ref| /
 /// Σ ref². Accumulation errors may all point one way and are summed as they are. So are
 /// storage roundings, unless the data are random: then they are independent from row to row with mean 0
@@ -79,6 +88,10 @@ void judge_rows(TensorVerdict& v, const Case& c, const TensorStats& honest) {
 /// in the honest run, times 2: another order truncates up to three computed operands where that has one or
 /// two, √3 at most. A logit s that shrinks by δ changes its weight by δ·(s - Σ P s), of either sign: hence
 /// the limit above 1, one truncation for q and one for k, and one for dP, which Δ, no product, is taken from.
+///
+/// Products of bf16, random data: operands are rounded to nearest. The δ of a computed one (a score, a state)
+/// is independent of those in other rows and has mean 0: cross terms, as above. That of an input comes back
+/// in every row that it meets, and is counted as if all had one sign.
 void judge_bias(TensorVerdict& v, const Case& c, const TensorStats& honest) {
   const TensorStats& s = v.stats;
   if (s.sum_ref2 == 0 || s.pattern_errors > 0) return;
@@ -87,11 +100,8 @@ void judge_bias(TensorVerdict& v, const Case& c, const TensorStats& honest) {
   double certain = s.slope_certain, store = s.slope_store;
   if (is_random(c.fill)) {
     store = std::min(store, 9 * std::sqrt(s.slope_store2));
-    if (c.math == Math::tf32 && honest.elements >= kEnvelopeElements) {
-      const double of_logits =
-          c.op == Operator::softmax ? 2 * input_roundings(arithmetic) + operand_roundings(c.math) : 0;
-      const double truncation =
-          unit_roundoff(DType::fp32) * (slope < 1 ? chain_roundings(c.op, arithmetic) : of_logits);
+    if (c.math != Math::fp32 && honest.elements >= kEnvelopeElements) {
+      const double truncation = unit_roundoff(DType::fp32) * operand_bias(c.op, arithmetic, slope < 1);
       certain = std::min(certain, truncation * s.sum_ref2 + 2 * 9 * std::sqrt(honest.slope_error2));
     }
   }
@@ -127,7 +137,9 @@ bool tells_nothing(const TensorStats& stats) { return stats.telling == 0 && stat
 
 TensorVerdict judge(const Case& c, const TensorStats& stats, std::vector<RankStats> ranks,
                     const TensorStats& honest) {
-  TensorVerdict v = {.stats = stats, .ranks = std::move(ranks)};
+  TensorVerdict v;
+  v.stats = stats;
+  v.ranks = std::move(ranks);
   const auto elements = static_cast<double>(std::max<std::int64_t>(stats.elements, 1));
   v.mean_abs = stats.sum_abs / elements;
   v.relative_error = stats.sum_error2 == 0 ? 0 : std::sqrt(stats.sum_error2 / stats.sum_ref2);

@@ -41,6 +41,7 @@ inline constexpr std::int64_t kEnvelopeElements = 1024;
 
 /// One tensor's figures and what is wrong with it, if anything.
 struct TensorVerdict {
+  bool given = true;  ///< false: there is no such tensor, and nothing else here means anything
   TensorStats stats{};
   std::vector<RankStats> ranks{};  ///< one a rank of the world, dp-major
   double relative_error = 0;       ///< ‖x - ref‖ / ‖ref‖ over all ranks (Frobenius)

@@ -158,8 +158,8 @@ class Device {
 
 /// How a CPU device is made.
 struct CpuOptions {
-  /// What matrix products make of their operands. tf32 truncates them as tensor cores do: to judge such
-  /// arithmetic, not for speed.
+  /// What matrix products make of their operands. tf32 truncates, bf16 rounds them, as tensor cores want
+  /// them: to judge such arithmetic, not for speed.
   Math math = Math::fp32;
   /// Fill each allocation with NaN and check the guards around it when it is freed (a violated guard ends the
   /// process with a message: memory is no longer to be trusted).

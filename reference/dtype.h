@@ -17,9 +17,10 @@ namespace ringside {
 enum class DType { fp32, bf16, fp16 };
 inline constexpr std::array kDTypes = {DType::fp32, DType::bf16, DType::fp16};
 
-/// How matrix products treat their operands: as they are, or truncated to TF32 as tensor cores do.
-enum class Math { fp32, tf32 };
-inline constexpr std::array kMaths = {Math::fp32, Math::tf32};
+/// How matrix products treat their operands: as they are; truncated to TF32 as tensor cores do; or rounded to
+/// bf16, as kernels do that feed bf16 tensor cores (probabilities and score gradients too).
+enum class Math { fp32, tf32, bf16 };
+inline constexpr std::array kMaths = {Math::fp32, Math::tf32, Math::bf16};
 
 /// What the error of an honest result depends on, besides the problem.
 struct Arithmetic {

@@ -177,7 +177,7 @@ TEST(DType, NamesParseBack) {
   for (const char* text : {"", "fp8", "FP32", "fp32 "})
     EXPECT_FALSE(parse_dtype(text) || parse_math(text)) << text;
   EXPECT_FALSE(parse_dtype("tf32"));
-  EXPECT_FALSE(parse_math("bf16"));
+  EXPECT_FALSE(parse_math("fp16"));
   EXPECT_EQ(size_of(DType::fp32), 4u);
   EXPECT_EQ(size_of(DType::bf16), sizeof(BFloat16));
   EXPECT_EQ(size_of(DType::fp16), sizeof(Float16));

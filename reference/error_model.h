@@ -51,6 +51,10 @@
 //   once they are decayed (a power before either of the two products), and for the score or the state.
 // Δ, lse, merges and decays are no matrix products.
 //
+// Products of bf16. An operand is rounded to nearest: x(1 + δ), |δ| <= 2⁻⁸, 2¹⁶ units of u. Its δ may have
+// either sign; all of one sign are allowed for nevertheless, since inputs that repeat round alike. a is 0 for
+// inputs stored in bf16, else as large as c.
+//
 // Where first order ends. Errors of logits, u·ε_ij, and u·w_ij, some 2·u·ε_ij, are taken as small: 1 + w for
 // exp(w). In fp32 they are, up to logits of 10³. In TF32 with fp32 inputs u·ε = 2⁻⁹·|scale|·Σ|q||k|: 0.01 for
 // Gaussian operands, d = 64 and the usual scale, and 0.6 if q and k are 8 times as large. There it still
@@ -93,12 +97,17 @@ inline constexpr int kStore = 1;
 /// exp to 2 ulps and a multiplication.
 inline constexpr int kDecay = 15;
 
-/// c above: roundings that truncation of an operand computed in fp32 amounts to.
-constexpr double operand_roundings(Math math) { return math == Math::tf32 ? 0x1p14 : 0; }
+/// c above: roundings that truncating or rounding an operand computed in fp32 amounts to.
+constexpr double operand_roundings(Math math) {
+  return math == Math::tf32 ? 0x1p14 : math == Math::bf16 ? 0x1p16 : 0;
+}
 
-/// a above: of an input, which bf16 and fp16 store with no more bits than TF32 has.
+/// a above: of an input, which bf16 and fp16 store with no more bits than TF32 has, and bf16 with those of
+/// bf16.
 constexpr double input_roundings(const Arithmetic& arithmetic) {
-  return arithmetic.storage == DType::fp32 ? operand_roundings(arithmetic.math) : 0;
+  const bool fits = arithmetic.storage == DType::bf16 ||
+                    (arithmetic.storage == DType::fp16 && arithmetic.math != Math::bf16);
+  return fits ? 0 : operand_roundings(arithmetic.math);
 }
 
 /// Of a term of lightning attention, all its products together.
@@ -106,8 +115,8 @@ constexpr double lightning_roundings(const Arithmetic& arithmetic) {
   return 3 * (input_roundings(arithmetic) + operand_roundings(arithmetic.math));
 }
 
-/// Of the longest chain of products behind a result, by truncation alone. Softmax: q, k in the logit, do, v
-/// in dP, then dS and k or q.
+/// Of the longest chain of products behind a result, by what becomes of operands alone. Softmax: q, k in the
+/// logit, do, v in dP, then dS and k or q.
 constexpr double chain_roundings(Operator op, const Arithmetic& arithmetic) {
   return op == Operator::lightning ? lightning_roundings(arithmetic)
                                    : 5 * input_roundings(arithmetic) + operand_roundings(arithmetic.math);

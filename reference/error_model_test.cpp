@@ -39,7 +39,17 @@ struct Order {
   Index parts = 1;
   Arithmetic arithmetic{};
 
-  float operand(float x) const { return arithmetic.math == Math::fp32 ? x : truncated_to_tf32(x); }
+  float operand(float x) const {
+    switch (arithmetic.math) {
+      case Math::fp32:
+        return x;
+      case Math::tf32:
+        return truncated_to_tf32(x);
+      case Math::bf16:
+        return rounded_to(DType::bf16, x);
+    }
+    return x;
+  }
   void store(std::span<float> x) const {
     for (float& value : x) value = rounded_to(arithmetic.storage, value);
   }
@@ -299,7 +309,9 @@ TEST_P(Honest, LightningStaysWithin) {
 INSTANTIATE_TEST_SUITE_P(
     ErrorModel, Honest,
     testing::Values(Arithmetic{DType::fp32, Math::fp32}, Arithmetic{DType::fp16, Math::fp32},
-                    Arithmetic{DType::fp32, Math::tf32}, Arithmetic{DType::bf16, Math::tf32}),
+                    Arithmetic{DType::fp32, Math::tf32}, Arithmetic{DType::bf16, Math::tf32},
+                    Arithmetic{DType::fp32, Math::bf16}, Arithmetic{DType::bf16, Math::bf16},
+                    Arithmetic{DType::fp16, Math::bf16}),
     [](const auto& param) {
       return std::string(to_string(param.param.storage)) + "_" + std::string(to_string(param.param.math));
     });

@@ -55,8 +55,16 @@ inline void write_rows(const float* in, const HeadMemory& head, Index first, Ind
 
 /// x[i] <- what `math` makes of an operand of a matrix product.
 inline void round_operand(Math math, float* x, Index count) {
-  if (math == Math::fp32) return;
-  for (Index i = 0; i < count; ++i) x[i] = truncated_to_tf32(x[i]);
+  switch (math) {
+    case Math::fp32:
+      return;
+    case Math::tf32:
+      for (Index i = 0; i < count; ++i) x[i] = truncated_to_tf32(x[i]);
+      return;
+    case Math::bf16:
+      for (Index i = 0; i < count; ++i) x[i] = to_float(to_bf16(x[i]));
+      return;
+  }
 }
 
 /// out: [cols, rows] <- inᵀ.

@@ -1,0 +1,195 @@
+#include "harness/given_run.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <functional>
+
+#include "harness/case_json.h"
+#include "harness/fingerprint.h"
+#include "harness/inputs.h"
+#include "harness/plan.h"
+#include "harness/session.h"
+#include "harness/table.h"
+#include "reference/error.h"
+
+namespace ringside {
+namespace {
+
+/// A case's variant column where nobody of ours computed anything.
+constexpr const char* kGiven = "given";
+
+std::vector<Operator> operators_given(std::string_view) { return {Operator::softmax, Operator::lightning}; }
+
+int ranks_in(const std::vector<CaseCell>& cells, std::string_view column, int otherwise) {
+  const CaseCell* const cell = find_cell(cells, column);
+  if (!cell) return otherwise;
+  return parse_case(
+             std::vector<CaseCell>{
+                 {"variant", kGiven}, {"seq", "1"}, {"head_dim", "1"}, {"batch", cell->text}, *cell},
+             operators_given)
+      .ranks();
+}
+
+/// What is known of the case without a look at shapes: what the directory says of itself, what --case says,
+/// and what single options say, the later the stronger.
+std::vector<CaseCell> known_cells(const std::filesystem::path& directory, const CheckOptions& options) {
+  std::vector<CaseCell> cells = read_case_json(directory);
+  const auto append = [&](const std::vector<CaseCell>& more) {
+    cells.insert(cells.end(), more.begin(), more.end());
+  };
+  if (options.given_case) append(case_cells(*options.given_case, options.filter));
+  append(options.cells);
+  return cells;
+}
+
+/// The case that the tensors belong to.
+Case given_case(const GivenTensors& tensors, std::vector<CaseCell> cells) {
+  int dp = ranks_in(cells, "dp", 1), sp = ranks_in(cells, "sp", std::max(tensors.ranks() / dp, 1));
+  if (tensors.ranks() > 0 && tensors.ranks() != dp * sp) {
+    throw UsageError(fmt::format("tensors are there of {} ranks, but dp {} times sp {} is {}",
+                                 tensors.ranks(), dp, sp, dp * sp));
+  }
+  const std::vector<CaseCell> sizes = tensors.sizes(dp, cells);
+  cells.insert(cells.end(), sizes.begin(), sizes.end());
+  if (!find_cell(cells, "dtype")) cells.push_back({"dtype", std::string(to_string(tensors.dtype()))});
+  add_usual_math(cells);
+  cells.insert(cells.end(),
+               {{"variant", kGiven}, {"sp", std::to_string(sp)}, {"checks", "none"}, {"expect", "pass"}});
+  return parse_case(cells, operators_given);
+}
+
+constexpr std::array<std::string_view, 4> kInputs = {"q", "k", "v", "do"};  // in TensorId's order
+
+void demand_finite(std::string_view name, const std::vector<float>& values, const Shape& shape) {
+  const auto bad = std::ranges::find_if(values, [](float x) { return !std::isfinite(x); });
+  if (bad == values.end()) return;
+  const Index at = bad - values.begin(), row = at / shape.dim;
+  throw UsageError(fmt::format("{}: {} at batch {}, head {}, token {}, dim {}: inputs must be finite", name,
+                               *bad, row / shape.tokens / shape.heads, row / shape.tokens % shape.heads,
+                               row % shape.tokens, at % shape.dim));
+}
+
+bool same_as_generated(const Case& c, const std::array<std::vector<float>, 4>& values) {
+  for (std::size_t i = 0; i < kInputs.size(); ++i) {
+    const auto id = static_cast<TensorId>(i);
+    const Shape shape = shape_of(c, id);
+    for (Index b = 0; b < shape.batch; ++b) {
+      for (Index h = 0; h < shape.heads; ++h) {
+        const auto made = generate(c, id, std::span(&b, 1), {h, h + 1}, {{0, 1, c.seq}});
+        const float* const given = values[i].data() + (b * shape.heads + h) * shape.head_size();
+        if (std::memcmp(made.data(), given, made.size() * sizeof(float)) != 0) return false;
+      }
+    }
+  }
+  return true;
+}
+
+void refuse_what_does_not_fit(const Case& c) {
+  Case lone = c;  // a run of ours holds what judging holds, and more
+  lone.variant = single_rank_variant(c.op).name;
+  lone.dp = lone.sp = 1;
+  const auto memory = static_cast<double>(machine_memory_bytes());
+  const double bytes = estimate(
+                           lone, [](const Case&) { return 0; }, 1)
+                           .bytes;
+  if (bytes > 0.9 * memory) {
+    throw UsageError(fmt::format("{} needs about {}; this machine has {}", c.name(), human_bytes(bytes),
+                                 human_bytes(memory)));
+  }
+}
+
+}  // namespace
+
+InputTensors::InputTensors(const GivenTensors& tensors, const Tokens& tokens, bool has_case, Case& c) {
+  const bool any = std::ranges::any_of(kInputs, [&](auto name) { return tensors.has(name); });
+  const bool gradients = tensors.has("dq") || tensors.has("dk") || tensors.has("dv");
+  if (!any && !has_case) {
+    throw UsageError(
+        "q, k, v are missing, and neither case.json nor --case says from which inputs of "
+        "make-inputs the results are");
+  }
+  for (std::size_t i = 0; any && i < kInputs.size(); ++i) {
+    if (tensors.has(kInputs[i])) {
+      values_[i] = tensors.read(kInputs[i], c, tokens, true);
+    } else if (kInputs[i] != "do" || gradients) {
+      throw UsageError(
+          fmt::format("{} is missing: q, k and v are there together or not at all, and do with "
+                      "them where gradients are",
+                      kInputs[i]));
+    } else {  // o alone does not depend on it
+      values_[i].assign(static_cast<std::size_t>(c.problem().o_shape().size()), 0.0F);
+    }
+  }
+  generated_ = !any || (has_case && same_as_generated(c, values_));
+  if (generated_) return;
+  for (std::size_t i = 0; i < kInputs.size(); ++i) {
+    demand_finite(kInputs[i], values_[i], shape_of(c, static_cast<TensorId>(i)));
+  }
+  if (c.sample > 0) throw UsageError("sample: only make-inputs makes a do that is 0 in all other rows");
+  c.fill = Fill::given;
+}
+
+InputSource InputTensors::source(const Case& c) const {
+  if (generated_) return nullptr;
+  return [this, &c](TensorId id, Index b, Index h, const Run& run, std::span<float> rows) {
+    const Shape shape = shape_of(c, id);
+    const float* const head =
+        values_[static_cast<std::size_t>(id)].data() + (b * shape.heads + h) * shape.head_size();
+    std::copy_n(head + run.start * shape.dim, run.count * shape.dim, rows.data());
+  };
+}
+
+GivenRun::GivenRun(const std::filesystem::path& directory, const CheckOptions& options) {
+  std::vector<CaseCell> cells = known_cells(directory, options);
+  const CaseCell *const of_layout = find_cell(cells, kFileColumns[0]), *const of_axes =
+                                                                           find_cell(cells, kFileColumns[1]);
+  const std::string layout = !options.layout.empty() || !of_layout ? options.layout : of_layout->text;
+  const Axes axes = options.axes.value_or(of_axes && of_axes->text == "bnhd" ? Axes::bnhd : Axes::bhnd);
+  std::erase_if(cells,
+                [](const CaseCell& cell) { return std::ranges::count(kFileColumns, cell.column) > 0; });
+  const CaseCell* const dtype = find_cell(cells, "dtype");
+  const GivenTensors tensors(directory, dtype ? parse_dtype(dtype->text) : std::nullopt, axes);
+  for (const Out out : kOuts) given[out] = tensors.has(to_string(out));
+  if (std::ranges::none_of(given.of, std::identity{})) {
+    throw UsageError(
+        fmt::format("{}: holds none of o, dq, dk, dv: there is nothing to judge", directory.string()));
+  }
+  c = given_case(tensors, cells);
+  refuse_what_does_not_fit(c);
+  const bool is_file = layout.ends_with(".npy");
+  maker.layout = is_file ? Layout::contiguous : layout_named(layout, cells);
+  maker.rounds_shares = c.heads > c.kv_heads && c.dtype != DType::fp32;
+  const Tokens tokens =
+      is_file ? read_tokens(layout, tensors.counts(c.dp, c.sp)) : tokens_of(c, maker.layout);
+  maker.holder = holders(tokens);
+  const bool has_case = options.given_case || find_cell(cells, "seed");
+  inputs = std::make_unique<InputTensors>(tensors, tokens, has_case, c);
+  for (const Out out : kOuts) {
+    if (given[out]) outputs[out] = tensors.read(to_string(out), c, tokens, false);
+  }
+}
+
+std::vector<std::filesystem::path> tensor_directories(const std::filesystem::path& directory) {
+  const auto is_one = [](const std::filesystem::path& path) {
+    return std::ranges::any_of(kTensorNames, [&](auto name) { return find_tensor(path, name).has_value(); });
+  };
+  if (is_one(directory)) return {directory};
+  std::vector<std::filesystem::path> all;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
+    if (std::filesystem::exists(entry.path() / "case.json", error)) all.push_back(entry.path());
+  }
+  if (all.empty()) {
+    throw UsageError(
+        fmt::format("{}: holds none of q, k, v, do, o, dq, dk, dv (as q.npy, q.rank0.npy … or in a "
+                    ".safetensors file), nor folders that `sweep --dump` wrote",
+                    directory.string()));
+  }
+  std::ranges::sort(all);
+  return all;
+}
+
+}  // namespace ringside
