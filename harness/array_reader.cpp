@@ -91,7 +91,7 @@ Index decode(StoredType type, std::span<const std::byte> bytes, std::span<float>
   throw std::invalid_argument("not stored as numbers that may have fractions");
 }
 
-InputFile::InputFile(std::filesystem::path path) : name_(path.string()) {
+InputFile::InputFile(const std::filesystem::path& path) : name_(path.string()) {
   // A pipe would keep open() waiting for somebody who writes, hence O_NONBLOCK.
   fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd_ < 0) refuse_file(name_, "cannot open: " + system_reason());

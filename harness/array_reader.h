@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "reference/view.h"
@@ -59,7 +60,7 @@ Index decode(StoredType type, std::span<const std::byte> bytes, std::span<float>
 class InputFile {
  public:
   /// Throws UsageError "file: message", here as in read(), with the system's reason.
-  explicit InputFile(std::filesystem::path path);
+  explicit InputFile(const std::filesystem::path& path);
   ~InputFile();
   InputFile(InputFile&& other) noexcept;
   InputFile& operator=(InputFile&&) = delete;

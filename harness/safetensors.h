@@ -40,8 +40,8 @@ using SafetensorsHeader = std::map<std::string, SafetensorsEntry, std::less<>>;
 /// name, and of "__metadata__", whose strings are not kept) and checks it: tensors lie in the file, each
 /// behind another, without overlaps, gaps or bytes behind the last; those of F64, F32, F16 and BF16 have the
 /// bytes of their shape; those of other dtypes are never read, and their sizes not compared. `start`: the
-/// file's first kSafetensorsStartBytes bytes, or all if it has fewer. `file_bytes`: its size. Memory: some
-/// ten times the header's length.
+/// file's first kSafetensorsStartBytes bytes, or all if it has fewer. `file_bytes`: its size. Memory: less
+/// than ten times the header's length.
 /// Throws UsageError "file: message": what is no such header; a longer one than
 /// kMaxSafetensorsHeaderBytes; a name or a member twice; a member that the format does not have; more than
 /// kMaxSafetensorsDims dimensions.
