@@ -11,7 +11,6 @@
 #include "distributed/watchdog.h"
 #include "harness/bytes.h"
 #include "harness/case_file.h"
-#include "harness/case_json.h"
 #include "harness/case_text.h"
 #include "harness/fingerprint.h"
 #include "reference/error.h"
@@ -118,7 +117,7 @@ std::vector<CaseCell> case_cells(const std::string& text, const std::string& fil
     throw UsageError(fmt::format("{}: {} cases, the first {}; --filter must leave one", text, cases.size(),
                                  cases.front().name()));
   }
-  return cells_of(case_json(cases.front()), text);
+  return cells_of(cases.front());
 }
 
 const CaseCell* find_cell(const std::vector<CaseCell>& cells, std::string_view column) {
