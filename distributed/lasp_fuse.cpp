@@ -24,7 +24,9 @@ class StateAhead {
     Tensor own;
     if (chain.goes_on()) {
       own = context.device.allocate(state_shape(in), DType::fp32);
-      context.device.lightning_states(a, b, context.problem.slopes, std::max<Index>(1, tokens), toward, own);
+      const LightningChunk chunk = own_chunk(context, in);
+      context.device.lightning_states(a, b, chunk.slopes, chunk.documents, std::max<Index>(1, tokens), toward,
+                                      own);
     }
     arriving.wait();
     if (chain.goes_on()) leaving_ = chain.pass_on(state_, own, tokens, what + ": state downstream");
@@ -45,7 +47,7 @@ Forward forward(const Context& context, const Inputs& in) {
   const Tensor state = device.allocate(state_shape(in), DType::fp32);
   device.copy(ahead.entering(), state);
   const Tensor o = device.allocate(o_shape(in), in.q.dtype());
-  device.lightning_forward({in.q, in.k, in.v, problem.slopes}, state, o);
+  device.lightning_forward(own_chunk(context, in), state, o);
   ahead.finish();
   return {o, {ahead.entering()}};
 }
@@ -55,8 +57,8 @@ Gradients backward(const Context& context, const Inputs& in, const Forward& save
   StateAhead ahead(context, StateChain::right_to_left(context), in, in.q, dout, Toward::start,
                    "lasp backward");
   const Gradients grad = gradients_like(device, in);
-  device.lightning_backward({in.q, in.k, in.v, problem.slopes}, dout, saved.saved[0], ahead.entering(),
-                            grad.dq, grad.dk, grad.dv);
+  device.lightning_backward(own_chunk(context, in), dout, saved.saved[0], ahead.entering(), grad.dq, grad.dk,
+                            grad.dv);
   ahead.finish();
   return grad;
 }

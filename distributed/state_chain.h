@@ -22,12 +22,14 @@ class StateChain {
   /// Whether a rank is waiting for the state that leaves this one.
   bool goes_on() const { return exists(downstream_); }
 
-  /// own <- λ^C incoming + own, the state that leaves a chunk of C `tokens`, and starts sending it. Not on
-  /// the last rank, from which none leaves.
+  /// own <- λ^C incoming + own, the state that leaves a chunk of C `tokens`, and starts sending it: own alone
+  /// if a document begins in the chunk. Not on the last rank, from which none leaves.
   Pending pass_on(const Tensor& incoming, const Tensor& own, Index tokens, std::string what) const {
     const Tensor carried = device_.allocate(own.shape(), DType::fp32);
-    device_.decay_rows(incoming, slopes_, decay_across(tokens), carried);
-    device_.add(carried, own);
+    if (documents_.across({0, tokens})) {
+      device_.decay_rows(incoming, slopes_, decay_across(tokens), carried);
+      device_.add(carried, own);
+    }
     device_.synchronize();
     return comm_.exchange({{downstream_, own}}, {}, std::move(what));
   }
@@ -37,6 +39,7 @@ class StateChain {
       : comm_(context.comm),
         device_(context.device),
         slopes_(context.problem.slopes),
+        documents_(held_documents(context.problem, comm_.size(), comm_.rank())),
         upstream_(upstream),
         downstream_(downstream) {}
   bool exists(int rank) const { return rank >= 0 && rank < comm_.size(); }
@@ -44,6 +47,7 @@ class StateChain {
   Communicator& comm_;
   Device& device_;
   std::span<const float> slopes_;
+  Documents documents_;
   int upstream_, downstream_;
 };
 

@@ -28,6 +28,9 @@ std::vector<const Variant*> ulysses_family() {
 std::vector<const Variant*> softmax_variants() {
   return select([](const Variant& v) { return v.op == Operator::softmax; });
 }
+std::vector<const Variant*> lightning_variants() {
+  return select([](const Variant& v) { return v.op == Operator::lightning; });
+}
 std::vector<const Variant*> distributed_variants() {
   return select([](const Variant& v) { return v.name != "lightning"; });  // which runs on one rank alone
 }
