@@ -39,6 +39,7 @@ std::vector<Mutant> all_mutants() {
   add_softmax_bugs(list);
   add_lightning_bugs(list);
   add_ulysses_bugs(list);
+  add_balanced_bugs(list);
   add_message_bugs(list);
   add_result_bugs(list);
   std::ranges::stable_sort(list, {}, [](const Mutant& m) { return m.number == 0 ? 1000 : m.number; });
@@ -50,10 +51,6 @@ std::vector<AbsentBug> absent_bugs() {
           {27, "document_leak", "no packed sequences yet"},
           {28, "padding_leak", "no packed sequences yet"},
           {29, "cu_seqlens_divided", "no packed sequences yet"},
-          {37, "helper_not_reset", "no balanced schedule yet"},
-          {38, "helper_normalised", "no balanced schedule yet"},
-          {39, "helper_one_step_off", "no balanced schedule yet"},
-          {40, "odd_size_accepted", "no variant refuses odd sp yet"},
           {50, "another_layer", "a case has one layer"},
           {51, "shared_fault",
            "in the oracle, which no decorator reaches: the include rules and the second "
