@@ -144,7 +144,7 @@ template <typename Pass>
 PerPart<Tensors> run(const Context& context, const Pass& pass) {
   auto& [comm, device, problem] = context;
   const int size = comm.size(), rank = comm.rank();
-  const auto held = [&, &p = problem](int by) { return positions(Layout::contiguous, p, size, by); };
+  const auto held = [&](int by) { return positions(Layout::contiguous, context.problem, size, by); };
   const Index own = count(held(rank));
   const PerPart<Tensors> sums = {pass.nothing_yet(Part::queries, own), pass.nothing_yet(Part::keys, own)};
 
@@ -206,7 +206,7 @@ Gradients backward(const Context& context, const Inputs& in, const Forward& save
 
 std::optional<std::string> unsupported(const Problem& problem, int) {
   if (problem.causal) return std::nullopt;
-  return "a schedule of causal blocks: without the mask there are twice as many, and a ring is balanced";
+  return "it deals out causal blocks; without the mask every rank has as many, and a ring is balanced";
 }
 
 /// Elements a token.
