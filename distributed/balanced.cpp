@@ -76,8 +76,8 @@ Tensors like(const Tensors& tensors, Index tokens) {
   return result;
 }
 
-/// Queries travel as {q}, keys as {k, v}; what queries get is {o, lse} over the keys they have met,
-/// normalised: [b, h, c, e] and [b, h, c, 1], fp32.
+/// Queries travel as {q}, keys as {k, v}. What queries get is {o, lse} over the keys they have met,
+/// normalised: [b, h, c, e] and [b, h, c, 1], fp32; keys get nothing.
 struct ForwardPass {
   static constexpr std::string_view name = "forward";
   Device& device;
@@ -102,7 +102,7 @@ struct ForwardPass {
   }
 };
 
-/// Queries travel as {q, do, lse, delta}, keys as {k, v}; what they get is {dq} and {dk, dv}, in their
+/// Queries travel as {q, do, lse, delta}, keys as {k, v}. What they get is {dq} and {dk, dv}, in their
 /// shapes, fp32.
 struct BackwardPass {
   static constexpr std::string_view name = "backward";
