@@ -8,7 +8,6 @@
 
 #include "distributed/block.h"
 #include "distributed/variant.h"
-#include "kernels/mask.h"
 
 namespace ringside {
 namespace {
@@ -55,17 +54,9 @@ int owner(int rank, int step, int size) { return ((rank - step) % size + size) %
 template <Layout layout>
 SoftmaxBlock block_of(const Context& context, const Tensor& q, const KvRing& kv, int owner) {
   const int size = context.comm.size();
-  return {.q = q,
-          .k = kv.k,
-          .v = kv.v,
-          .q_positions = positions(layout, context.problem, size, context.comm.rank()),
-          .k_positions = positions(layout, context.problem, size, owner),
-          .causal = context.problem.causal,
-          .scale = context.problem.scale};
-}
-
-bool sees_nothing(const SoftmaxBlock& block) {
-  return fully_masked(block.q_positions, block.k_positions, block.causal);
+  return softmax_block(context.problem, q, kv.k, kv.v,
+                       positions(layout, context.problem, size, context.comm.rank()),
+                       positions(layout, context.problem, size, owner));
 }
 
 template <Layout layout>

@@ -105,7 +105,7 @@ struct Heads {
 
   SoftmaxBlock block(const Problem& problem) const {
     const Positions all = {{0, 1, problem.seq}};
-    return {q, k, v, all, all, problem.causal, problem.scale};
+    return softmax_block(problem, q, k, v, all, all);
   }
   LightningChunk chunk(const Context& context) const {
     const auto heads = static_cast<std::size_t>(q.shape().heads);
