@@ -10,7 +10,6 @@
 
 #include "distributed/block.h"
 #include "distributed/variant.h"
-#include "kernels/mask.h"
 
 namespace ringside::balanced {
 namespace {
@@ -93,7 +92,7 @@ struct ForwardPass {
   }
   void compute(const SoftmaxBlock& block, const PerPart<Tensors>&, const PerPart<Tensors>& results) const {
     const Tensors met = like(results.queries, block.q.shape().tokens);  // memory() counts it, masked or not
-    if (fully_masked(block.q_positions, block.k_positions, block.causal)) return;
+    if (sees_nothing(block)) return;
     device.softmax_forward(block, met[0], met[1]);
     merge(met, results.queries);
   }
@@ -116,7 +115,7 @@ struct BackwardPass {
   }
   void compute(const SoftmaxBlock& block, const PerPart<Tensors>& at_hand,
                const PerPart<Tensors>& results) const {
-    if (fully_masked(block.q_positions, block.k_positions, block.causal)) return;
+    if (sees_nothing(block)) return;
     const Tensors& queries = at_hand.queries;
     device.softmax_backward(block, queries[1], queries[2], queries[3], results.queries[0], results.keys[0],
                             results.keys[1]);
@@ -167,13 +166,8 @@ PerPart<Tensors> run(const Context& context, const Pass& pass) {
       results[step.guest->part] = pass.nothing_yet(step.guest->part, count(held(step.guest->peer)));
     }
     if (step.block) {
-      pass.compute({.q = parts.queries[0],
-                    .k = parts.keys[0],
-                    .v = parts.keys[1],
-                    .q_positions = held(step.block->queries),
-                    .k_positions = held(step.block->keys),
-                    .causal = problem.causal,
-                    .scale = problem.scale},
+      pass.compute(softmax_block(problem, parts.queries[0], parts.keys[0], parts.keys[1],
+                                 held(step.block->queries), held(step.block->keys)),
                    parts, results);
     }
 

@@ -23,7 +23,7 @@ Index seen_pairs(const SoftmaxBlock& block) {
     for (const Run& keys : block.k_positions) {
       for (Index i = 0; i < queries.count; ++i) {
         for (Index j = 0; j < keys.count; ++j) {
-          pairs += !block.causal || keys.position(j) <= queries.position(i) ? 1 : 0;
+          pairs += !block.mask.causal || keys.position(j) <= queries.position(i) ? 1 : 0;
         }
       }
     }
