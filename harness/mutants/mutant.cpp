@@ -40,6 +40,7 @@ std::vector<Mutant> all_mutants() {
   add_lightning_bugs(list);
   add_ulysses_bugs(list);
   add_balanced_bugs(list);
+  add_packing_bugs(list);
   add_message_bugs(list);
   add_result_bugs(list);
   std::ranges::stable_sort(list, {}, [](const Mutant& m) { return m.number == 0 ? 1000 : m.number; });
@@ -48,9 +49,6 @@ std::vector<Mutant> all_mutants() {
 
 std::vector<AbsentBug> absent_bugs() {
   return {{22, "heads_k_stride", "no variant gathers k and v of some heads at a time yet"},
-          {27, "document_leak", "no packed sequences yet"},
-          {28, "padding_leak", "no packed sequences yet"},
-          {29, "cu_seqlens_divided", "no packed sequences yet"},
           {50, "another_layer", "a case has one layer"},
           {51, "shared_fault",
            "in the oracle, which no decorator reaches: the include rules and the second "
