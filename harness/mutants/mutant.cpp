@@ -42,6 +42,7 @@ std::vector<Mutant> all_mutants() {
   add_softmax_bugs(list);
   add_lightning_bugs(list);
   add_ulysses_bugs(list);
+  add_balanced_bugs(list);
   add_packing_bugs(list);
   add_message_bugs(list);
   add_result_bugs(list);
@@ -51,10 +52,6 @@ std::vector<Mutant> all_mutants() {
 
 std::vector<AbsentBug> absent_bugs() {
   return {{22, "heads_k_stride", "no variant gathers k and v of some heads at a time yet"},
-          {37, "helper_not_reset", "no balanced schedule yet"},
-          {38, "helper_normalised", "no balanced schedule yet"},
-          {39, "helper_one_step_off", "no balanced schedule yet"},
-          {40, "odd_size_accepted", "no variant refuses odd sp yet"},
           {50, "another_layer", "a case has one layer"},
           {51, "shared_fault",
            "in the oracle, which no decorator reaches: the include rules and the second "

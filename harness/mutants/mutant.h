@@ -45,6 +45,7 @@ void add_layout_bugs(Mutants& list);
 void add_softmax_bugs(Mutants& list);
 void add_lightning_bugs(Mutants& list);
 void add_ulysses_bugs(Mutants& list);
+void add_balanced_bugs(Mutants& list);
 void add_packing_bugs(Mutants& list);
 void add_message_bugs(Mutants& list);
 void add_result_bugs(Mutants& list);
