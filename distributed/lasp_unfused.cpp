@@ -28,14 +28,6 @@ class Chunk {
     return scores;
   }
 
-  /// Rows of x (q's, or k's spread over the query heads) times their decay, in fp32.
-  Tensor decayed(const Tensor& x, Decay decay) const {
-    const Tensor y = device_.allocate({x.shape().batch, in_.q.shape().heads, x.shape().tokens, x.shape().dim},
-                                      DType::fp32);
-    device_.decay_rows(x, slopes_, decay, y);
-    return y;
-  }
-
   /// What the chunk itself adds to a state: aᵀ b.
   Tensor own_state(const Tensor& a, const Tensor& b) const {
     const Tensor state = device_.allocate(state_shape(in_), DType::fp32);
@@ -61,14 +53,14 @@ Tensor forward(const Context& context, const Inputs& in, const Tensor& state) {
   const Tensor o = device.allocate(o_shape(in), DType::fp32);
   device.matmul(chunk.decayed_scores(in.q, in.k), no, in.v, no, o, false, Causal::a);
   Tensor next_state;
-  if (chain.goes_on()) next_state = chunk.own_state(chunk.decayed(in.k, decay_to_end(tokens)), in.v);
+  if (chain.goes_on()) next_state = chunk.own_state(decayed(context, in.k, decay_to_end(tokens)), in.v);
 
   arriving.wait();
   Pending leaving;
   if (chain.goes_on()) {
     leaving = chain.pass_on(state, next_state, tokens, "lasp forward: state to the right");
   }
-  device.matmul(chunk.decayed(in.q, decay_from_start()), no, state, no, o, true, Causal::none);
+  device.matmul(decayed(context, in.q, decay_from_start()), no, state, no, o, true, Causal::none);
   leaving.wait();
   return rounded(device, o, in.q.dtype());
 }
@@ -91,17 +83,17 @@ Gradients backward(const Context& context, const Inputs& in, const Tensor& state
     device.matmul(dscores, no, in.k, no, dq, false, Causal::a);
     device.matmul(dscores, yes, in.q, no, dk, false, Causal::a);
   }
-  device.matmul(chunk.decayed(dout, decay_from_start()), no, state, yes, dq, true, Causal::none);
+  device.matmul(decayed(context, dout, decay_from_start()), no, state, yes, dq, true, Causal::none);
   Tensor next_dstate;
-  if (chain.goes_on()) next_dstate = chunk.own_state(chunk.decayed(in.q, decay_from_start()), dout);
+  if (chain.goes_on()) next_dstate = chunk.own_state(decayed(context, in.q, decay_from_start()), dout);
 
   arriving.wait();
   Pending leaving;
   if (chain.goes_on()) {
     leaving = chain.pass_on(dstate, next_dstate, tokens, "lasp backward: state to the left");
   }
-  device.matmul(chunk.decayed(in.v, decay_to_end(tokens)), no, dstate, yes, dk, true, Causal::none);
-  device.matmul(chunk.decayed(in.k, decay_to_end(tokens)), no, dstate, no, dv, true, Causal::none);
+  device.matmul(decayed(context, in.v, decay_to_end(tokens)), no, dstate, yes, dk, true, Causal::none);
+  device.matmul(decayed(context, in.k, decay_to_end(tokens)), no, dstate, no, dv, true, Causal::none);
   leaving.wait();
   return rounded(device, {dq, dk, dv}, in.q.dtype());
 }

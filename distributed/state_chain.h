@@ -6,6 +6,14 @@
 
 namespace ringside {
 
+/// own <- λ^C incoming + own: from what enters a chunk of C `tokens`, and what the chunk itself brings, to
+/// what leaves it.
+inline void carry(const Context& context, const Tensor& incoming, Index tokens, const Tensor& own) {
+  const Tensor carried = context.device.allocate(own.shape(), DType::fp32);
+  context.device.decay_rows(incoming, context.problem.slopes, decay_across(tokens), carried);
+  context.device.add(carried, own);
+}
+
 /// A chain of ranks, one direction: from the neighbour upstream, if any, to the one downstream, if any.
 class StateChain {
  public:
@@ -14,8 +22,8 @@ class StateChain {
 
   /// Starts receiving into `state`; the first rank of the chain has no upstream and gets zeros at once.
   Pending receive(const Tensor& state, std::string what) const {
-    if (exists(upstream_)) return comm_.exchange({}, {{upstream_, state}}, std::move(what));
-    device_.fill(state, 0);
+    if (exists(upstream_)) return context_.comm.exchange({}, {{upstream_, state}}, std::move(what));
+    context_.device.fill(state, 0);
     return {};
   }
 
@@ -25,25 +33,17 @@ class StateChain {
   /// own <- λ^C incoming + own, the state that leaves a chunk of C `tokens`, and starts sending it. Not on
   /// the last rank, from which none leaves.
   Pending pass_on(const Tensor& incoming, const Tensor& own, Index tokens, std::string what) const {
-    const Tensor carried = device_.allocate(own.shape(), DType::fp32);
-    device_.decay_rows(incoming, slopes_, decay_across(tokens), carried);
-    device_.add(carried, own);
-    device_.synchronize();
-    return comm_.exchange({{downstream_, own}}, {}, std::move(what));
+    carry(context_, incoming, tokens, own);
+    context_.device.synchronize();
+    return context_.comm.exchange({{downstream_, own}}, {}, std::move(what));
   }
 
  private:
   StateChain(const Context& context, int upstream, int downstream)
-      : comm_(context.comm),
-        device_(context.device),
-        slopes_(context.problem.slopes),
-        upstream_(upstream),
-        downstream_(downstream) {}
-  bool exists(int rank) const { return rank >= 0 && rank < comm_.size(); }
+      : context_(context), upstream_(upstream), downstream_(downstream) {}
+  bool exists(int rank) const { return rank >= 0 && rank < context_.comm.size(); }
 
-  Communicator& comm_;
-  Device& device_;
-  std::span<const float> slopes_;
+  Context context_;
   int upstream_, downstream_;
 };
 
