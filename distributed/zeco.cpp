@@ -17,7 +17,8 @@ Variant zeco(int slices) {
   return variant;
 }
 
-const Registration family{Family{"zeco", "M slices along head_dim that the state is sent in", zeco}, {1, 4}};
+// zeco.1 is lasp_fuse.
+const Registration family{Family{"zeco", "M slices along head_dim that the state is sent in", zeco}, {4}};
 
 }  // namespace
 }  // namespace ringside
