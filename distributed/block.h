@@ -1,6 +1,9 @@
 // Small steps that distributed algorithms have in common.
 #pragma once
 
+#include <algorithm>
+#include <span>
+
 #include "distributed/variant.h"
 
 namespace ringside {
@@ -37,6 +40,31 @@ inline Index rounding_bytes(Index elements, DType dtype) {
 inline Problem held_problem(Problem problem, Layout layout, int sp, int rank) {
   problem.seq = count(positions(layout, problem, sp, rank));
   return problem;
+}
+
+/// Where documents begin and end in these tokens of a problem, of stride 1, in local tokens.
+inline Documents documents_of(const Problem& problem, const Run& tokens) {
+  Documents local;
+  const std::vector<Index>& bounds = problem.cu_seqlens;
+  if (bounds.empty()) return local;
+  for (const Index start : std::span(bounds).first(bounds.size() - 1)) {
+    if (start >= tokens.start && start < tokens.position(tokens.count))
+      local.starts.push_back(start - tokens.start);
+  }
+  local.end = std::max<Index>(0, bounds.back() - tokens.start);
+  return local;
+}
+
+/// Those of the tokens that `rank` of `sp` holds in the contiguous layout.
+inline Documents held_documents(const Problem& problem, int sp, int rank) {
+  const Positions held = positions(Layout::contiguous, problem, sp, rank);
+  return documents_of(problem, held.empty() ? Run{} : held.front());
+}
+
+/// Lightning attention of a rank's own tokens, in the contiguous layout.
+inline LightningChunk own_chunk(const Context& context, const Inputs& in) {
+  return {in.q, in.k, in.v, context.problem.slopes,
+          held_documents(context.problem, context.comm.size(), context.comm.rank())};
 }
 
 /// Elements of k and v, or of dk and dv.

@@ -62,17 +62,18 @@ class StateAhead {
     for (const Tensor& slice : entering)
       arriving.push_back(chain.receive(slice, what + ": state from upstream"));
 
-    const Index tokens = in.q.shape().tokens;
     std::vector<Tensor> own;
     if (chain.goes_on()) {
       const Tensor whole = device.allocate(shape, DType::fp32);
-      device.lightning_states(a, b, problem.slopes, std::max<Index>(1, tokens), toward, whole);
+      const LightningChunk chunk = own_chunk(context, in);
+      const Index tokens = std::max<Index>(1, in.q.shape().tokens);
+      device.lightning_states(a, b, chunk.slopes, chunk.documents, tokens, toward, whole);
       own = cut(device, whole, slices);
     }
     for (std::size_t i = 0; i < entering.size(); ++i) {
       arriving[i].wait();
       if (chain.goes_on()) {
-        leaving_.push_back(chain.pass_on(entering[i], own[i], tokens, what + ": state downstream"));
+        leaving_.push_back(chain.pass_on(entering[i], own[i], what + ": state downstream"));
       }
     }
     state_ = joined(device, shape, entering);
@@ -96,7 +97,7 @@ Forward forward(const Context& context, const Inputs& in, int slices) {
   const Tensor state = device.allocate(state_shape(in), DType::fp32);
   device.copy(ahead.entering(), state);
   const Tensor o = device.allocate(o_shape(in), in.q.dtype());
-  device.lightning_forward({in.q, in.k, in.v, problem.slopes}, state, o);
+  device.lightning_forward(own_chunk(context, in), state, o);
   ahead.finish();
   return {o, {ahead.entering()}};
 }
@@ -107,8 +108,8 @@ Gradients backward(const Context& context, const Inputs& in, const Forward& save
   StateAhead ahead(context, StateChain::right_to_left(context), slices, in, in.q, dout, Toward::start,
                    "lasp backward");
   const Gradients grad = gradients_like(device, in);
-  device.lightning_backward({in.q, in.k, in.v, problem.slopes}, dout, saved.saved[0], ahead.entering(),
-                            grad.dq, grad.dk, grad.dv);
+  device.lightning_backward(own_chunk(context, in), dout, saved.saved[0], ahead.entering(), grad.dq, grad.dk,
+                            grad.dv);
   ahead.finish();
   return grad;
 }

@@ -25,13 +25,15 @@ class GatheredStates {
       states_.push_back(device.allocate(state_shape(in), DType::fp32));
     }
     const Tensor& own = states_[static_cast<std::size_t>(comm.rank())];
-    device.lightning_states(a, b, problem.slopes, std::max<Index>(1, in.q.shape().tokens), toward, own);
+    const LightningChunk chunk = own_chunk(context, in);
+    const Index tokens = std::max<Index>(1, in.q.shape().tokens);
+    device.lightning_states(a, b, chunk.slopes, chunk.documents, tokens, toward, own);
     device.synchronize();
     arriving_ = comm.all_gather(own, states_, std::move(what));
   }
 
-  /// S = Σ_{p<r} λ^… own_p, which enters rank r's chunk, or R = Σ_{p>r} λ^… own_p: [b, h, d, e] fp32. Call it
-  /// once: the states that arrived are given back.
+  /// S = Σ_{p<r} λ^… own_p, which enters rank r's chunk, or R = Σ_{p>r} λ^… own_p, over those p whose
+  /// document reaches it: [b, h, d, e] fp32. Call it once: the states that arrived are given back.
   Tensor entering() {
     auto& [comm, device, problem] = context_;
     arriving_.wait();
@@ -39,7 +41,7 @@ class GatheredStates {
     const bool to_end = toward_ == Toward::end;
     for (int p = to_end ? 0 : comm.size() - 1; p != comm.rank(); p += to_end ? 1 : -1) {
       const Tensor& own = states_[static_cast<std::size_t>(p)];
-      carry(context_, state, held_problem(problem, Layout::contiguous, comm.size(), p).seq, own);
+      carry(context_, p, state, own);
       state = own;
     }
     states_.clear();
@@ -55,26 +57,29 @@ class GatheredStates {
 
 Forward forward(const Context& context, const Inputs& in) {
   auto& [comm, device, problem] = context;
+  const LightningChunk chunk = own_chunk(context, in);
   GatheredStates states(context, in, in.k, in.v, Toward::end, "lasp2 forward: states");
   const Tensor o = device.allocate(o_shape(in), DType::fp32);
-  device.lightning_forward({in.q, in.k, in.v, problem.slopes}, zeros(device, state_shape(in)), o);
+  device.lightning_forward(chunk, zeros(device, state_shape(in)), o);
   const Tensor state = states.entering();
-  device.matmul(decayed(context, in.q, decay_from_start()), no, state, no, o, true, Causal::none);
+  const TokenSpan reached = chunk.documents.from_start({0, in.q.shape().tokens});
+  device.matmul(decayed(context, in.q, decay_from_start()), no, state, no, o, true, Causal::none, reached);
   return {rounded(device, o, in.q.dtype()), {state}};
 }
 
 Gradients backward(const Context& context, const Inputs& in, const Forward& saved, const Tensor& dout) {
   auto& [comm, device, problem] = context;
+  const LightningChunk chunk = own_chunk(context, in);
   GatheredStates dstates(context, in, in.q, dout, Toward::start, "lasp2 backward: states");
   const Tensor dq = device.allocate(in.q.shape(), in.q.dtype());  // whole without R
   const Tensor dk = device.allocate(in.k.shape(), DType::fp32);
   const Tensor dv = device.allocate(in.v.shape(), DType::fp32);
-  device.lightning_backward({in.q, in.k, in.v, problem.slopes}, dout, saved.saved[0],
-                            zeros(device, state_shape(in)), dq, dk, dv);
+  device.lightning_backward(chunk, dout, saved.saved[0], zeros(device, state_shape(in)), dq, dk, dv);
   const Tensor dstate = dstates.entering();
   const Decay to_end = decay_to_end(in.q.shape().tokens);
-  device.matmul(decayed(context, in.v, to_end), no, dstate, yes, dk, true, Causal::none);
-  device.matmul(decayed(context, in.k, to_end), no, dstate, no, dv, true, Causal::none);
+  const TokenSpan reached = chunk.documents.to_end({0, in.q.shape().tokens});
+  device.matmul(decayed(context, in.v, to_end), no, dstate, yes, dk, true, Causal::none, reached);
+  device.matmul(decayed(context, in.k, to_end), no, dstate, no, dv, true, Causal::none, reached);
   return rounded(device, {dq, dk, dv}, in.q.dtype());
 }
 

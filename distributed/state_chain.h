@@ -6,12 +6,16 @@
 
 namespace ringside {
 
-/// own <- λ^C incoming + own: from what enters a chunk of C `tokens`, and what the chunk itself brings, to
-/// what leaves it.
-inline void carry(const Context& context, const Tensor& incoming, Index tokens, const Tensor& own) {
-  const Tensor carried = context.device.allocate(own.shape(), DType::fp32);
-  context.device.decay_rows(incoming, context.problem.slopes, decay_across(tokens), carried);
-  context.device.add(carried, own);
+/// own <- λ^C incoming + own: from the state that enters the chunk of C tokens that `rank` holds, and what
+/// the chunk itself brings, to what leaves it. That is own alone if a document begins in the chunk; the
+/// memory that is held is the same.
+inline void carry(const Context& context, int rank, const Tensor& incoming, const Tensor& own) {
+  auto& [comm, device, problem] = context;
+  const Index tokens = held_problem(problem, Layout::contiguous, comm.size(), rank).seq;
+  const Tensor carried = device.allocate(own.shape(), DType::fp32);
+  if (!held_documents(problem, comm.size(), rank).across({0, tokens})) return;
+  device.decay_rows(incoming, problem.slopes, decay_across(tokens), carried);
+  device.add(carried, own);
 }
 
 /// A chain of ranks, one direction: from the neighbour upstream, if any, to the one downstream, if any.
@@ -30,10 +34,10 @@ class StateChain {
   /// Whether a rank is waiting for the state that leaves this one.
   bool goes_on() const { return exists(downstream_); }
 
-  /// own <- λ^C incoming + own, the state that leaves a chunk of C `tokens`, and starts sending it. Not on
-  /// the last rank, from which none leaves.
-  Pending pass_on(const Tensor& incoming, const Tensor& own, Index tokens, std::string what) const {
-    carry(context_, incoming, tokens, own);
+  /// own <- the state that leaves the chunk, made of `incoming` and what the chunk itself brings (carry()),
+  /// or of a slice of each, and starts sending it. Not on the last rank, from which none leaves.
+  Pending pass_on(const Tensor& incoming, const Tensor& own, std::string what) const {
+    carry(context_, context_.comm.rank(), incoming, own);
     context_.device.synchronize();
     return context_.comm.exchange({{downstream_, own}}, {}, std::move(what));
   }

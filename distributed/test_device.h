@@ -58,11 +58,12 @@ class TestDevice : public Device {
                           const Tensor&, const Tensor&) override {
     none();
   }
-  void lightning_states(const Tensor&, const Tensor&, std::span<const float>, Index, Toward,
+  void lightning_states(const Tensor&, const Tensor&, std::span<const float>, const Documents&, Index, Toward,
                         const Tensor&) override {
     none();
   }
-  void lightning_scan(const Tensor&, std::span<const float>, Index, Index, Toward, const Tensor&) override {
+  void lightning_scan(const Tensor&, std::span<const float>, const Documents&, Index, Index, Toward,
+                      const Tensor&) override {
     none();
   }
   void lightning_forward_blocks(const LightningChunk&, const BlockStates&, const Tensor&) override { none(); }
@@ -70,10 +71,11 @@ class TestDevice : public Device {
                                  const Tensor&, const Tensor&, const Tensor&) override {
     none();
   }
-  void matmul(const Tensor&, Transpose, const Tensor&, Transpose, const Tensor&, bool, Causal) override {
+  void matmul(const Tensor&, Transpose, const Tensor&, Transpose, const Tensor&, bool, Causal,
+              TokenSpan) override {
     none();
   }
-  void decay_scores(const Tensor&, std::span<const float>) override { none(); }
+  void decay_scores(const Tensor&, std::span<const float>, TokenSpan) override { none(); }
   void decay_rows(const Tensor&, std::span<const float>, Decay, const Tensor&) override { none(); }
 
  private:

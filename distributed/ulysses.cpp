@@ -110,7 +110,8 @@ struct Heads {
   LightningChunk chunk(const Context& context) const {
     const auto heads = static_cast<std::size_t>(q.shape().heads);
     const auto rank = static_cast<std::size_t>(context.comm.rank());
-    return {q, k, v, std::span(context.problem.slopes).subspan(rank * heads, heads)};
+    return {q, k, v, std::span(context.problem.slopes).subspan(rank * heads, heads),
+            documents_of(context.problem, {0, 1, context.problem.seq})};
   }
   Inputs inputs() const { return {q, k, v}; }
 };

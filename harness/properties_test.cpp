@@ -112,10 +112,10 @@ struct PastQueriesCounted : FutureKeysSeen {
 struct FutureScoresKept : DeviceDecorator {  // λ^|i-j| where j > i
   using DeviceDecorator::DeviceDecorator;
   void matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose tb, const Tensor& c, bool accumulate,
-              Causal) override {
-    real_.matmul(a, ta, b, tb, c, accumulate, Causal::none);
+              Causal, TokenSpan tokens) override {
+    real_.matmul(a, ta, b, tb, c, accumulate, Causal::none, tokens);
   }
-  void decay_scores(const Tensor& scores, std::span<const float> slopes) override {
+  void decay_scores(const Tensor& scores, std::span<const float> slopes, TokenSpan) override {
     const View<float> view = scores.view<float>();
     const Shape& s = scores.shape();
     for (Index b = 0; b < s.batch; ++b) {
@@ -134,8 +134,8 @@ struct FutureScoresKept : DeviceDecorator {  // λ^|i-j| where j > i
 
 struct FirstSlopeForAll : DeviceDecorator {
   using DeviceDecorator::DeviceDecorator;
-  void decay_scores(const Tensor& scores, std::span<const float> slopes) override {
-    real_.decay_scores(scores, std::vector<float>(slopes.size(), slopes[0]));
+  void decay_scores(const Tensor& scores, std::span<const float> slopes, TokenSpan tokens) override {
+    real_.decay_scores(scores, std::vector<float>(slopes.size(), slopes[0]), tokens);
   }
 };
 

@@ -32,10 +32,11 @@ class RecordingDevice : public DeviceDecorator {
     events_.emplace_back("pass");
     real_.lightning_backward(chunk, dout, state, dstate, dq, dk, dv);
   }
-  void lightning_states(const Tensor& a, const Tensor& b, std::span<const float> slopes, Index block,
-                        Toward toward, const Tensor& states) override {
+  void lightning_states(const Tensor& a, const Tensor& b, std::span<const float> slopes,
+                        const Documents& documents, Index block, Toward toward,
+                        const Tensor& states) override {
     events_.emplace_back("state");
-    real_.lightning_states(a, b, slopes, block, toward, states);
+    real_.lightning_states(a, b, slopes, documents, block, toward, states);
   }
   void lightning_forward_blocks(const LightningChunk& chunk, const BlockStates& states,
                                 const Tensor& o) override {
@@ -49,9 +50,9 @@ class RecordingDevice : public DeviceDecorator {
     real_.lightning_backward_blocks(chunk, dout, states, dstates, dq, dk, dv);
   }
   void matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose tb, const Tensor& c, bool accumulate,
-              Causal causal) override {
+              Causal causal, TokenSpan tokens) override {
     events_.emplace_back("product");
-    real_.matmul(a, ta, b, tb, c, accumulate, causal);
+    real_.matmul(a, ta, b, tb, c, accumulate, causal, tokens);
   }
 
  private:

@@ -23,7 +23,7 @@ TEST(Tf32, MatmulIsThatOfTruncatedOperands) {
         const auto product = [&](Device& on, const Array& left, const Array& right) {
           const Tensor c = on.allocate({1, 1, 67, 130}, DType::fp32);
           on.matmul(to_device(on, left, dtype), ta, to_device(on, right, DType::fp32), tb, c, false,
-                    Causal::none);
+                    Causal::none, kEveryToken);
           return c;
         };
         const Tensor c = product(*device, a, b);
@@ -116,7 +116,7 @@ TEST(Tf32, SixteenBitInputsLoseNothing) {
     const Array a = random_array({1, 2, 70, 33}, dtype, 1);
     const auto product = [&](Device& on) {
       const Tensor x = to_device(on, a, dtype), c = on.allocate({1, 2, 70, 70}, DType::fp32);
-      on.matmul(x, Transpose::no, x, Transpose::yes, c, false, Causal::none);
+      on.matmul(x, Transpose::no, x, Transpose::yes, c, false, Causal::none, kEveryToken);
       return c;
     };
     expect_same_bits(product(*device), product(*exact), "c");

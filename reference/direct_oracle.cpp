@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <span>
 #include <utility>
@@ -135,20 +136,29 @@ void softmax_row(const Problem& problem, const Operands& x, const Arithmetic& ar
 
 /// One query row of lightning attention.
 void lightning_row(const Problem& problem, const Operands& x, const Arithmetic& arithmetic,
-                   std::span<const Index> rows, Index b, Index h, Index i, Sums& sums) {
+                   std::span<const Index>, Index b, Index h, Index i, Sums& sums) {
   Truth& truth = sums.truth;
+  // The row's document is [begin, end), the only tokens it sees or is seen by.
+  const std::vector<Index>& bounds = problem.cu_seqlens;
+  Index begin = 0, end = problem.seq;
+  if (!bounds.empty()) {
+    const auto next = std::ranges::upper_bound(bounds, i);
+    if (next == bounds.end()) return;  // padding
+    begin = *std::prev(next);
+    end = *next;
+  }
   const Index kv = h / problem.group();
   const double slope = problem.slopes[static_cast<std::size_t>(h)];
-  const double of_term = decay_error(slope, problem.seq) + lightning_roundings(arithmetic);
+  const double of_term = decay_error(slope, end - begin) + lightning_roundings(arithmetic);
   const double of_head = growth(problem.head_dim, kStore) + of_term;
   const double of_value = growth(problem.value_dim, kStore) + of_term;
   const auto q = x.q.row(b, h, i), dout = x.dout.row(b, h, i);
-  for (Index j = 0; j <= i; ++j) {
+  for (Index j = begin; j <= i; ++j) {
     const auto k = x.k.row(b, kv, j), v = x.v.row(b, kv, j);
     const double decay = std::exp(-slope * static_cast<double>(i - j));
     const double score = decay * dot(q, k), abs_score = decay * abs_dot(q, k);
     const double dscore = decay * dot(dout, v), abs_dscore = decay * abs_dot(dout, v);
-    const double over_keys = growth(i + 1), over_queries = key_growth(problem, rows, j, 0);
+    const double over_keys = growth(i - begin + 1), over_queries = growth((end - j) * problem.group());
     add(row(truth.o.value, truth.o.shape, b, h, i), score, v);
     add_abs(row(sums.o_error, truth.o.shape, b, h, i), abs_score * (of_head + over_keys), v);
     add(row(truth.dq.value, truth.dq.shape, b, h, i), dscore, k);

@@ -86,6 +86,21 @@ TEST(DirectOracle, LightningShowsNonFiniteOperandsWhereTheyAreSeen) {
                    {&Data::dout, kNone, kSelf, kEarlier, kEarlier}});
 }
 
+TEST(DirectOracle, NonFiniteTokensAreSeenInTheirDocumentAlone) {
+  Problem problem = test::lightning_problem({1, 1, 1, kSeq, 3, 2});
+  problem.cu_seqlens = {0, 3, 8, 11};
+  const std::string later = ".....xxx....", earlier = "...xxx......";
+  expect_patterns(problem, {{&Data::q, kSelf, kNone, earlier, earlier},
+                            {&Data::k, later, later, kNone, kSelf},
+                            {&Data::v, later, later, kSelf, kNone},
+                            {&Data::dout, kNone, kSelf, earlier, earlier}});
+  problem.cu_seqlens = {0, 3, 5};  // the bad token is padding
+  expect_patterns(problem, {{&Data::q, kNone, kNone, kNone, kNone},
+                            {&Data::k, kNone, kNone, kNone, kNone},
+                            {&Data::v, kNone, kNone, kNone, kNone},
+                            {&Data::dout, kNone, kNone, kNone, kNone}});
+}
+
 TEST(DirectOracle, AKeyAtMinusInfinityHasNoWeight) {
   // A logit of -inf is a weight of 0: o must be that of the other keys, within a finite bound.
   Data data = make_data(test::softmax_problem({1, 1, 1, kSeq, 1, 2}));

@@ -1,4 +1,5 @@
 // Bugs of lightning attention's states and decays.
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -30,14 +31,15 @@ struct MixedExponents : DeviceDecorator {
 
 struct PositionsInBf16 : DeviceDecorator {
   using DeviceDecorator::DeviceDecorator;
-  void decay_scores(const Tensor& scores, std::span<const float> slopes) override {
+  void decay_scores(const Tensor& scores, std::span<const float> slopes, TokenSpan tokens) override {
     const Shape& s = scores.shape();
+    const Index end = std::min(tokens.end, s.tokens);
     const View<float> view = scores.view<float>();
     for (Index b = 0; b < s.batch; ++b) {
       for (Index h = 0; h < s.heads; ++h) {
-        for (Index i = 0; i < s.tokens; ++i) {
+        for (Index i = tokens.first; i < end; ++i) {
           const std::span<float> row = view.row(b, h, i);
-          for (Index j = 0; j <= i; ++j) {
+          for (Index j = tokens.first; j <= i; ++j) {
             const float distance = as_bf16(static_cast<float>(i)) - as_bf16(static_cast<float>(j));
             row[static_cast<std::size_t>(j)] *= std::exp(-slopes[static_cast<std::size_t>(h)] * distance);
           }
@@ -63,7 +65,8 @@ struct RemainderIgnored : DeviceDecorator {
     return y;
   }
   static LightningChunk whole_blocks(const LightningChunk& chunk) {
-    return {whole_blocks(chunk.q), whole_blocks(chunk.k), whole_blocks(chunk.v), chunk.slopes};
+    return {whole_blocks(chunk.q), whole_blocks(chunk.k), whole_blocks(chunk.v), chunk.slopes,
+            chunk.documents};
   }
 
   void lightning_forward(const LightningChunk& chunk, const Tensor& state, const Tensor& o) override {
@@ -74,9 +77,10 @@ struct RemainderIgnored : DeviceDecorator {
                           const Tensor& dv) override {
     real_.lightning_backward(whole_blocks(chunk), whole_blocks(dout), state, dstate, dq, dk, dv);
   }
-  void lightning_states(const Tensor& a, const Tensor& b, std::span<const float> slopes, Index block,
-                        Toward toward, const Tensor& states) override {
-    real_.lightning_states(whole_blocks(a), whole_blocks(b), slopes, block, toward, states);
+  void lightning_states(const Tensor& a, const Tensor& b, std::span<const float> slopes,
+                        const Documents& documents, Index block, Toward toward,
+                        const Tensor& states) override {
+    real_.lightning_states(whole_blocks(a), whole_blocks(b), slopes, documents, block, toward, states);
   }
   void lightning_forward_blocks(const LightningChunk& chunk, const BlockStates& states,
                                 const Tensor& o) override {
@@ -91,20 +95,20 @@ struct RemainderIgnored : DeviceDecorator {
 
 struct ScanOffByOne : DeviceDecorator {
   using DeviceDecorator::DeviceDecorator;
-  void lightning_scan(const Tensor& states, std::span<const float> slopes, Index tokens, Index block,
-                      Toward toward, const Tensor& total) override {
+  void lightning_scan(const Tensor& states, std::span<const float> slopes, const Documents& documents,
+                      Index tokens, Index block, Toward toward, const Tensor& total) override {
     const Tensor own = snapshot(states);
-    real_.lightning_scan(states, slopes, tokens, block, toward, total);
+    real_.lightning_scan(states, slopes, documents, tokens, block, toward, total);
     real_.add(own, states);
   }
 };
 
 struct ScanWithoutDecay : DeviceDecorator {
   using DeviceDecorator::DeviceDecorator;
-  void lightning_scan(const Tensor& states, std::span<const float> slopes, Index tokens, Index block,
-                      Toward toward, const Tensor& total) override {
+  void lightning_scan(const Tensor& states, std::span<const float> slopes, const Documents& documents,
+                      Index tokens, Index block, Toward toward, const Tensor& total) override {
     const std::vector<float> none(slopes.size(), 0.0F);
-    real_.lightning_scan(states, none, tokens, block, toward, total);
+    real_.lightning_scan(states, none, documents, tokens, block, toward, total);
   }
 };
 
@@ -121,9 +125,11 @@ struct IncomingForgotten : DeviceDecorator {
 
 struct StateOfOtherEnd : DeviceDecorator {
   using DeviceDecorator::DeviceDecorator;
-  void lightning_states(const Tensor& a, const Tensor& b, std::span<const float> slopes, Index block,
-                        Toward toward, const Tensor& states) override {
-    real_.lightning_states(a, b, slopes, block, toward == Toward::end ? Toward::start : Toward::end, states);
+  void lightning_states(const Tensor& a, const Tensor& b, std::span<const float> slopes,
+                        const Documents& documents, Index block, Toward toward,
+                        const Tensor& states) override {
+    real_.lightning_states(a, b, slopes, documents, block,
+                           toward == Toward::end ? Toward::start : Toward::end, states);
   }
 };
 

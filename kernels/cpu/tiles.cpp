@@ -90,9 +90,11 @@ CpuTiles::Operand CpuTiles::load(const HeadMemory& head, Index first, Index coun
 
 CpuTiles::Accumulator CpuTiles::zeros(Index rows, Index cols) {
   const Accumulator x = accumulator(rows, cols);
-  std::fill_n(x.data, rows * cols, 0.0f);
+  clear(x);
   return x;
 }
+
+void CpuTiles::clear(const Accumulator& x) { std::fill_n(x.data, x.rows * x.cols, 0.0f); }
 
 CpuTiles::Accumulator CpuTiles::load_state(const HeadMemory& state) {
   const Accumulator x = accumulator(state.tokens, state.dim);

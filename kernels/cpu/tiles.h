@@ -55,6 +55,8 @@ class CpuTiles {
   /// [rows, cols], uninitialised.
   Accumulator accumulator(Index rows, Index cols) { return {workspace_.take(rows * cols), rows, cols, cols}; }
   Accumulator zeros(Index rows, Index cols);
+  /// x <- 0; dense.
+  void clear(const Accumulator& x);
   /// [count, dim] from rows first.. of memory.
   Operand load(const HeadMemory& head, Index first, Index count, Pack pack);
   Operand load(const Packed& packed, const TokenTile& tile) const;
