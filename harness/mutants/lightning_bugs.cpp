@@ -220,6 +220,68 @@ Variant cache_not_written(const Variant& right) {
   return twin;
 }
 
+/// The variant on a problem with other bounds of its documents.
+using SpoilBounds = void (*)(std::vector<Index>& cu_seqlens, const Problem& problem, int size);
+
+Variant with_bounds(const Variant& right, SpoilBounds spoil) {
+  const auto wrong = [spoil](const Context& c) {
+    Problem problem = c.problem;
+    if (!problem.cu_seqlens.empty()) spoil(problem.cu_seqlens, c.problem, c.comm.size());
+    return problem;
+  };
+  Variant twin = right;
+  twin.forward = [forward = right.forward, wrong](const Context& c, const Inputs& in) {
+    const Problem problem = wrong(c);
+    return forward({c.comm, c.device, problem}, in);
+  };
+  twin.backward = [backward = right.backward, wrong](const Context& c, const Inputs& in, const Forward& saved,
+                                                     const Tensor& dout) {
+    const Problem problem = wrong(c);
+    return backward({c.comm, c.device, problem}, in, saved, dout);
+  };
+  return twin;
+}
+
+void no_starts(std::vector<Index>& bounds, const Problem&, int) { bounds = {0, bounds.back()}; }
+
+void late_starts(std::vector<Index>& bounds, const Problem&, int) {
+  for (std::size_t i = 1; i + 1 < bounds.size(); ++i) ++bounds[i];
+}
+
+void no_padding(std::vector<Index>& bounds, const Problem& problem, int) { bounds.back() = problem.seq; }
+
+void divided(std::vector<Index>& bounds, const Problem&, int size) {
+  for (Index& bound : bounds) bound = bound / size * size;
+  bounds.erase(std::unique(bounds.begin(), bounds.end()), bounds.end());
+}
+
+struct StatesOverDocuments : DeviceDecorator {
+  using DeviceDecorator::DeviceDecorator;
+  void lightning_states(const Tensor& a, const Tensor& b, std::span<const float> slopes,
+                        const Documents& documents, Index block, Toward toward,
+                        const Tensor& states) override {
+    real_.lightning_states(a, b, slopes, {.end = documents.end}, block, toward, states);
+  }
+};
+
+struct ScanOverDocuments : DeviceDecorator {
+  using DeviceDecorator::DeviceDecorator;
+  void lightning_scan(const Tensor& states, std::span<const float> slopes, const Documents& documents,
+                      Index tokens, Index block, Toward toward, const Tensor& total) override {
+    real_.lightning_scan(states, slopes, {.end = documents.end}, tokens, block, toward, total);
+  }
+};
+
+/// Products with a state are not causal.
+struct ProductsOverDocuments : DeviceDecorator {
+  using DeviceDecorator::DeviceDecorator;
+  void matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose tb, const Tensor& c, bool accumulate,
+              Causal causal, TokenSpan tokens) override {
+    if (causal == Causal::none) tokens = kEveryToken;
+    real_.matmul(a, ta, b, tb, c, accumulate, causal, tokens);
+  }
+};
+
 }  // namespace
 
 void add_lightning_bugs(Mutants& list) {
@@ -231,6 +293,24 @@ void add_lightning_bugs(Mutants& list) {
   std::vector fused = {find("lasp_fuse"), find("lasp_fuse_parallel"), find("lasp2")};
   fused.insert(fused.end(), zeco.begin(), zeco.end());
   const std::vector parallel = {find("lasp_fuse_parallel")};
+  const auto all = lightning_variants();
+  const auto add_bounds = [&](int number, std::string_view bug, std::string_view summary, SpoilBounds spoil) {
+    for (const Variant* variant : all) list.push_back({number, bug, summary, with_bounds(*variant, spoil)});
+  };
+  add_bounds(27, "state_not_reset", "states go on from one document to the next", no_starts);
+  add_bounds(27, "reset_late", "states are reset one token after a document's first", late_starts);
+  add_on_device<StatesOverDocuments>(list, 27, "states_over_documents",
+                                     "the state that leaves is made of all documents", fused);
+  add_on_device<ScanOverDocuments>(list, 27, "scan_over_documents",
+                                   "states are scanned over the starts of documents", parallel);
+  add_on_device<ProductsOverDocuments>(list, 27, "products_over_documents",
+                                       "states are made of, and meet, all documents of a chunk", decays_rows);
+  add_bounds(28, "padding_counted", "padding belongs to the last document", no_padding);
+  for (const Variant* variant : all) {
+    if (variant->name == "lightning") continue;  // on one rank there is nothing to divide by
+    list.push_back({29, "bounds_divided", "cu_seqlens // P, of each rank's part: last tokens are lost",
+                    with_bounds(*variant, divided)});
+  }
   add_on_device<CarryOff<1>>(list, 41, "carry_too_far", "a state crosses a chunk with lambda^(C+1)", lasp);
   add_on_device<CarryOff<-1>>(list, 41, "carry_too_short", "a state crosses a chunk with lambda^(C-1)", lasp);
   for (const Variant* variant : lasp) {

@@ -31,6 +31,9 @@ std::vector<const Variant*> ulysses_family() {
 std::vector<const Variant*> softmax_variants() {
   return select([](const Variant& v) { return v.op == Operator::softmax; });
 }
+std::vector<const Variant*> lightning_variants() {
+  return select([](const Variant& v) { return v.op == Operator::lightning; });
+}
 std::vector<const Variant*> distributed_variants() {
   return select([](const Variant& v) { return v.name != "lightning"; });  // which runs on one rank alone
 }
@@ -50,9 +53,6 @@ std::vector<Mutant> all_mutants() {
 
 std::vector<AbsentBug> absent_bugs() {
   return {{22, "heads_k_stride", "no variant gathers k and v of some heads at a time yet"},
-          {27, "document_leak", "no packed sequences yet"},
-          {28, "padding_leak", "no packed sequences yet"},
-          {29, "cu_seqlens_divided", "no packed sequences yet"},
           {37, "helper_not_reset", "no balanced schedule yet"},
           {38, "helper_normalised", "no balanced schedule yet"},
           {39, "helper_one_step_off", "no balanced schedule yet"},

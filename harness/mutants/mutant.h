@@ -57,6 +57,7 @@ std::vector<const Variant*> lasp_family();
 std::vector<const Variant*> zeco_family();
 std::vector<const Variant*> ulysses_family();
 std::vector<const Variant*> softmax_variants();
+std::vector<const Variant*> lightning_variants();
 std::vector<const Variant*> distributed_variants();
 
 /// The variant on a device D(device, rank, size) in both passes.
