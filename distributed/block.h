@@ -110,6 +110,14 @@ inline Shape state_shape(const Problem& p) { return {p.batch, p.heads, p.head_di
 /// Bytes of a state, which is fp32 whatever the dtype.
 inline Index state_bytes(const Problem& p) { return 4 * state_shape(p).size(); }
 
+/// Rows of x (q's, or k's and v's spread over the query heads) times their decay, in fp32.
+inline Tensor decayed(const Context& context, const Tensor& x, Decay decay) {
+  const Shape& s = x.shape();
+  const Tensor y = context.device.allocate({s.batch, context.problem.heads, s.tokens, s.dim}, DType::fp32);
+  context.device.decay_rows(x, context.problem.slopes, decay, y);
+  return y;
+}
+
 /// Uninitialised gradients of the inputs, in their shapes and dtype.
 inline Gradients gradients_like(Device& device, const Inputs& in) {
   const DType dtype = in.q.dtype();

@@ -68,6 +68,11 @@ Pending Communicator::all_to_all(std::vector<Tensor> sends, std::vector<Tensor> 
   return started(std::move(out), std::move(in), std::move(what));
 }
 
+Pending Communicator::all_gather(const Tensor& send, std::vector<Tensor> receives, std::string what) {
+  std::vector<Tensor> sends(static_cast<std::size_t>(size()), send);
+  return all_to_all(std::move(sends), std::move(receives), std::move(what));
+}
+
 Pending Communicator::started(std::vector<Message> sends, std::vector<Message> receives, std::string what) {
   Pending pending = start(std::move(sends), std::move(receives), std::move(what));
   pending.waited_ = &waited_;

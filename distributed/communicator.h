@@ -83,6 +83,11 @@ class Communicator {
   /// there is one of each a rank.
   Pending all_to_all(std::vector<Tensor> sends, std::vector<Tensor> receives, std::string what);
 
+  /// Starts a collective in which `send` goes to every rank and receives[p] comes from rank p, whose share
+  /// may have a size of its own; receives[rank()] is a copy of `send`, or the same. Counted as one collective
+  /// and the bytes that leave. Requirements and errors as in all_to_all().
+  Pending all_gather(const Tensor& send, std::vector<Tensor> receives, std::string what);
+
   /// Returns when every rank of the group has called it. Not counted.
   virtual void barrier() = 0;
 

@@ -91,6 +91,43 @@ void all_to_all_gives_each_rank_its_part(Communicator& comm, Device& device) {
   EXPECT_THROW(comm.all_to_all(sends, receives, "one short"), std::invalid_argument);
 }
 
+// Rank r shares r elements: the first nothing.
+void all_gather_gives_each_rank_all_shares(Communicator& comm, Device& device) {
+  const Traffic before = comm.traffic();
+  const Tensor mine = filled(device, comm.rank(), number(comm.rank()));
+  std::vector<Tensor> all;
+  for (int p = 0; p < comm.size(); ++p) all.push_back(filled(device, p, -1));
+  comm.all_gather(mine, all, "shares").wait();
+  for (int p = 0; p < comm.size(); ++p) {
+    EXPECT_THAT(values(all[static_cast<std::size_t>(p)]), Each(number(p)));
+  }
+  const Traffic sent = comm.traffic() - before;
+  const int others = comm.size() - 1;
+  EXPECT_EQ(sent, (Traffic{.bytes = 4 * others * comm.rank(), .collectives = others > 0 ? 1 : 0}));
+
+  // Two under way, the own share in place; the later is waited for first.
+  std::vector<Tensor> first, second;
+  for (int p = 0; p < comm.size(); ++p) {
+    first.push_back(filled(device, 3, number(10 + p)));
+    second.push_back(filled(device, 3, number(20 + p)));
+    if (p == comm.rank()) continue;
+    device.fill(first.back(), -1);
+    device.fill(second.back(), -1);
+  }
+  const auto own = static_cast<std::size_t>(comm.rank());
+  Pending earlier = comm.all_gather(first[own], first, "first");
+  Pending later = comm.all_gather(second[own], second, "second");
+  later.wait();
+  earlier.wait();
+  for (int p = 0; p < comm.size(); ++p) {
+    EXPECT_THAT(values(first[static_cast<std::size_t>(p)]), Each(number(10 + p)));
+    EXPECT_THAT(values(second[static_cast<std::size_t>(p)]), Each(number(20 + p)));
+  }
+
+  all.pop_back();
+  EXPECT_THROW(comm.all_gather(mine, all, "one short"), std::invalid_argument);
+}
+
 void empty_messages_arrive(Communicator& comm, Device& device) {
   if (comm.size() == 1) return;
   const Tensor nothing = device.allocate({2, 3, 0, 4}, DType::bf16);
@@ -274,6 +311,7 @@ std::span<const SuiteCase> communicator_suite() {
       RINGSIDE_CASE(messages_between_two_ranks_stay_in_order),
       RINGSIDE_CASE(everyone_to_everyone_in_one_exchange),
       RINGSIDE_CASE(all_to_all_gives_each_rank_its_part),
+      RINGSIDE_CASE(all_gather_gives_each_rank_all_shares),
       RINGSIDE_CASE(empty_messages_arrive),
       RINGSIDE_CASE(keys_and_values_of_different_sizes_and_types),
       RINGSIDE_CASE(a_wait_serves_what_else_was_posted),

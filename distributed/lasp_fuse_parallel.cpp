@@ -37,7 +37,7 @@ class ScannedStates {
     device.lightning_scan(states_.own, chunk.slopes, chunk.documents, tokens, kBlock, toward, total);
     arriving.wait();
     if (chain.goes_on()) {
-      leaving_ = chain.pass_on(states_.incoming, total, tokens, what + ": state downstream");
+      leaving_ = chain.pass_on(states_.incoming, total, what + ": state downstream");
     }
   }
 

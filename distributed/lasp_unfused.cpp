@@ -41,14 +41,6 @@ class Chunk {
       device_.matmul(scores, transposed, x, no, y, false, Causal::a, part);
   }
 
-  /// Rows of x (q's, or k's spread over the query heads) times their decay, in fp32.
-  Tensor decayed(const Tensor& x, Decay decay) const {
-    const Tensor y = device_.allocate({x.shape().batch, in_.q.shape().heads, x.shape().tokens, x.shape().dim},
-                                      DType::fp32);
-    device_.decay_rows(x, slopes_, decay, y);
-    return y;
-  }
-
   /// What these tokens add to a state: aᵀ b.
   Tensor own_state(const Tensor& a, const Tensor& b, TokenSpan tokens) const {
     const Tensor state = device_.allocate(state_shape(in_), DType::fp32);
@@ -81,14 +73,15 @@ Tensor forward(const Context& context, const Inputs& in, const Tensor& state) {
   chunk.scores_times(chunk.decayed_scores(in.q, in.k), no, in.v, o);
   Tensor next_state;
   if (chain.goes_on())
-    next_state = chunk.own_state(chunk.decayed(in.k, decay_to_end(tokens)), in.v, chunk.right());
+    next_state = chunk.own_state(decayed(context, in.k, decay_to_end(tokens)), in.v, chunk.right());
 
   arriving.wait();
   Pending leaving;
   if (chain.goes_on()) {
-    leaving = chain.pass_on(state, next_state, tokens, "lasp forward: state to the right");
+    leaving = chain.pass_on(state, next_state, "lasp forward: state to the right");
   }
-  device.matmul(chunk.decayed(in.q, decay_from_start()), no, state, no, o, true, Causal::none, chunk.left());
+  device.matmul(decayed(context, in.q, decay_from_start()), no, state, no, o, true, Causal::none,
+                chunk.left());
   leaving.wait();
   return rounded(device, o, in.q.dtype());
 }
@@ -111,20 +104,20 @@ Gradients backward(const Context& context, const Inputs& in, const Tensor& state
     chunk.scores_times(dscores, no, in.k, dq);
     chunk.scores_times(dscores, yes, in.q, dk);
   }
-  device.matmul(chunk.decayed(dout, decay_from_start()), no, state, yes, dq, true, Causal::none,
+  device.matmul(decayed(context, dout, decay_from_start()), no, state, yes, dq, true, Causal::none,
                 chunk.left());
   Tensor next_dstate;
   if (chain.goes_on())
-    next_dstate = chunk.own_state(chunk.decayed(in.q, decay_from_start()), dout, chunk.left());
+    next_dstate = chunk.own_state(decayed(context, in.q, decay_from_start()), dout, chunk.left());
 
   arriving.wait();
   Pending leaving;
   if (chain.goes_on()) {
-    leaving = chain.pass_on(dstate, next_dstate, tokens, "lasp backward: state to the left");
+    leaving = chain.pass_on(dstate, next_dstate, "lasp backward: state to the left");
   }
-  device.matmul(chunk.decayed(in.v, decay_to_end(tokens)), no, dstate, yes, dk, true, Causal::none,
+  device.matmul(decayed(context, in.v, decay_to_end(tokens)), no, dstate, yes, dk, true, Causal::none,
                 chunk.right());
-  device.matmul(chunk.decayed(in.k, decay_to_end(tokens)), no, dstate, no, dv, true, Causal::none,
+  device.matmul(decayed(context, in.k, decay_to_end(tokens)), no, dstate, no, dv, true, Causal::none,
                 chunk.right());
   leaving.wait();
   return rounded(device, {dq, dk, dv}, in.q.dtype());

@@ -17,7 +17,8 @@ using testing::StartsWith;
 
 std::vector<Operator> operators_of(std::string_view variant) {
   if (variant == "balanced" || variant.starts_with("ring")) return {Operator::softmax};
-  if (variant == "lightning" || variant.starts_with("lasp_")) return {Operator::lightning};
+  if (variant == "lightning" || variant.starts_with("lasp")) return {Operator::lightning};
+  if (variant.starts_with("zeco.")) return {Operator::lightning};
   if (variant == "ulysses") return {Operator::softmax, Operator::lightning};
   return {};
 }

@@ -87,4 +87,12 @@ class WorldDecorator : public ForwardingCommunicator {
   Make make_;
 };
 
+/// A world whose sequence groups are seen through the CommunicatorDecorator C.
+template <typename C>
+std::unique_ptr<Communicator> world_of(Communicator& world) {
+  return std::make_unique<WorldDecorator>(world, [](Communicator& real, int color, int key) {
+    return std::make_unique<C>(real.split(color, key));
+  });
+}
+
 }  // namespace ringside

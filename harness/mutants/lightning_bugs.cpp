@@ -1,6 +1,7 @@
 // Bugs of lightning attention's states and decays.
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "harness/mutants/communicator_decorator.h"
 #include "harness/mutants/device_decorator.h"
@@ -132,6 +133,56 @@ struct StateOfOtherEnd : DeviceDecorator {
   }
 };
 
+/// Of gathered shares each is taken for that of the next rank upstream, so that a rank's sum begins one share
+/// late and ends with its own.
+template <Toward toward>
+class SharesOffByOne : public CommunicatorDecorator {
+ public:
+  using CommunicatorDecorator::CommunicatorDecorator;
+
+ private:
+  void begins(const std::string& what) override {
+    wrong_ = what.find(toward == Toward::end ? "forward" : "backward") != what.npos;
+  }
+  void leaving(Message& own, const std::string&) override { shares_.insert_or_assign(rank(), own.tensor); }
+  void arrived(const Message& message, const std::string&) override {
+    shares_.insert_or_assign(message.peer, message.tensor);
+    if (std::ssize(shares_) < size()) return;
+    if (wrong_) shift();
+    shares_.clear();  // they are the subject's
+  }
+  void shift() {
+    const int by = toward == Toward::end ? 1 : size() - 1;
+    std::vector<Tensor> right;
+    for (const auto& [peer, share] : shares_) right.push_back(snapshot(share));
+    for (const auto& [peer, share] : shares_) {
+      share.device().copy(right[static_cast<std::size_t>((peer + by) % size())], share);
+    }
+  }
+
+  bool wrong_ = false;
+  std::map<int, Tensor> shares_;  // by rank
+};
+
+/// The first slice of a pass is sent on as it came, decayed.
+struct SliceWithoutOwn : DeviceDecorator {
+  using DeviceDecorator::DeviceDecorator;
+  int slices = 0;
+  void add(const Tensor& from, const Tensor& to) override {
+    if (slices++ == 0) return real_.copy(from, to);
+    real_.add(from, to);
+  }
+};
+
+struct SliceDecayedTwice : DeviceDecorator {
+  using DeviceDecorator::DeviceDecorator;
+  int slices = 0;
+  void decay_rows(const Tensor& x, std::span<const float> slopes, Decay decay, const Tensor& y) override {
+    if (slices++ == 0) decay.offset *= 2;
+    real_.decay_rows(x, slopes, decay, y);
+  }
+};
+
 /// The group with its ranks in the opposite order.
 class Mirrored : public ForwardingCommunicator {
  public:
@@ -236,8 +287,11 @@ struct ProductsOverDocuments : DeviceDecorator {
 void add_lightning_bugs(Mutants& list) {
   const auto find = [](std::string_view name) { return find_variant(name, Operator::lightning); };
   const auto lasp = lasp_family();
+  const auto zeco = zeco_family();
   const std::vector unfused = {find("lasp_naive"), find("lasp_cache")};
-  const std::vector fused = {find("lasp_fuse"), find("lasp_fuse_parallel")};
+  const std::vector decays_rows = {find("lasp_naive"), find("lasp_cache"), find("lasp2")};
+  std::vector fused = {find("lasp_fuse"), find("lasp_fuse_parallel"), find("lasp2")};
+  fused.insert(fused.end(), zeco.begin(), zeco.end());
   const std::vector parallel = {find("lasp_fuse_parallel")};
   const auto all = lightning_variants();
   const auto add_bounds = [&](int number, std::string_view bug, std::string_view summary, SpoilBounds spoil) {
@@ -250,7 +304,7 @@ void add_lightning_bugs(Mutants& list) {
   add_on_device<ScanOverDocuments>(list, 27, "scan_over_documents",
                                    "states are scanned over the starts of documents", parallel);
   add_on_device<ProductsOverDocuments>(list, 27, "products_over_documents",
-                                       "states are made of, and meet, all documents of a chunk", unfused);
+                                       "states are made of, and meet, all documents of a chunk", decays_rows);
   add_bounds(28, "padding_counted", "padding belongs to the last document", no_padding);
   for (const Variant* variant : all) {
     if (variant->name == "lightning") continue;  // on one rank there is nothing to divide by
@@ -273,12 +327,20 @@ void add_lightning_bugs(Mutants& list) {
                                   "tokens beyond the last whole block of 64 are left out", fused);
   add_on_device<ScanOffByOne>(list, 48, "scan_off_by_one", "a block's incoming state includes its own",
                               parallel);
+  list.push_back({48, "prefix_off_by_one", "forward's prefix sum of gathered states is off by one rank",
+                  *find("lasp2"), world_of<SharesOffByOne<Toward::end>>});
+  list.push_back({48, "suffix_off_by_one", "backward's suffix sum of gathered states is off by one rank",
+                  *find("lasp2"), world_of<SharesOffByOne<Toward::start>>});
   add_on_device<MixedExponents>(list, 0, "mixed_exponents", "keys decay by C-1-j where queries decay by i",
-                                unfused);
+                                decays_rows);
   add_on_device<StateOfOtherEnd>(list, 0, "state_of_other_end",
                                  "the state that leaves is decayed to the other end", fused);
   add_on_device<ScanWithoutDecay>(list, 0, "scan_without_decay", "states are scanned without decay",
                                   parallel);
+  add_on_device<SliceWithoutOwn>(list, 0, "slice_without_own",
+                                 "a slice is sent on before the chunk's own part is added", zeco);
+  add_on_device<SliceDecayedTwice>(list, 0, "slice_decayed_twice", "a slice is decayed twice on its way",
+                                   zeco);
   add_on_device<IncomingForgotten>(list, 0, "incoming_forgotten", "blocks see the chunk's own states only",
                                    parallel);
 }

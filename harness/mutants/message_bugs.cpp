@@ -131,13 +131,6 @@ struct Dies : Base {
   }
 };
 
-template <typename C>
-std::unique_ptr<Communicator> world_of(Communicator& world) {
-  return std::make_unique<WorldDecorator>(world, [](Communicator& real, int color, int key) {
-    return std::make_unique<C>(real.split(color, key));
-  });
-}
-
 /// Groups of every dp-th rank instead of sp neighbours.
 std::unique_ptr<Communicator> world_of_wrong_groups(Communicator& world) {
   return std::make_unique<WorldDecorator>(world, [](Communicator& real, int color, int key) {

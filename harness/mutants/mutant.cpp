@@ -20,7 +20,10 @@ std::vector<const Variant*> ring_family() {
   return select([](const Variant& v) { return v.name.starts_with("ring"); });
 }
 std::vector<const Variant*> lasp_family() {
-  return select([](const Variant& v) { return v.name.starts_with("lasp"); });
+  return select([](const Variant& v) { return v.name.starts_with("lasp") || v.name.starts_with("zeco"); });
+}
+std::vector<const Variant*> zeco_family() {
+  return select([](const Variant& v) { return v.name.starts_with("zeco"); });
 }
 std::vector<const Variant*> ulysses_family() {
   return select([](const Variant& v) { return v.name.starts_with("ulysses"); });

@@ -52,9 +52,11 @@ void add_result_bugs(Mutants& list);
 
 // --- what those files have in common
 
-/// Registered variants: the softmax ring family, those of LASP, and all that run on several ranks.
+/// Registered variants: the softmax ring family, those that send lightning attention's state, of these
+/// ZeCO's, and all that run on several ranks.
 std::vector<const Variant*> ring_family();
 std::vector<const Variant*> lasp_family();
+std::vector<const Variant*> zeco_family();
 std::vector<const Variant*> ulysses_family();
 std::vector<const Variant*> softmax_variants();
 std::vector<const Variant*> lightning_variants();
