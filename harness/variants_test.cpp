@@ -152,7 +152,6 @@ TEST_P(EveryVariant, DecayOfZeroAndLargeDecay) {
 }
 
 TEST_P(EveryVariant, PackedDocuments) {
-  if (GetParam().variant->op != Operator::lightning) GTEST_SKIP() << "packed softmax is not served yet";
   const auto& splits = GetParam().thorough() ? kSplits : kFewSplits;
   const Case packed = {
       .batch = 2, .seq = 203, .heads = 6, .kv_heads = 3, .head_dim = 20, .value_dim = 12, .decay = {0.01F}};
@@ -199,7 +198,6 @@ TEST_P(EveryVariant, PackedDocumentsInBlocks) {
 }
 
 TEST_P(EveryVariant, PackedDocumentsExactAndHostile) {
-  if (GetParam().variant->op != Operator::lightning) GTEST_SKIP() << "packed softmax is not served yet";
   // bit for bit: slope 0, small integers
   Case c = {.seq = 150, .heads = 3, .head_dim = 8, .value_dim = 9, .decay = {0.0F}, .fill = Fill::exact};
   c.cu_seqlens = {0, 40, 41, 100};
