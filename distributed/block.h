@@ -1,7 +1,10 @@
 // Small steps that distributed algorithms have in common.
 #pragma once
 
+#include <utility>
+
 #include "distributed/variant.h"
+#include "kernels/mask.h"
 
 namespace ringside {
 
@@ -47,6 +50,23 @@ inline Index qkv_size(const Problem& p) { return p.q_shape().size() + kv_size(p)
 
 /// Variant::unsupported of an algorithm that runs everything.
 inline std::optional<std::string> serves_all(const Problem&, int) { return std::nullopt; }
+
+/// What queries see of keys, by the problem's mask; the problem must outlive the block.
+inline SoftmaxBlock softmax_block(const Problem& problem, const Tensor& q, const Tensor& k, const Tensor& v,
+                                  Positions q_positions, Positions k_positions) {
+  return {.q = q,
+          .k = k,
+          .v = v,
+          .q_positions = std::move(q_positions),
+          .k_positions = std::move(k_positions),
+          .causal = problem.causal,
+          .scale = problem.scale};
+}
+
+/// True if no query of the block sees a key.
+inline bool sees_nothing(const SoftmaxBlock& block) {
+  return fully_masked(block.q_positions, block.k_positions, block.causal);
+}
 
 /// Local shape of o and do: [b, h, c, e].
 inline Shape o_shape(const Inputs& in) {
