@@ -17,13 +17,19 @@ std::vector<const Variant*> select(const Predicate& is_in) {
 }  // namespace
 
 std::vector<const Variant*> ring_family() {
-  return select([](const Variant& v) { return v.name.starts_with("ring"); });
+  return select([](const Variant& v) { return v.name.starts_with("ring") || v.name == "double_ring.2"; });
 }
 std::vector<const Variant*> lasp_family() {
   return select([](const Variant& v) { return v.name.starts_with("lasp"); });
 }
 std::vector<const Variant*> ulysses_family() {
   return select([](const Variant& v) { return v.name.starts_with("ulysses"); });
+}
+std::vector<const Variant*> usp_family() {
+  return select([](const Variant& v) { return v.name.starts_with("usp"); });
+}
+std::vector<const Variant*> all_gather_kv_family() {
+  return select([](const Variant& v) { return v.name.starts_with("all_gather_kv"); });
 }
 std::vector<const Variant*> softmax_variants() {
   return select([](const Variant& v) { return v.op == Operator::softmax; });
@@ -39,6 +45,7 @@ std::vector<Mutant> all_mutants() {
   add_softmax_bugs(list);
   add_lightning_bugs(list);
   add_ulysses_bugs(list);
+  add_hybrid_bugs(list);
   add_message_bugs(list);
   add_result_bugs(list);
   std::ranges::stable_sort(list, {}, [](const Mutant& m) { return m.number == 0 ? 1000 : m.number; });
@@ -46,8 +53,7 @@ std::vector<Mutant> all_mutants() {
 }
 
 std::vector<AbsentBug> absent_bugs() {
-  return {{22, "heads_k_stride", "no variant gathers k and v of some heads at a time yet"},
-          {27, "document_leak", "no packed sequences yet"},
+  return {{27, "document_leak", "no packed sequences yet"},
           {28, "padding_leak", "no packed sequences yet"},
           {29, "cu_seqlens_divided", "no packed sequences yet"},
           {37, "helper_not_reset", "no balanced schedule yet"},
