@@ -37,18 +37,17 @@ Shape with_tokens(Shape shape, Index tokens) {
 }
 
 /// The group's share of the heads of x, group `index` of `groups`: a new tensor.
-Tensor heads_of(const Tensor& x, Index index, Index groups) {
+Tensor heads_of(Device& device, const Tensor& x, Index index, Index groups) {
   const Index heads = x.shape().heads / groups;
-  Tensor part = x.device().allocate(with_heads(x.shape(), heads), x.dtype());
-  x.device().copy_part(x, {index * heads, 0}, part, {}, heads, x.shape().tokens);
+  Tensor part = device.allocate(with_heads(x.shape(), heads), x.dtype());
+  device.copy_part(x, {index * heads, 0}, part, {}, heads, x.shape().tokens);
   return part;
 }
 
 /// The way back, rounded to x's dtype.
-void put_heads(const Tensor& part, Index index, const Tensor& x) {
+void put_heads(Device& device, const Tensor& part, Index index, const Tensor& x) {
   const Index heads = part.shape().heads;
-  x.device().copy_part(rounded(x.device(), part, x.dtype()), {}, x, {index * heads, 0}, heads,
-                       x.shape().tokens);
+  device.copy_part(rounded(device, part, x.dtype()), {}, x, {index * heads, 0}, heads, x.shape().tokens);
 }
 
 /// A tensor of some kv heads on its way from all ranks to all.
@@ -137,7 +136,8 @@ void for_each_group(const Context& context, const Inputs& in, Index groups, std:
                     const Attend& attend) {
   std::optional<KvPair<Gather>> gather;
   const auto start = [&](Index group) {
-    gather.emplace(context, heads_of(in.k, group, groups), heads_of(in.v, group, groups),
+    gather.emplace(context, heads_of(context.device, in.k, group, groups),
+                   heads_of(context.device, in.v, group, groups),
                    fmt::format("all_gather_kv {}, group {}: ", pass, group));
   };
   start(0);
@@ -164,9 +164,10 @@ Forward forward(int stride, const Context& context, const Inputs& in) {
   for_each_group(context, in, groups, "forward", [&](Index group, const Tensor& k, const Tensor& v) {
     const Tensor group_o = device.allocate(with_heads(shape, shape.heads / groups), DType::fp32);
     const Tensor group_lse = device.allocate(with_heads(rows, shape.heads / groups), DType::fp32);
-    device.softmax_forward(block_of(context, heads_of(in.q, group, groups), k, v), group_o, group_lse);
-    put_heads(group_o, group, o);
-    put_heads(group_lse, group, lse);
+    device.softmax_forward(block_of(context, heads_of(device, in.q, group, groups), k, v), group_o,
+                           group_lse);
+    put_heads(device, group_o, group, o);
+    put_heads(device, group_lse, group, lse);
   });
   return {o, {lse}};
 }
@@ -182,18 +183,19 @@ Gradients backward(int stride, const Context& context, const Inputs& in, const F
 
   std::optional<KvPair<Scatter>> leaving;  // of the group before
   const auto arrive = [&](Index group) {
-    put_heads(leaving->k.finish(), group, grad.dk);
-    put_heads(leaving->v.finish(), group, grad.dv);
+    put_heads(device, leaving->k.finish(), group, grad.dk);
+    put_heads(device, leaving->v.finish(), group, grad.dv);
     leaving.reset();
   };
   for_each_group(context, in, groups, "backward", [&](Index group, const Tensor& k, const Tensor& v) {
     const Tensor dk = zeros(device, k.shape()), dv = zeros(device, v.shape());
     {
-      const SoftmaxBlock block = block_of(context, heads_of(in.q, group, groups), k, v);
+      const SoftmaxBlock block = block_of(context, heads_of(device, in.q, group, groups), k, v);
       const Tensor dq = zeros(device, block.q.shape());
-      device.softmax_backward(block, heads_of(dout, group, groups), heads_of(lse, group, groups),
-                              heads_of(delta, group, groups), dq, dk, dv);
-      put_heads(dq, group, grad.dq);
+      device.softmax_backward(block, heads_of(device, dout, group, groups),
+                              heads_of(device, lse, group, groups), heads_of(device, delta, group, groups),
+                              dq, dk, dv);
+      put_heads(device, dq, group, grad.dq);
     }
     if (leaving) arrive(group - 1);
     leaving.emplace(context, dk, dv, fmt::format("all_gather_kv backward, group {}: d", group));
