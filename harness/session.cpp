@@ -94,6 +94,14 @@ std::vector<Operator> registered_operators(std::string_view name) {
   for (const Operator op : {Operator::softmax, Operator::lightning}) {
     if (find_variant(name, op)) served.push_back(op);
   }
+  if (served.empty()) {
+    const std::string_view family = name.substr(0, name.find('.'));
+    for (const Family& f : families()) {
+      if (family != f.name) continue;
+      throw UsageError(fmt::format("unknown variant {}: {} needs its number, as in {}.2 ({})", quoted(name),
+                                   f.name, f.name, f.meaning));
+    }
+  }
   return served;
 }
 

@@ -65,13 +65,14 @@ class EveryVariant : public testing::TestWithParam<Setting> {
   int ran_ = 0;
 };
 
-const std::vector<std::pair<int, int>> kSplits = {{1, 1}, {1, 2}, {1, 3}, {1, 4}, {1, 8}, {2, 1}, {2, 3}};
+using Splits = std::vector<std::pair<int, int>>;  // dp, sp
+const Splits kSplits = {{1, 1}, {1, 2}, {1, 3}, {1, 4}, {1, 8}, {2, 1}, {2, 3}, {2, 4}};
 
 const std::vector<std::pair<int, int>> kFewSplits = {{1, 1}, {1, 3}, {1, 8}, {2, 1}};
 
 TEST_P(EveryVariant, AgreesWithTheOracleOnEverySplit) {
-  expect_pass({.batch = 2, .seq = 203, .heads = 6, .kv_heads = 3, .head_dim = 20, .value_dim = 12},
-              GetParam().thorough() ? kSplits : kFewSplits);
+  expect_pass({.batch = 2, .seq = 203, .heads = 12, .kv_heads = 6, .head_dim = 10, .value_dim = 6},
+              GetParam().thorough() ? kSplits : Splits{{1, 1}, {1, 3}, {1, 8}, {2, 1}, {2, 4}});
   EXPECT_GE(ran_, 2);
 }
 
@@ -226,9 +227,45 @@ INSTANTIATE_TEST_SUITE_P(All, EveryVariant, testing::ValuesIn(settings()), [](co
 TEST(Registry, HoldsTheVariantsOfThisBuild) {
   std::vector<std::string> names;
   for (const Variant& variant : variants()) names.push_back(variant.name);
-  EXPECT_EQ(names, (std::vector<std::string>{"balanced", "lasp2", "lasp_cache", "lasp_fuse",
-                                             "lasp_fuse_parallel", "lasp_naive", "lightning", "ring",
-                                             "ring_striped", "ring_zigzag", "ulysses", "ulysses", "zeco.4"}));
+  EXPECT_EQ(names, (std::vector<std::string>{
+                       "all_gather_kv.1", "all_gather_kv.2", "balanced",     "double_ring.2",
+                       "lasp2",           "lasp_cache",      "lasp_fuse",    "lasp_fuse_parallel",
+                       "lasp_naive",      "lightning",       "ring",         "ring_striped",
+                       "ring_zigzag",     "ulysses",         "ulysses",      "usp.2",
+                       "usp.4",           "usp_striped.2",   "usp_zigzag.2", "zeco.4"}));
+}
+
+TEST(Registry, FindsAnyNumberOfAFamily) {
+  const Variant* three = find_variant("usp.3", Operator::softmax);
+  ASSERT_NE(three, nullptr);
+  EXPECT_EQ(three->name, "usp.3");
+  EXPECT_EQ(three->layout, (Layout{Layout::Order::contiguous, 3}));
+  EXPECT_EQ(find_variant("usp.3", Operator::softmax), three);
+  EXPECT_EQ(find_variant("usp_zigzag.12", Operator::softmax)->layout, (Layout{Layout::Order::zigzag, 12}));
+  EXPECT_EQ(find_variant("usp.2", Operator::softmax)->name, "usp.2");  // a listed one
+  EXPECT_EQ(std::ranges::count(variants(), "usp.3", &Variant::name), 0);
+}
+
+TEST(Registry, FindsNothingElse) {
+  for (const char* name : {"usp", "usp.", "usp.0", "usp.02", "usp.-2", "usp.+2", "usp.2.", "usp.2 ", "usp.x",
+                           "usp.2x", "usp.99999999999", "Usp.2", "sp.2", "ring.2", "", ".2"}) {
+    EXPECT_EQ(find_variant(name, Operator::softmax), nullptr) << name;
+  }
+  EXPECT_EQ(find_variant("usp.2", Operator::lightning), nullptr);
+}
+
+TEST(Registry, WhatTheNumberMustDivide) {
+  const Problem p = {.heads = 6, .kv_heads = 3, .seq = 40};
+  const auto why = [&](const char* name, int sp) {
+    return find_variant(name, Operator::softmax)->unsupported(p, sp).value_or("");
+  };
+  EXPECT_EQ(why("usp.2", 4), "");
+  EXPECT_EQ(why("usp.2", 3), "3 ranks are no whole groups of 2");
+  EXPECT_EQ(why("usp_striped.4", 8), "6 heads cannot be dealt out to 4 ranks");
+  EXPECT_EQ(why("double_ring.2", 3), "3 ranks are no whole nodes of 2");
+  EXPECT_EQ(why("double_ring.3", 6), "");
+  EXPECT_EQ(why("all_gather_kv.2", 4), "3 kv heads cannot be gathered 2 at a time");
+  EXPECT_EQ(why("all_gather_kv.3", 4), "");
 }
 
 }  // namespace

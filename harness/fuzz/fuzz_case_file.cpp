@@ -15,7 +15,9 @@ namespace {
 // As the variants' names go: those that the files in cases/ name are among them.
 std::vector<Operator> operators_of(std::string_view variant) {
   if (variant.find_first_not_of("abcdefghijklmnopqrstuvwxyz_.0123456789") != variant.npos) return {};
-  if (variant.starts_with("ring")) return {Operator::softmax};
+  for (const char* name : {"ring", "usp", "double_ring.", "all_gather_kv.", "balanced"}) {
+    if (variant.starts_with(name)) return {Operator::softmax};
+  }
   if (variant.starts_with("l") || variant.starts_with("zeco.")) return {Operator::lightning};
   if (variant.starts_with("u")) return {Operator::softmax, Operator::lightning};
   return {};

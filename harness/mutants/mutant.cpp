@@ -17,7 +17,7 @@ std::vector<const Variant*> select(const Predicate& is_in) {
 }  // namespace
 
 std::vector<const Variant*> ring_family() {
-  return select([](const Variant& v) { return v.name.starts_with("ring"); });
+  return select([](const Variant& v) { return v.name.starts_with("ring") || v.name == "double_ring.2"; });
 }
 std::vector<const Variant*> lasp_family() {
   return select([](const Variant& v) { return v.name.starts_with("lasp") || v.name.starts_with("zeco"); });
@@ -27,6 +27,12 @@ std::vector<const Variant*> zeco_family() {
 }
 std::vector<const Variant*> ulysses_family() {
   return select([](const Variant& v) { return v.name.starts_with("ulysses"); });
+}
+std::vector<const Variant*> usp_family() {
+  return select([](const Variant& v) { return v.name.starts_with("usp"); });
+}
+std::vector<const Variant*> all_gather_kv_family() {
+  return select([](const Variant& v) { return v.name.starts_with("all_gather_kv"); });
 }
 std::vector<const Variant*> softmax_variants() {
   return select([](const Variant& v) { return v.op == Operator::softmax; });
@@ -47,6 +53,7 @@ std::vector<Mutant> all_mutants() {
   add_ulysses_bugs(list);
   add_balanced_bugs(list);
   add_packing_bugs(list);
+  add_hybrid_bugs(list);
   add_message_bugs(list);
   add_result_bugs(list);
   std::ranges::stable_sort(list, {}, [](const Mutant& m) { return m.number == 0 ? 1000 : m.number; });
@@ -54,8 +61,7 @@ std::vector<Mutant> all_mutants() {
 }
 
 std::vector<AbsentBug> absent_bugs() {
-  return {{22, "heads_k_stride", "no variant gathers k and v of some heads at a time yet"},
-          {50, "another_layer", "a case has one layer"},
+  return {{50, "another_layer", "a case has one layer"},
           {51, "shared_fault",
            "in the oracle, which no decorator reaches: the include rules and the second "
            "formulas stand against it, and a case of zeros is MISTRUSTED"}};

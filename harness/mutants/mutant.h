@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "distributed/variant.h"
+#include "harness/mutants/communicator_decorator.h"
 
 namespace ringside {
 
@@ -47,6 +48,7 @@ void add_lightning_bugs(Mutants& list);
 void add_ulysses_bugs(Mutants& list);
 void add_balanced_bugs(Mutants& list);
 void add_packing_bugs(Mutants& list);
+void add_hybrid_bugs(Mutants& list);
 void add_message_bugs(Mutants& list);
 void add_result_bugs(Mutants& list);
 
@@ -58,9 +60,26 @@ std::vector<const Variant*> ring_family();
 std::vector<const Variant*> lasp_family();
 std::vector<const Variant*> zeco_family();
 std::vector<const Variant*> ulysses_family();
+std::vector<const Variant*> usp_family();
+std::vector<const Variant*> all_gather_kv_family();
 std::vector<const Variant*> softmax_variants();
 std::vector<const Variant*> lightning_variants();
 std::vector<const Variant*> distributed_variants();
+
+/// What a bug in transit makes of the world: sequence groups that are C(group).
+template <typename C>
+std::unique_ptr<Communicator> world_of(Communicator& world) {
+  return std::make_unique<WorldDecorator>(world, [](Communicator& real, int color, int key) {
+    return std::make_unique<C>(real.split(color, key));
+  });
+}
+
+/// Adds such a bug in each of `variants`.
+template <typename C>
+void add_in_transit(Mutants& list, int number, std::string_view bug, std::string_view summary,
+                    const std::vector<const Variant*>& variants) {
+  for (const Variant* variant : variants) list.push_back({number, bug, summary, *variant, world_of<C>});
+}
 
 /// The variant on a device D(device, rank, size) in both passes.
 template <typename D>
