@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "harness/inputs.h"
-#include "harness/mutants/device_decorator.h"
+#include "harness/device_decorator.h"
 #include "harness/mutants/mutant.h"
 #include "harness/plan.h"
 #include "harness/run_case.h"

@@ -4,7 +4,7 @@
 #include <stdexcept>
 #include <thread>
 
-#include "harness/mutants/communicator_decorator.h"
+#include "harness/communicator_decorator.h"
 #include "harness/mutants/mutant.h"
 #include "harness/mutants/rewrite.h"
 

@@ -1,5 +1,5 @@
 // Bugs of the two ways of cutting a tensor between which Ulysses goes back and forth.
-#include "harness/mutants/device_decorator.h"
+#include "harness/device_decorator.h"
 #include "harness/mutants/mutant.h"
 #include "harness/mutants/rewrite.h"
 
