@@ -5,7 +5,7 @@
 
 #include <mutex>
 
-#include "harness/mutants/device_decorator.h"
+#include "harness/device_decorator.h"
 #include "harness/mutants/mutant.h"
 #include "harness/run_case.h"
 #include "harness/test_variants.h"

@@ -7,7 +7,7 @@
 #include <mutex>
 #include <numeric>
 
-#include "harness/mutants/device_decorator.h"
+#include "harness/device_decorator.h"
 #include "harness/mutants/mutant.h"
 #include "harness/subject.h"
 

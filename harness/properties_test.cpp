@@ -9,8 +9,8 @@
 #include <set>
 
 #include "harness/case_file.h"
-#include "harness/mutants/communicator_decorator.h"
-#include "harness/mutants/device_decorator.h"
+#include "harness/communicator_decorator.h"
+#include "harness/device_decorator.h"
 #include "harness/mutants/mutant.h"
 #include "harness/mutants/rewrite.h"
 #include "harness/mutants/wrong_block.h"

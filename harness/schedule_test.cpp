@@ -2,8 +2,8 @@
 // first wait, and what others wait for is sent as soon as it can be.
 #include <gmock/gmock.h>
 
-#include "harness/mutants/communicator_decorator.h"
-#include "harness/mutants/device_decorator.h"
+#include "harness/communicator_decorator.h"
+#include "harness/device_decorator.h"
 #include "harness/run_case.h"
 #include "harness/test_variants.h"
 

@@ -122,7 +122,7 @@ std::string performance_table(const std::vector<CaseResult>& results) {
         &r - results.data() + 1, short_name(r.c), r.repeat ? human_seconds(r.forward.median_s) : "-",
         r.repeat ? human_seconds(t.median_s) : "-",
         r.repeat > 1 ? percent((t.max_s - t.min_s) / t.median_s) : "-",
-        r.repeat ? percent(sum.wait_s / t.median_s) : "-", scaled ? percent(*scaled) : "-",
+        r.repeat ? percent(sum.shares.wait_s / t.median_s) : "-", scaled ? percent(*scaled) : "-",
         r.repeat ? fmt::format("{:.3g}", speed.tokens_forward_backward) : "-",
         r.repeat ? fmt::format("{:.3g}", 1e3 * speed.tflops_forward_backward) : "-",
         human_bytes(static_cast<double>(sum.forward.bytes)),

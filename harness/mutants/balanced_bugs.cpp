@@ -5,8 +5,8 @@
 #include <limits>
 
 #include "distributed/balanced.h"
-#include "harness/mutants/communicator_decorator.h"
-#include "harness/mutants/device_decorator.h"
+#include "harness/communicator_decorator.h"
+#include "harness/device_decorator.h"
 #include "harness/mutants/mutant.h"
 #include "harness/mutants/rewrite.h"
 

@@ -3,8 +3,8 @@
 #include <cmath>
 #include <map>
 
-#include "harness/mutants/communicator_decorator.h"
-#include "harness/mutants/device_decorator.h"
+#include "harness/communicator_decorator.h"
+#include "harness/device_decorator.h"
 #include "harness/mutants/mutant.h"
 #include "harness/mutants/rewrite.h"
 

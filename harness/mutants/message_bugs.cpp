@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <thread>
 
+#include "harness/communicator_decorator.h"
 #include "harness/mutants/mutant.h"
 #include "harness/mutants/rewrite.h"
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "distributed/variant.h"
-#include "harness/mutants/communicator_decorator.h"
+#include "harness/communicator_decorator.h"
 
 namespace ringside {
 

@@ -3,7 +3,7 @@
 #include <iterator>
 #include <utility>
 
-#include "harness/mutants/device_decorator.h"
+#include "harness/device_decorator.h"
 #include "harness/mutants/mutant.h"
 #include "harness/mutants/rewrite.h"
 

@@ -1,4 +1,4 @@
-// A device that passes everything on to another: the base for planting faults.
+// A device that passes everything on to another: the base for watching it and for planting faults.
 #pragma once
 
 #include <vector>
@@ -7,7 +7,7 @@
 
 namespace ringside {
 
-/// Forwards every operation to `real`; a fault overrides one or two.
+/// Forwards every operation to `real`, which must outlive it; a fault overrides one or two.
 class DeviceDecorator : public Device {
  public:
   DeviceDecorator(Device& real, int rank, int size) : real_(real), rank_(rank), size_(size) {}

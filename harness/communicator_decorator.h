@@ -1,4 +1,5 @@
-// Communicators that pass everything on to another: the base for planting faults in transit.
+// Communicators that pass everything on to another: the base for watching, and for planting faults in
+// transit.
 #pragma once
 
 #include <functional>
