@@ -36,7 +36,7 @@ stage() {
   return "$status"
 }
 
-# install_packages [--fuzz]: what the build (and the fuzz targets) need, unless --no-install.
+# install_packages [--fuzz] [--torch]: what the build (the fuzz targets, torch_check.sh) needs, unless --no-install.
 install_packages() {
   ((INSTALL == 0)) || stage install bash ci/install.sh "$@"
 }

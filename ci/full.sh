@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # ci/full.sh [--no-install]: all tests under the address and undefined-behaviour sanitizers, those without MPI (which
 # is not clean there) under the thread sanitizer, the fuzz targets for 20 seconds each, every planted bug, 500 random cases,
-# and the program run as it is installed. With --no-install and without clang the fuzz targets are left out.
+# the verdicts on implementations in PyTorch, and the program run as it is installed. Without clang (with --no-install) the
+# fuzz targets are left out, without PyTorch what needs it.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 parse_arguments "$@"
@@ -28,6 +29,11 @@ fi
 
 build_preset release
 stage "mutants" build/release/ringside mutants
+if ((INSTALL)); then
+  bash ci/torch_check.sh
+else
+  bash ci/torch_check.sh --no-install
+fi
 stage "soak" build/release/ringside soak --cases 500 --red build/soak-red.csv
 prefix=$(mktemp -d)
 trap 'rm -rf "$prefix"' EXIT

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# ci/install.sh [--fuzz]: installs what the build and the tests need and is missing, with apt (Debian 12, Ubuntu 22.04
-# and 24.04), with --fuzz what the fuzz targets need besides. Does nothing, quickly, when all is there. Without the
-# right to install it prints the apt line and ends with status 2.
+# ci/install.sh [--fuzz] [--torch]: installs what the build and the tests need and is missing, with apt (Debian 12, Ubuntu
+# 22.04 and 24.04), with --fuzz what the fuzz targets need besides, with --torch PyTorch, where apt has it. Does nothing,
+# quickly, when all is there. Without the right to install it prints the apt line and ends with status 2.
 set -euo pipefail
 [[ ${1:-} != @(-h|--help) ]] || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0; }
 
@@ -13,10 +13,20 @@ required=(
   python3 python3-numpy                                  # the checks
 )
 optional=(libxsmm-dev)  # x86 only, not in every release; without it Eigen makes the CPU's tile products
-if [[ ${1:-} == --fuzz ]]; then
-  required+=(clang)
-  optional+=(libclang-rt-dev)  # libFuzzer and the sanitizers; Ubuntu 22.04 has them in clang's own packages
-fi
+lists=()  # optional packages that are worth a new package list
+for argument; do
+  case $argument in
+    --fuzz)
+      required+=(clang)
+      optional+=(libclang-rt-dev)  # libFuzzer and the sanitizers; Ubuntu 22.04 has them in clang's own packages
+      ;;
+    --torch)
+      optional+=(python3-torch)  # not in every release
+      lists+=(python3-torch)
+      ;;
+    *) echo "install.sh: unknown argument $argument; see install.sh --help" >&2; exit 2 ;;
+  esac
+done
 
 if ! command -v dpkg-query >/dev/null; then
   echo "install.sh: no apt here. Install what these Debian packages hold, then use --no-install:" >&2
@@ -53,7 +63,7 @@ if ((EUID != 0)); then
 fi
 apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@"; }
 
-if ! known "${wanted[@]}"; then apt update; fi
+if ! known "${wanted[@]}" "${lists[@]}"; then apt update; fi
 for package in "${extra[@]}"; do
   if known "$package"; then wanted+=("$package"); fi
 done

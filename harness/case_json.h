@@ -19,7 +19,7 @@ nlohmann::ordered_json case_json(const Case& c);
 inline constexpr std::array<std::string_view, 2> kFileColumns = {"layout", "axes"};
 
 /// What case_json() wrote, as cells, those of kFileColumns too. `source`: what messages call it. Throws
-/// UsageError "source: message": no such object, an unknown column.
+/// UsageError "source: message": no such object, an unknown column, a value that is no cell's.
 std::vector<CaseCell> cells_of(const nlohmann::ordered_json& json, std::string_view source);
 
 /// The cells of a case.json that `sweep --dump` or `make-inputs` wrote into `directory`; none if there is no

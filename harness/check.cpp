@@ -52,6 +52,8 @@ int check(const CheckOptions& options) {
   RunInfo run = run_info("cpu", fleet);
   run.communicator = run.device = "files";
   const auto directories = tensor_directories(options.directory);
+  // What cannot be used is refused before anything is judged, or earlier results are replaced.
+  for (const std::filesystem::path& directory : directories) GivenRun(directory, options);
   std::optional<ResultsFile> file;
   if (options.out) file.emplace(*options.out);
   std::vector<CaseResult> results;

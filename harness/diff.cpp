@@ -7,6 +7,7 @@
 
 #include "harness/commands.h"
 #include "harness/diff_results.h"
+#include "harness/either.h"
 #include "harness/given_run.h"
 #include "reference/error.h"
 
@@ -48,17 +49,35 @@ class Worst {
   std::vector<Difference> heap_;  // the least of them first
 };
 
+/// True if a value that is finite where the other run's is not, or the other way round, may be so
+/// (EitherRows).
+bool may_be(double value, double truth, const EitherRows& either, Index token) {
+  if (std::isfinite(truth)) return !std::isfinite(value) && either.may_be_nan && either.may_be_nan(token);
+  return std::isfinite(value) && std::isnan(truth) && either.may_be_finite && either.may_be_finite(token);
+}
+
 /// Compares one tensor; prints its line; returns how many elements differ beyond the bound: each of two right
 /// results lies within its bound of the truth, so they are at most twice as far from each other.
 Index compare(const GivenRun& a, const GivenRun& b, const Standard& standard, Out out, Worst& worst) {
   const Expected& truth = expected_of(standard.truth, out);
   const Rounding rounding = rounding_of(a.c);
   const Shape shape = shape_of(a.c.problem(), out);
-  Index differing = 0, beyond = 0;
+  Index differing = 0, beyond = 0, of_head = -1;
   double largest = 0, most = 0;
+  EitherRows either_a, either_b;  // of that head
   for (std::size_t i = 0; i < truth.value.size(); ++i) {
     const auto x = static_cast<double>(a.outputs[out][i]), y = static_cast<double>(b.outputs[out][i]);
     if (x == y || (std::isnan(x) && std::isnan(y))) continue;
+    const auto at = static_cast<Index>(i), row = at / shape.dim, token = row % shape.tokens;
+    if (out == Out::o && !standard.rows.empty() && !std::ranges::binary_search(standard.rows, token))
+      continue;  // is not asked for
+    const Index head = row / shape.tokens;
+    if (head != of_head) {
+      either_a = either_rows(a.c, a.maker.layout, out, head / shape.heads, head % shape.heads);
+      either_b = either_rows(b.c, b.maker.layout, out, head / shape.heads, head % shape.heads);
+      of_head = head;
+    }
+    if (may_be(x, truth.value[i], either_a, token) || may_be(y, truth.value[i], either_b, token)) continue;
     ++differing;
     const double shares = a.maker.rounds_shares && !truth.shares.empty() ? truth.shares[i] : 0;
     const double bound = rounding.accumulator * double{truth.error[i]} +
@@ -67,13 +86,12 @@ Index compare(const GivenRun& a, const GivenRun& b, const Standard& standard, Ou
     beyond += !(share <= 1);
     largest = std::max(largest, std::isfinite(apart) ? apart : INFINITY);
     most = std::max(most, share);
-    const auto at = static_cast<Index>(i), row = at / shape.dim, head = row / shape.tokens;
     worst.add({.out = out,
                .batch = head / shape.heads,
                .head = head % shape.heads,
-               .token = row % shape.tokens,
+               .token = token,
                .dim = at % shape.dim,
-               .rank = a.maker.holder[static_cast<std::size_t>(row % shape.tokens)],
+               .rank = a.maker.holder[static_cast<std::size_t>(token)],
                .a = x,
                .b = y,
                .truth = truth.value[i],

@@ -18,16 +18,18 @@ namespace ringside {
 namespace {
 
 using Json = nlohmann::json;
-using Rows = std::map<std::string, Json>;  // by name
+using Rows = std::map<std::string, Json>;  // by name, of which the n-th row is "name (n)"
 
 Rows read_rows(const std::filesystem::path& path) {
   const std::string text = read_file(path, kMaxResultsBytes);
   const std::vector<ResultRow> checked = parse_results(text, path.string());  // bounds depth and sizes
   Rows rows;
+  std::map<std::string_view, int> seen;
   std::string_view rest = text;
   for (const ResultRow& row : checked) {
     const std::size_t end = rest.find('\n');
-    rows[row.name] = Json::parse(rest.substr(0, end));
+    const int n = ++seen[row.name];
+    rows[n == 1 ? row.name : fmt::format("{} ({})", row.name, n)] = Json::parse(rest.substr(0, end));
     rest.remove_prefix(end + 1);
   }
   return rows;

@@ -10,6 +10,7 @@
 #include "distributed/layout.h"
 #include "harness/grid.h"
 #include "harness/npy_reader.h"
+#include "harness/session.h"
 #include "reference/error.h"
 
 namespace ringside {
@@ -106,7 +107,7 @@ std::vector<int> holders(const Tokens& tokens) {
 }
 
 GivenTensors::GivenTensors(const std::filesystem::path& directory, std::optional<DType> dtype, Axes axes)
-    : axes_(axes) {
+    : directory_(directory), axes_(axes) {
   std::string by_rank;  // the first that is
   for (const std::string_view name : kTensorNames) {
     const auto files = find_tensor(directory, name);
@@ -120,6 +121,8 @@ GivenTensors::GivenTensors(const std::filesystem::path& directory, std::optional
                     fmt::format("shape {}: expected four axes, {}", tuple_text(s),
                                 axes == Axes::bhnd ? "batch, head, token, dim" : "batch, token, head, dim"));
       }
+      if (array.elements() == 0)
+        refuse_file(array.source(), fmt::format("shape {}: no values", tuple_text(s)));
       const bool heads_first = axes == Axes::bhnd;
       given.shapes.push_back({s[0], s[heads_first ? 1 : 2], s[heads_first ? 2 : 1], s[3]});
       given.sources.push_back(array.source());
@@ -185,8 +188,8 @@ std::vector<CaseCell> GivenTensors::sizes(int dp, const std::vector<CaseCell>& k
                       at->second.value, at->second.source,
                       axes_ == Axes::bhnd ? " (is the order of axes b,n,h,d? then --axes bnhd)" : ""));
     }
-    const auto wanted = std::ranges::find(known, column, &CaseCell::column);
-    if (wanted != known.end() && wanted->text != std::to_string(value) && wanted->text != "heads" &&
+    const CaseCell* const wanted = find_cell(known, column);
+    if (wanted && wanted->text != std::to_string(value) && wanted->text != "heads" &&
         wanted->text != "head_dim") {
       refuse_file(source, fmt::format("shape {}: {} {}, but the case has {}", as_written(shape, axes_),
                                       column, value, wanted->text));

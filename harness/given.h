@@ -36,13 +36,20 @@ std::vector<int> holders(const Tokens& tokens);
 class GivenTensors {
  public:
   /// `dtype`: what they are stored in, if one was named. Throws UsageError "file: message": none of
-  /// kTensorNames is there, as find_tensor() and TensorFiles::open(), other than four dimensions, files by
-  /// rank of different numbers of ranks.
+  /// kTensorNames is there, as find_tensor() and TensorFiles::open(), other than four dimensions, no
+  /// values, files by rank of different numbers of ranks.
   GivenTensors(const std::filesystem::path& directory, std::optional<DType> dtype, Axes axes);
 
+  const std::filesystem::path& directory() const { return directory_; }
   bool has(std::string_view name) const { return find(name) != nullptr; }
   /// The dtype that was named; else that of the first tensor there is, fp32 for fp64.
   DType dtype() const { return dtype_; }
+  /// What messages call the file that holds a token of sequence rank `sp_rank`, of that batch entry.
+  std::string source(std::string_view name, const Case& c, Index batch, int sp_rank) const {
+    const Given& given = *find(name);
+    const auto rank = static_cast<std::size_t>(batch % c.dp * c.sp + sp_rank);
+    return given.sources[given.files.by_rank ? rank : 0];
+  }
   /// Files a tensor that is given by rank; 0: all are whole.
   int ranks() const { return ranks_; }
   /// Tokens of the files of each sequence rank. Needs ranks() = dp·sp. Throws UsageError "file: message" if
@@ -67,6 +74,7 @@ class GivenTensors {
   };
   const Given* find(std::string_view name) const;
 
+  std::filesystem::path directory_;
   Axes axes_;
   DType dtype_ = DType::fp32;
   int ranks_ = 0;

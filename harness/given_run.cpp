@@ -23,14 +23,22 @@ constexpr const char* kGiven = "given";
 
 std::vector<Operator> operators_given(std::string_view) { return {Operator::softmax, Operator::lightning}; }
 
-int ranks_in(const std::vector<CaseCell>& cells, std::string_view column, int otherwise) {
+/// parse_case() whose messages name the directory.
+Case parse_given(const std::filesystem::path& directory, const std::vector<CaseCell>& cells) {
+  try {
+    return parse_case(cells, operators_given);
+  } catch (const UsageError& error) {
+    refuse_file(directory.string(), error.what());
+  }
+}
+
+int ranks_in(const std::filesystem::path& directory, const std::vector<CaseCell>& cells,
+             std::string_view column, int otherwise) {
   const CaseCell* const cell = find_cell(cells, column);
   if (!cell) return otherwise;
-  return parse_case(
-             std::vector<CaseCell>{
-                 {"variant", kGiven}, {"seq", "1"}, {"head_dim", "1"}, {"batch", cell->text}, *cell},
-             operators_given)
-      .ranks();
+  const std::vector<CaseCell> lone = {
+      {"variant", kGiven}, {"seq", "1"}, {"head_dim", "1"}, {"batch", cell->text}, *cell};
+  return parse_given(directory, lone).ranks();
 }
 
 /// What is known of the case without a look at shapes: what the directory says of itself, what --case says,
@@ -47,10 +55,12 @@ std::vector<CaseCell> known_cells(const std::filesystem::path& directory, const 
 
 /// The case that the tensors belong to.
 Case given_case(const GivenTensors& tensors, std::vector<CaseCell> cells) {
-  int dp = ranks_in(cells, "dp", 1), sp = ranks_in(cells, "sp", std::max(tensors.ranks() / dp, 1));
+  const std::filesystem::path& directory = tensors.directory();
+  const int dp = ranks_in(directory, cells, "dp", 1);
+  const int sp = ranks_in(directory, cells, "sp", std::max(tensors.ranks() / dp, 1));
   if (tensors.ranks() > 0 && tensors.ranks() != dp * sp) {
-    throw UsageError(fmt::format("tensors are there of {} ranks, but dp {} times sp {} is {}",
-                                 tensors.ranks(), dp, sp, dp * sp));
+    refuse_file(directory.string(), fmt::format("tensors are there of {} ranks, but dp {} times sp {} is {}",
+                                                tensors.ranks(), dp, sp, dp * sp));
   }
   const std::vector<CaseCell> sizes = tensors.sizes(dp, cells);
   cells.insert(cells.end(), sizes.begin(), sizes.end());
@@ -58,18 +68,24 @@ Case given_case(const GivenTensors& tensors, std::vector<CaseCell> cells) {
   add_usual_math(cells);
   cells.insert(cells.end(),
                {{"variant", kGiven}, {"sp", std::to_string(sp)}, {"checks", "none"}, {"expect", "pass"}});
-  return parse_case(cells, operators_given);
+  return parse_given(directory, cells);
 }
 
 constexpr std::array<std::string_view, 4> kInputs = {"q", "k", "v", "do"};  // in TensorId's order
 
-void demand_finite(std::string_view name, const std::vector<float>& values, const Shape& shape) {
+/// `values`: of input `id`, in the case's shape.
+void demand_finite(const GivenTensors& tensors, const Tokens& tokens, const Case& c, TensorId id,
+                   const std::vector<float>& values) {
   const auto bad = std::ranges::find_if(values, [](float x) { return !std::isfinite(x); });
   if (bad == values.end()) return;
+  const Shape shape = shape_of(c, id);
   const Index at = bad - values.begin(), row = at / shape.dim;
-  throw UsageError(fmt::format("{}: {} at batch {}, head {}, token {}, dim {}: inputs must be finite", name,
-                               *bad, row / shape.tokens / shape.heads, row / shape.tokens % shape.heads,
-                               row % shape.tokens, at % shape.dim));
+  const Index token = row % shape.tokens, head = row / shape.tokens % shape.heads,
+              batch = row / shape.tokens / shape.heads;
+  refuse_file(tensors.source(kInputs[static_cast<std::size_t>(id)], c, batch,
+                             holders(tokens)[static_cast<std::size_t>(token)]),
+              fmt::format("{} at batch {}, head {}, position {}, dim {}: inputs must be finite", *bad, batch,
+                          head, token, at % shape.dim));
 }
 
 bool same_as_generated(const Case& c, const std::array<std::vector<float>, 4>& values) {
@@ -106,19 +122,14 @@ void refuse_what_does_not_fit(const Case& c) {
 InputTensors::InputTensors(const GivenTensors& tensors, const Tokens& tokens, bool has_case, Case& c) {
   const bool any = std::ranges::any_of(kInputs, [&](auto name) { return tensors.has(name); });
   const bool gradients = tensors.has("dq") || tensors.has("dk") || tensors.has("dv");
-  if (!any && !has_case) {
-    throw UsageError(
-        "q, k, v are missing, and neither case.json nor --case says from which inputs of "
-        "make-inputs the results are");
-  }
   for (std::size_t i = 0; any && i < kInputs.size(); ++i) {
     if (tensors.has(kInputs[i])) {
       values_[i] = tensors.read(kInputs[i], c, tokens, true);
     } else if (kInputs[i] != "do" || gradients) {
-      throw UsageError(
-          fmt::format("{} is missing: q, k and v are there together or not at all, and do with "
-                      "them where gradients are",
-                      kInputs[i]));
+      refuse_file(tensors.directory().string(),
+                  fmt::format("{} is missing: q, k and v are there together or not at all, and do with "
+                              "them where gradients are",
+                              kInputs[i]));
     } else {  // o alone does not depend on it
       values_[i].assign(static_cast<std::size_t>(c.problem().o_shape().size()), 0.0F);
     }
@@ -126,9 +137,12 @@ InputTensors::InputTensors(const GivenTensors& tensors, const Tokens& tokens, bo
   generated_ = !any || (has_case && same_as_generated(c, values_));
   if (generated_) return;
   for (std::size_t i = 0; i < kInputs.size(); ++i) {
-    demand_finite(kInputs[i], values_[i], shape_of(c, static_cast<TensorId>(i)));
+    demand_finite(tensors, tokens, c, static_cast<TensorId>(i), values_[i]);
   }
-  if (c.sample > 0) throw UsageError("sample: only make-inputs makes a do that is 0 in all other rows");
+  if (c.sample > 0) {
+    refuse_file(tensors.directory().string(),
+                "sample: only make-inputs makes a do that is 0 in all other rows");
+  }
   c.fill = Fill::given;
 }
 
@@ -154,18 +168,27 @@ GivenRun::GivenRun(const std::filesystem::path& directory, const CheckOptions& o
   const GivenTensors tensors(directory, dtype ? parse_dtype(dtype->text) : std::nullopt, axes);
   for (const Out out : kOuts) given[out] = tensors.has(to_string(out));
   if (std::ranges::none_of(given.of, std::identity{})) {
-    throw UsageError(
-        fmt::format("{}: holds none of o, dq, dk, dv: there is nothing to judge", directory.string()));
+    refuse_file(directory.string(), "holds none of o, dq, dk, dv: there is nothing to judge");
+  }
+  const bool has_case = options.given_case || find_cell(cells, "seed");
+  if (!has_case && std::ranges::none_of(kInputs, [&](auto name) { return tensors.has(name); })) {
+    refuse_file(directory.string(),
+                "q, k, v are missing, and neither case.json nor --case says from which inputs of "
+                "make-inputs the results are");
   }
   c = given_case(tensors, cells);
   refuse_what_does_not_fit(c);
   const bool is_file = layout.ends_with(".npy");
+  if (is_file && tensors.ranks() == 0) {
+    refuse_file(layout,
+                fmt::format("says which tokens the files of each rank hold, but {} holds whole tensors",
+                            directory.string()));
+  }
   maker.layout = is_file ? Layout::contiguous : layout_named(layout, cells);
   maker.rounds_shares = c.heads > c.kv_heads && c.dtype != DType::fp32;
   const Tokens tokens =
       is_file ? read_tokens(layout, tensors.counts(c.dp, c.sp)) : tokens_of(c, maker.layout);
   maker.holder = holders(tokens);
-  const bool has_case = options.given_case || find_cell(cells, "seed");
   inputs = std::make_unique<InputTensors>(tensors, tokens, has_case, c);
   for (const Out out : kOuts) {
     if (given[out]) outputs[out] = tensors.read(to_string(out), c, tokens, false);

@@ -1,6 +1,8 @@
 // The inputs of a case as files, for another implementation to compute on.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "harness/commands.h"
 #include "harness/dump.h"
 #include "harness/given.h"
@@ -8,6 +10,8 @@
 #include "harness/inputs.h"
 #include "harness/npy.h"
 #include "harness/session.h"
+#include "harness/table.h"
+#include "reference/error.h"
 
 namespace ringside {
 namespace {
@@ -21,17 +25,19 @@ void write_input(const std::filesystem::path& path, const Case& c, TensorId id,
                                          ? std::array{entries, whole.heads, count(tokens), whole.dim}
                                          : std::array{entries, count(tokens), whole.heads, whole.dim};
   NpyWriter file(path, shape);
-  for (const Index b : batches) {
-    if (axes == Axes::bhnd) {
-      for (Index h = 0; h < whole.heads; ++h)
-        file.append(generate(c, id, std::span(&b, 1), {h, h + 1}, tokens));
-      continue;
-    }
+  const HeadRange all = {0, whole.heads};
+  const auto append = [&](Index b, HeadRange heads,
+                          Index at_once) {  // tokens, lest a long head be held whole
     for (const Run& run : tokens) {
-      for (Index i = 0; i < run.count; ++i) {
-        file.append(generate(c, id, std::span(&b, 1), {0, whole.heads}, {{run.position(i), 1, 1}}));
+      for (Index i = 0; i < run.count; i += at_once) {
+        const Run part = {run.position(i), run.stride, std::min(at_once, run.count - i)};
+        file.append(generate(c, id, std::span(&b, 1), heads, {part}));
       }
     }
+  };
+  for (const Index b : batches) {
+    if (axes == Axes::bnhd) append(b, all, 1);
+    for (Index h = 0; axes == Axes::bhnd && h < whole.heads; ++h) append(b, {h, h + 1}, 4096);
   }
   file.finish();
 }
@@ -55,19 +61,32 @@ void write_inputs(const MakeInputsOptions& options, const Case& c, const Layout&
   }
 }
 
+/// Throws UsageError unless the directory's file system has room for q, k, v and do.
+void demand_room(const std::filesystem::path& directory, const Case& c) {
+  double bytes = 0;
+  for (const TensorId id : {TensorId::q, TensorId::k, TensorId::v, TensorId::dout})
+    bytes += sizeof(float) * static_cast<double>(shape_of(c, id).size());
+  std::error_code unknown;
+  const auto room = std::filesystem::space(directory, unknown);
+  if (!unknown && bytes > static_cast<double>(room.available)) {
+    throw UsageError(fmt::format("{}: {} needs {}, there is room for {}", directory.string(), c.name(),
+                                 human_bytes(bytes), human_bytes(static_cast<double>(room.available))));
+  }
+}
+
 }  // namespace
 
 int make_inputs(const MakeInputsOptions& options) {
   std::vector<CaseCell> cells = case_cells(options.wanted_case, options.filter);
   add_usual_math(cells);
   const auto operators = [](std::string_view name) {
-    const std::vector<Operator> served = registered_operators(name);
-    return served.empty() ? std::vector{Operator::softmax, Operator::lightning} : served;
+    return name == "given" ? std::vector{Operator::softmax, Operator::lightning} : registered_operators(name);
   };
   if (!find_cell(cells, "variant")) cells.push_back({"variant", "given"});
   const Case c = parse_case(cells, operators);
   const Layout layout = layout_named(options.layout, cells);
   make_dump_directory(options.directory);
+  demand_room(options.directory, c);
   write_inputs(options, c, layout);
   std::vector<CaseCell> of_files = {{"axes", options.axes == Axes::bnhd ? "bnhd" : "bhnd"}};
   if (options.by_rank) of_files.push_back({"layout", to_string(layout)});

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# ci/torch_check.sh [--no-install]: the verdicts on baselines/peers/torch_check.py's three implementations in PyTorch, on the
+# CPU, 4 ranks under mpirun: sdpa and ring are right; ring_wrong is wrong, on other ranks than the first. README's own
+# examples besides. Left out, with a message, where /usr/bin/python3 has no PyTorch (Debian: python3-torch).
+set -euo pipefail
+source "$(dirname "$0")/common.sh"
+parse_arguments "$@"
+no_more_arguments
+install_packages --torch
+if ! /usr/bin/python3 -c 'import numpy, torch.distributed as d; assert d.is_gloo_available()' 2>/dev/null; then
+  echo "[ci] torch_check: LEFT OUT, /usr/bin/python3 has no PyTorch with gloo here (Debian: python3-torch)" >&2
+  exit 0
+fi
+build_preset release ringside
+
+# As everywhere in the tests: as root, more ranks than cores, on the loopback interface.
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_mpi_yield_when_idle=1 GLOO_SOCKET_IFNAME=lo
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+
+# expect STATUS TEXT COMMAND…: the command ends with that status and says what the extended regular expression TEXT
+# finds; if not, all that it said is shown.
+expect() {
+  local status=0 wanted=$1 text=$2
+  shift 2
+  "$@" &>"$folder/log" || status=$?
+  if ((status == wanted)) && grep -Eq -- "$text" "$folder/log"; then return; fi
+  cat "$folder/log"
+  echo "$*: status $status, expected $wanted and '$text'" >&2
+  return 1
+}
+green='^1 cases: 1 passed, 0 failed, 0 mistrusted, 0 skipped$'
+wrong='^ +o rank [1-3] .*\| [1-9][0-9]* of [0-9]+ wrong$'
+example=(mpirun -n 4 /usr/bin/python3 baselines/peers/torch_check.py)
+stage "torch_check sdpa" expect 0 "$green" "${example[@]}" sdpa
+stage "torch_check ring" expect 0 "$green" "${example[@]}" ring --case seq=96,heads=2,head_dim=16,dtype=bf16
+stage "torch_check ring_wrong" expect 1 "$wrong" "${example[@]}" ring_wrong
+
+# README's mine.py, on a shorter sequence, with an attention that gathers all tokens: positions of a zigzag of 4 ranks.
+awk '/^# mine\.py/ { on = 1 } /^```/ { on = 0 } on' README.md | sed 's/seq=[0-9]*/seq=96/' >"$folder/mine.py"
+if [[ -s $folder/mine.py ]]; then
+  cat >"$folder/my_attention.py" <<'PYTHON'
+import torch
+import torch.distributed as dist
+from torch.distributed.nn.functional import all_gather
+
+def attention(q, k, v):
+    chunks = torch.arange(q.shape[2] * dist.get_world_size()).chunk(2 * dist.get_world_size())
+    of_rank = [torch.cat([chunks[r], chunks[-1 - r]]) for r in range(dist.get_world_size())]
+    k, v = (torch.cat(all_gather(x), dim=2).repeat_interleave(q.shape[1] // k.shape[1], dim=1) for x in (k, v))
+    seen = torch.cat(of_rank)[None, :] <= of_rank[dist.get_rank()][:, None]
+    logits = (q @ k.transpose(2, 3) / q.shape[3] ** 0.5).masked_fill(~seen, float("-inf"))
+    return logits.softmax(dim=3) @ v
+PYTHON
+  stage "README's mine.py" expect 0 "$green" mpirun -n 4 /usr/bin/python3 "$folder/mine.py"
+else
+  echo "[ci] README's mine.py: LEFT OUT, README.md has no block that begins with '# mine.py'" >&2
+fi

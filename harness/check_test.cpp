@@ -1,0 +1,190 @@
+// The verdicts of `ringside check` on tensors that are right, wrong or missing.
+#include <functional>
+#include <limits>
+#include <numeric>
+#include <optional>
+
+#include "harness/test_check.h"
+
+namespace ringside {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+using Check = CheckedDirectory;
+
+TEST_F(Check, ADumpOfASweepIsGreenAndTheTableSaysWhatTheRowsSay) {
+  ASSERT_EQ(dump().cases().size(), kCount);
+  const Outcome outcome = check(dump().path());
+  EXPECT_EQ(outcome.status, 0) << outcome.out << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("7 cases: 7 passed, 0 failed, 0 mistrusted, 0 skipped\n"));
+  EXPECT_THAT(outcome.out, HasSubstr("results: " + folder_ / "out" + "/results.jsonl"));
+  const auto all = rows();
+  ASSERT_EQ(all.size(), kCount);
+  const std::vector<std::string> table = whole_lines(text_of(folder_ / "out/results.csv"));
+  ASSERT_EQ(table.size(), kCount + 1);
+  for (std::size_t i = 0; i < kCount; ++i) {
+    const auto& row = all[i];
+    auto c = nlohmann::json::parse(text_of(dump().cases()[i] / "case.json"));
+    EXPECT_THAT(outcome.err, HasSubstr(dump().cases()[i].string() + ": " + row.at("name").get<std::string>() +
+                                       "; inputs as `ringside make-inputs` makes them"));
+    c["variant"] = "given";
+    EXPECT_EQ(row.at("case"), c);
+    EXPECT_EQ(row.at("status"), "pass");
+    EXPECT_EQ(row.at("communicator"), "files");
+    EXPECT_EQ(row.at("device"), "files");
+    EXPECT_FALSE(row.contains("ranks"));
+    EXPECT_TRUE(row.at("perf").is_null());
+    EXPECT_THAT(table[i + 1], HasSubstr(row.at("name").get<std::string>()));
+    ASSERT_EQ(row.at("tensors").size(), 4U);
+    for (const auto& [name, tensor] : row.at("tensors").items()) {
+      EXPECT_EQ(tensor.at("failed"), 0);
+      EXPECT_GT(tensor.at("telling"), 0);
+      EXPECT_LT(tensor.at("bound_share"), 1);
+      EXPECT_THAT(outcome.out,
+                  HasSubstr(fmt::format("{:>6}  {:.3e}", name, tensor.at("max_abs").get<double>())));
+      EXPECT_THAT(table[i + 1], HasSubstr(tensor.at("max_abs").dump()));
+      EXPECT_THAT(table[i + 1], HasSubstr(tensor.at("digest").get<std::string>()));
+    }
+  }
+}
+
+/// What a fault makes of an element; nothing if it leaves it alone.
+using Fault = std::function<std::optional<float>(Index b, Index h, Index n, Index d, float x)>;
+
+TEST_F(Check, AFaultInATensorIsRedAndItsPlaceIsTold) {
+  const fs::path good = dump().of("ring_zigzag-softmax-fp32-fp32"), bad = folder_ / "bad";
+  const std::vector<std::pair<const char*, Fault>> faults{
+      {"element",
+       [](Index b, Index h, Index n, Index d, float x) {
+         return b == 1 && h == 1 && n == 21 && d == 3 ? std::optional(x + 3) : std::nullopt;
+       }},
+      {"row", [](Index b, Index h, Index n, Index,
+                 float x) { return b == 0 && h == 0 && n == 50 ? std::optional(x + 1) : std::nullopt; }},
+      {"rank",  // 3: the second group, its second rank
+       [](Index b, Index, Index n, Index, float x) {
+         return b == 1 && zigzag_rank(n) == 1 ? std::optional(x + 1) : std::nullopt;
+       }},
+      {"nan", [](Index b, Index h, Index n, Index d, float) {
+         return b == 0 && h == 1 && n == 0 && d == 0 ? std::optional(std::numeric_limits<float>::quiet_NaN())
+                                                     : std::nullopt;
+       }}};
+  for (const char* name : kOutputNames) {
+    for (const auto& [kind, fault] : faults) {
+      SCOPED_TRACE(fmt::format("{} in {}", kind, name));
+      copy_tensors(good, bad, kAllNames);
+      Array array = read_array(bad / fmt::format("{}.npy", name));
+      std::array<Index, 4> first{-1, -1, -1, -1};
+      Index count = 0;
+      std::array<std::array<Index, 32>, 4> wrong{}, held{};  // [rank][stretch]
+      for (Index b = 0; b < array.shape[0]; ++b) {
+        for (Index h = 0; h < array.shape[1]; ++h) {
+          for (Index n = 0; n < array.shape[2]; ++n) {
+            for (Index d = 0; d < array.shape[3]; ++d) {
+              const auto rank = static_cast<std::size_t>(b * kSp + zigzag_rank(n));
+              const auto stretch = static_cast<std::size_t>(n / 2);
+              ++held[rank][stretch];
+              float& x = array.at(b, h, n, d);
+              const std::optional<float> changed = fault(b, h, n, d, x);
+              if (!changed) continue;
+              x = *changed;
+              if (count++ == 0) first = {b, h, n, d};
+              ++wrong[rank][stretch];
+            }
+          }
+        }
+      }
+      write_array(bad / fmt::format("{}.npy", name), array);
+      const Outcome outcome = check(bad);
+      EXPECT_EQ(outcome.status, 1) << outcome.err;
+      EXPECT_THAT(outcome.out, HasSubstr("1 cases: 0 passed, 1 failed, 0 mistrusted, 0 skipped\n"));
+      EXPECT_THAT(outcome.out, HasSubstr("FAIL " + bad.string() + "\n"));
+      const nlohmann::json red = row();
+      EXPECT_EQ(red.at("status"), "FAIL");
+      for (const char* other : kOutputNames)
+        EXPECT_EQ(red.at("tensors").at(other).at("failed"), other == name ? count : 0) << other;
+      const auto& worst = red.at("tensors").at(name).at("worst");
+      const auto world_rank = first[0] * kSp + zigzag_rank(first[2]);
+      EXPECT_EQ(worst.at("rank"), world_rank);
+      EXPECT_EQ(worst.at("batch"), first[0]);
+      if (count == 1) {
+        EXPECT_EQ(worst.at("head"), first[1]);
+        EXPECT_EQ(worst.at("position"), first[2]);
+        EXPECT_EQ(worst.at("dim"), first[3]);
+        EXPECT_THAT(outcome.out, HasSubstr(fmt::format(
+                                     "worst at batch {}, head {}, position {}, dim {} on rank {}: ", first[0],
+                                     first[1], first[2], first[3], world_rank)));
+      }
+      EXPECT_EQ(outcome.out.find("by their NaN/inf pattern") != std::string::npos,
+                std::string(kind) == "nan");
+      for (std::size_t rank = 0; rank < 4; ++rank) {
+        std::string line;
+        for (std::size_t i = 0; i < 32; ++i) {
+          const Index all = held[rank][i], some = wrong[rank][i];
+          line += all == 0 ? ' ' : some == 0 ? '.' : 2 * some < all ? 'x' : 'X';
+        }
+        EXPECT_THAT(outcome.out,
+                    HasSubstr(fmt::format("{:>6} rank {}   |{}| {} of {} wrong\n", name, rank, line,
+                                          std::reduce(wrong[rank].begin(), wrong[rank].end()),
+                                          std::reduce(held[rank].begin(), held[rank].end()))));
+      }
+    }
+  }
+}
+
+TEST_F(Check, AScaledTensorIsRed) {
+  for (const fs::path& good : dump().cases()) {
+    if (good.filename().string().find("bf16") != std::string::npos) continue;  // verdict_test.cpp has those
+    for (const char* name : kOutputNames) {
+      SCOPED_TRACE(good.filename().string() + " " + name);
+      copy_tensors(good, folder_ / "bad", kAllNames);
+      Array array = read_array(folder_ / fmt::format("bad/{}.npy", name));
+      const bool exact = good.filename().string().find("fp32-fp32") != std::string::npos;
+      for (float& x : array.values) x *= 1 + (exact ? 0x1p-7F : 0x1p-4F);
+      write_array(folder_ / fmt::format("bad/{}.npy", name), array);
+      EXPECT_EQ(check(folder_ / "bad").status, 1);
+      for (const char* other : kOutputNames)
+        EXPECT_EQ(row().at("tensors").at(other).at("bias") > row().at("tensors").at(other).at("bias_limit"),
+                  other == name)
+            << other;
+    }
+  }
+}
+
+TEST_F(Check, WhatIsThereIsJudged) {
+  const fs::path whole = dump().of("ring_zigzag-softmax-fp32-fp32");
+  for (const char* name : kOutputNames) {
+    SCOPED_TRACE(name);
+    const std::string some = folder_ / name;
+    copy_tensors(whole, some, std::array{name});  // inputs are those of the seed
+    EXPECT_EQ(expect_green(some).at("tensors").size(), 1U);
+    EXPECT_TRUE(row().at("tensors").contains(name));
+    copy_tensors(whole, some, kInputNames);
+    EXPECT_TRUE(expect_green(some).at("tensors").contains(name));
+    fs::remove(fs::path(some) / "case.json");
+    if (std::string(name) == "o") fs::remove(fs::path(some) / "do.npy");  // which has nothing to do with it
+    const Outcome given = check(some);
+    EXPECT_EQ(given.status, 0) << given.out << given.err;
+    EXPECT_THAT(given.err, HasSubstr("; inputs given\n"));
+    EXPECT_EQ(row().at("case").at("fill"), "given");
+  }
+}
+
+TEST_F(Check, InputsThatAreNotTheSeedsAreTakenAsTheyAre) {
+  const std::string table = "variant,seq,head_dim,heads,seed\nring,24,4,2,5\n";
+  const SweptDump other(table);
+  copy_tensors(other.cases().at(0), folder_ / "given", kAllNames);
+  std::string json = text_of(folder_ / "given/case.json");
+  json.replace(json.find("\"seed\": 5"), 9, "\"seed\": 6");
+  folder_.write("given/case.json", json);
+  const Outcome outcome = check(folder_ / "given");
+  EXPECT_EQ(outcome.status, 0) << outcome.out << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("; inputs given\n"));
+  for (const char* name : kInputNames) fs::remove(folder_ / fmt::format("given/{}.npy", name));
+  EXPECT_EQ(check(folder_ / "given").status, 1);  // they are the results of other inputs
+  EXPECT_EQ(check(folder_ / "given", "--case seq=24,head_dim=4,heads=2,seed=5").status, 0);
+}
+
+}  // namespace
+}  // namespace ringside
