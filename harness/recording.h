@@ -58,13 +58,15 @@ class RecordingDevice : public DeviceDecorator {
                           const Tensor& dv) override {
     note("lightning_backward", [&] { real_.lightning_backward(chunk, dout, state, dstate, dq, dk, dv); });
   }
-  void lightning_states(const Tensor& a, const Tensor& b, std::span<const float> slopes, Index block,
-                        Toward toward, const Tensor& states) override {
-    note("lightning_states", [&] { real_.lightning_states(a, b, slopes, block, toward, states); });
+  void lightning_states(const Tensor& a, const Tensor& b, std::span<const float> slopes,
+                        const Documents& documents, Index block, Toward toward,
+                        const Tensor& states) override {
+    note("lightning_states", [&] { real_.lightning_states(a, b, slopes, documents, block, toward, states); });
   }
-  void lightning_scan(const Tensor& states, std::span<const float> slopes, Index tokens, Index block,
-                      Toward toward, const Tensor& total) override {
-    note("lightning_scan", [&] { real_.lightning_scan(states, slopes, tokens, block, toward, total); });
+  void lightning_scan(const Tensor& states, std::span<const float> slopes, const Documents& documents,
+                      Index tokens, Index block, Toward toward, const Tensor& total) override {
+    note("lightning_scan",
+         [&] { real_.lightning_scan(states, slopes, documents, tokens, block, toward, total); });
   }
   void lightning_forward_blocks(const LightningChunk& chunk, const BlockStates& states,
                                 const Tensor& o) override {
@@ -77,11 +79,11 @@ class RecordingDevice : public DeviceDecorator {
          [&] { real_.lightning_backward_blocks(chunk, dout, states, dstates, dq, dk, dv); });
   }
   void matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose tb, const Tensor& c, bool accumulate,
-              Causal causal) override {
-    note("matmul", [&] { real_.matmul(a, ta, b, tb, c, accumulate, causal); });
+              Causal causal, TokenSpan tokens) override {
+    note("matmul", [&] { real_.matmul(a, ta, b, tb, c, accumulate, causal, tokens); });
   }
-  void decay_scores(const Tensor& scores, std::span<const float> slopes) override {
-    note("decay_scores", [&] { real_.decay_scores(scores, slopes); });
+  void decay_scores(const Tensor& scores, std::span<const float> slopes, TokenSpan tokens) override {
+    note("decay_scores", [&] { real_.decay_scores(scores, slopes, tokens); });
   }
   void decay_rows(const Tensor& x, std::span<const float> slopes, Decay decay, const Tensor& y) override {
     note("decay_rows", [&] { real_.decay_rows(x, slopes, decay, y); });
