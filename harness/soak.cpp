@@ -24,7 +24,7 @@ namespace {
 using Seconds = std::chrono::seconds;
 
 /// How much of each limit right variants use.
-class Shares {
+class LimitShares {
  public:
   void add(const CaseResult& result) {
     for (const Out out : kOuts) {
@@ -108,7 +108,7 @@ int soak(const SoakOptions& options) {
                            : fmt::format("minutes {}", options.minutes.value_or(1)));
   RandomCases random(seed);
   RedCases red(options.red);
-  Shares shares;
+  LimitShares shares;
   std::map<std::string, int> runs;
   Stopwatch watch;
   double seconds = 0, told = 0;
