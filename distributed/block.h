@@ -59,13 +59,13 @@ inline SoftmaxBlock softmax_block(const Problem& problem, const Tensor& q, const
           .v = v,
           .q_positions = std::move(q_positions),
           .k_positions = std::move(k_positions),
-          .causal = problem.causal,
+          .mask = {problem.causal, problem.window, problem.cu_seqlens},
           .scale = problem.scale};
 }
 
 /// True if no query of the block sees a key.
 inline bool sees_nothing(const SoftmaxBlock& block) {
-  return fully_masked(block.q_positions, block.k_positions, block.causal);
+  return fully_masked(block.q_positions, block.k_positions, block.mask);
 }
 
 /// Local shape of o and do: [b, h, c, e].

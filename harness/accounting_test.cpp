@@ -75,6 +75,43 @@ TEST(Memory, IsTheFormulasAtEveryShape) {
   EXPECT_GT(compared, 5000);
 }
 
+// Documents make ranks unequal: zigzag holds two pieces of each.
+TEST(Memory, IsTheFormulasOfPackedProblems) {
+  Fleet fleet = threads();
+  InputsCache inputs;
+  int compared = 0;
+  for (const Variant& variant : variants()) {
+    if (variant.op != Operator::softmax) continue;
+    for (const std::vector<Index>& bounds : {std::vector<Index>{0, 1, 2, 15, 37}, {0, 40}, {0, 3}}) {
+      for (const DType dtype : {DType::fp32, DType::bf16}) {
+        for (const int sp : {1, 2, 3, 4, 6}) {
+          const Case c = {.variant = variant.name,
+                          .op = variant.op,
+                          .dtype = dtype,
+                          .batch = 2,
+                          .seq = 43,
+                          .heads = 12,
+                          .kv_heads = 2,
+                          .head_dim = 5,
+                          .value_dim = 3,
+                          .sp = sp,
+                          .window = 9,
+                          .cu_seqlens = bounds,
+                          .padding = 43 - bounds.back()};
+          const Problem problem = c.local_problem();
+          if (variant.unsupported(problem, sp)) continue;
+          const std::vector<PassMemory> held = measured(c, variant, fleet, inputs);
+          for (int rank = 0; rank < sp; ++rank, ++compared) {
+            EXPECT_EQ(held[static_cast<std::size_t>(rank)], variant.memory(problem, dtype, sp, rank))
+                << c.name() << " rank " << rank;
+          }
+        }
+      }
+    }
+  }
+  EXPECT_GT(compared, 300);
+}
+
 class Accounts : public testing::TestWithParam<const Variant*> {
  protected:
   CaseResult run(const Variant& twin) {

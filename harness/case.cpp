@@ -21,7 +21,8 @@ constexpr std::array<std::pair<Fill, std::string_view>, kFills.size()> kFillName
 }};
 
 constexpr std::array<std::string_view, kChecks.size()> kCheckNames = {
-    "causality", "batch_permutation", "head_permutation", "doubling", "dp_split", "sp_split", "repeat"};
+    "causality", "documents", "batch_permutation", "head_permutation",
+    "doubling",  "dp_split",  "sp_split",          "repeat"};
 
 }  // namespace
 

@@ -21,6 +21,8 @@ struct CaseColumn {
   std::string_view help;
   /// Sets the case's field, given the columns before it. Throws UsageError, without a place.
   void (*parse)(Case& c, std::string_view text);
+  /// The text that parse() makes the same value of.
+  std::string (*write)(const Case& c);
 };
 
 /// All columns in their canonical order. A file may have them in any order.
@@ -45,6 +47,9 @@ inline constexpr Index kMaxElements = Index{1} << 40;  ///< of any one tensor
 /// characters from 1.
 std::vector<Case> parse_cases(std::string_view text, std::string_view file_name,
                               const OperatorsOf& operators_of);
+
+/// A case file with all columns, a row a case: parse_cases() reads them back as they are.
+std::string case_table(const std::vector<Case>& cases);
 
 /// The whole content of a file. Throws UsageError "file: message" if it cannot be read or is larger than
 /// `limit`.

@@ -10,6 +10,7 @@
 
 #include "distributed/mpi_communicator.h"
 #include "distributed/watchdog.h"
+#include "harness/case_file.h"
 #include "harness/commands.h"
 #include "harness/random_cases.h"
 #include "harness/run_case.h"

@@ -87,6 +87,56 @@ TEST_P(EveryVariant, HostileValues) {
   }
 }
 
+/// Documents that begin and end within chunks, at their ends and alone, of one token, with padding behind
+/// them.
+TEST_P(EveryVariant, PackedDocumentsAndWindows) {
+  if (GetParam().variant->op != Operator::softmax) GTEST_SKIP() << "softmax alone is packed";
+  const std::vector<std::pair<int, int>> splits = {{1, 1}, {1, 2}, {1, 3}, {1, 4}, {1, 8}, {2, 2}};
+  const std::vector<Index> bounds = {0, 1, 2, 50, 77, 78, 150, 203};
+  const Case packed = {.batch = 2,
+                       .seq = 203,
+                       .heads = 8,
+                       .kv_heads = 2,
+                       .head_dim = 12,
+                       .value_dim = 10,
+                       .cu_seqlens = bounds};
+  expect_pass(packed, splits);
+  Case padded = packed;
+  padded.padding = 40;
+  padded.seq = 243;
+  expect_pass(padded, splits);
+  if (GetParam().causal) {
+    padded.window = 21;
+    expect_pass(padded, splits);
+  }
+  EXPECT_GE(ran_, 10);
+  if (!GetParam().thorough()) return;
+  for (const Fill fill : {Fill::large_logit, Fill::one_hot, Fill::denormal, Fill::inf, Fill::nan}) {
+    padded.fill = fill;
+    for (const std::uint64_t seed : {1, 2}) {  // bad tokens in other documents
+      padded.seed = seed;
+      expect_pass(padded, {{1, 3}, {1, 4}});
+    }
+  }
+  Case plain = {.seq = 203, .heads = 8, .kv_heads = 4, .head_dim = 12, .value_dim = 10};
+  for (const Index window : {1, 40, 64, 500}) {
+    if (!GetParam().causal) break;
+    plain.window = window;
+    for (const Fill fill : {Fill::gaussian, Fill::inf, Fill::nan}) {
+      plain.fill = fill;
+      expect_pass(plain, {{1, 3}, {1, 4}});
+    }
+  }
+  // as small as may be, and all padding on some ranks
+  for (const std::vector<Index>& tiny : {std::vector<Index>{0, 1}, {0, 1, 2, 3}, {0, 2, 3}}) {
+    expect_pass({.seq = tiny.back() + 5, .head_dim = 3, .value_dim = 2, .cu_seqlens = tiny, .padding = 5},
+                {{1, 1}, {1, 2}, {1, 3}, {1, 8}});
+  }
+  // one document, and nothing but padding behind it
+  expect_pass({.seq = 90, .heads = 2, .head_dim = 5, .value_dim = 3, .padding = 31},
+              {{1, 1}, {1, 2}, {1, 4}});
+}
+
 TEST_P(EveryVariant, DecayOfZeroAndLargeDecay) {
   if (GetParam().variant->op != Operator::lightning) GTEST_SKIP() << "softmax has no decay";
   for (const float slope : {0.0F, 1e-3F, 5.0F, 90.0F}) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kernels/decay.h"
+#include "kernels/mask.h"
 #include "kernels/tensor.h"
 #include "reference/positions.h"
 
@@ -21,7 +22,7 @@ namespace ringside {
 struct SoftmaxBlock {
   Tensor q, k, v;
   Positions q_positions, k_positions;  ///< global positions of q's and of k's and v's tokens
-  bool causal = true;                  ///< mask: key position <= query position
+  Mask mask = {};                      ///< of their pairs
   float scale = 1;                     ///< factor of the logits
 };
 

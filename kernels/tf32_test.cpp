@@ -68,7 +68,7 @@ TEST(Tf32, SoftmaxTruncatesItsOperands) {
                            .v = to_device(*x.device, values, DType::fp32),
                            .q_positions = {{1, 1, 1}},
                            .k_positions = {{0, 1, 2}},
-                           .causal = true,
+                           .mask = {},
                            .scale = scale};
   const Tensor o = x.tensor(0), lse = x.tensor(0);
   x.device->softmax_forward(block, o, lse);

@@ -74,7 +74,10 @@ double weighted(double weight, double error) { return weight == 0 ? 0 : weight *
 void softmax_row(const Problem& problem, const Operands& x, const Arithmetic& arithmetic,
                  std::span<const Index> rows, Index b, Index h, Index i, Sums& sums) {
   Truth& truth = sums.truth;
-  const Index kv = h / problem.group(), visible = problem.causal ? i + 1 : problem.seq;
+  const Index kv = h / problem.group();
+  const TokenRange keys = keys_seen(problem, i);
+  const Index visible = keys.count();
+  const auto key = [&](std::size_t j) { return keys.first + static_cast<Index>(j); };
   const double scale = problem.scale;
   const double of_inputs = 2 * input_roundings(arithmetic);
   const double of_outer = input_roundings(arithmetic) + operand_roundings(arithmetic.math);
@@ -84,7 +87,7 @@ void softmax_row(const Problem& problem, const Operands& x, const Arithmetic& ar
   std::vector<double> p(size), logit_error(size);
   double max = -std::numeric_limits<double>::infinity();
   for (std::size_t j = 0; j < size; ++j) {
-    const auto k = x.k.row(b, kv, static_cast<Index>(j));
+    const auto k = x.k.row(b, kv, key(j));
     p[j] = scale * dot(q, k);
     logit_error[j] = std::abs(scale) * growth(problem.head_dim, kLogit + of_inputs) * abs_dot(q, k);
     if (!(p[j] <= max)) max = p[j];  // NaN stays
@@ -97,7 +100,7 @@ void softmax_row(const Problem& problem, const Operands& x, const Arithmetic& ar
   const auto o = row(truth.o.value, truth.o.shape, b, h, i),
              o_error = row(sums.o_error, truth.o.shape, b, h, i);
   for (std::size_t j = 0; j < size; ++j) {
-    const auto v = x.v.row(b, kv, static_cast<Index>(j));
+    const auto v = x.v.row(b, kv, key(j));
     add(o, p[j], v);
     if (p[j] != 0) add_abs(o_error, p[j] * (logit_error[j] + row_error + growth(visible, of_outer)), v);
   }
@@ -113,7 +116,7 @@ void softmax_row(const Problem& problem, const Operands& x, const Arithmetic& ar
   const auto dq_error = row(sums.dq_error, truth.dq.shape, b, h, i);
   const auto dq_storage = row(truth.dq.storage, truth.dq.shape, b, h, i);
   for (std::size_t s = 0; s < size; ++s) {
-    const auto j = static_cast<Index>(s);
+    const Index j = key(s);
     const auto k = x.k.row(b, kv, j), v = x.v.row(b, kv, j);
     const double growth_of_key = key_growth(problem, rows, j, of_outer);
     const double ds = p[s] * (dot(dout, v) - delta), weight = logit_error[s] + row_error;

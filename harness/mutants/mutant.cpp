@@ -46,6 +46,7 @@ std::vector<Mutant> all_mutants() {
   add_lightning_bugs(list);
   add_ulysses_bugs(list);
   add_hybrid_bugs(list);
+  add_packing_bugs(list);
   add_message_bugs(list);
   add_result_bugs(list);
   std::ranges::stable_sort(list, {}, [](const Mutant& m) { return m.number == 0 ? 1000 : m.number; });
@@ -53,10 +54,7 @@ std::vector<Mutant> all_mutants() {
 }
 
 std::vector<AbsentBug> absent_bugs() {
-  return {{27, "document_leak", "no packed sequences yet"},
-          {28, "padding_leak", "no packed sequences yet"},
-          {29, "cu_seqlens_divided", "no packed sequences yet"},
-          {37, "helper_not_reset", "no balanced schedule yet"},
+  return {{37, "helper_not_reset", "no balanced schedule yet"},
           {38, "helper_normalised", "no balanced schedule yet"},
           {39, "helper_one_step_off", "no balanced schedule yet"},
           {40, "odd_size_accepted", "no variant refuses odd sp yet"},

@@ -47,6 +47,7 @@ void add_softmax_bugs(Mutants& list);
 void add_lightning_bugs(Mutants& list);
 void add_ulysses_bugs(Mutants& list);
 void add_hybrid_bugs(Mutants& list);
+void add_packing_bugs(Mutants& list);
 void add_message_bugs(Mutants& list);
 void add_result_bugs(Mutants& list);
 

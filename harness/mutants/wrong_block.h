@@ -20,7 +20,7 @@ struct WrongBlock : DeviceDecorator {
 
   /// The block as if all its keys lay in the future.
   static SoftmaxBlock hidden(SoftmaxBlock block) {
-    block.causal = true;
+    block.mask = {};
     for (Run& run : block.k_positions) run.start += Index{1} << 40;
     return block;
   }
