@@ -16,7 +16,9 @@ using testing::HasSubstr;
 using testing::StartsWith;
 
 std::vector<Operator> operators_of(std::string_view variant) {
-  if (variant.starts_with("ring")) return {Operator::softmax};
+  for (const char* name : {"ring", "usp", "double_ring.", "all_gather_kv."}) {
+    if (variant.starts_with(name)) return {Operator::softmax};
+  }
   if (variant == "lightning" || variant.starts_with("lasp_")) return {Operator::lightning};
   if (variant == "ulysses") return {Operator::softmax, Operator::lightning};
   return {};

@@ -14,8 +14,10 @@ namespace {
 
 // As the variants' names go: those that the files in cases/ name are among them.
 std::vector<Operator> operators_of(std::string_view variant) {
-  if (variant.find_first_not_of("abcdefghijklmnopqrstuvwxyz_") != variant.npos) return {};
-  if (variant.starts_with("ring")) return {Operator::softmax};
+  if (variant.find_first_not_of("abcdefghijklmnopqrstuvwxyz_.0123456789") != variant.npos) return {};
+  for (const char* name : {"ring", "usp", "double_ring.", "all_gather_kv."}) {
+    if (variant.starts_with(name)) return {Operator::softmax};
+  }
   if (variant.starts_with("l")) return {Operator::lightning};
   if (variant.starts_with("u")) return {Operator::softmax, Operator::lightning};
   return {};
