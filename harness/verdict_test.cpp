@@ -56,7 +56,7 @@ TEST_P(ProductsOfBf16, AreRightAndALittleMoreIsBiased) {
 INSTANTIATE_TEST_SUITE_P(Variants, ProductsOfBf16,
                          ::testing::Values(std::pair{"ring_zigzag", Operator::softmax},
                                            std::pair{"lasp_naive", Operator::lightning}),
-                         [](const auto& info) { return std::string(info.param.first); });
+                         [](const auto& variant) { return std::string(variant.param.first); });
 
 }  // namespace
 }  // namespace ringside

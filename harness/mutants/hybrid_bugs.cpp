@@ -16,7 +16,7 @@ struct MaskByStep : WrongBlock {
     const bool own = step == 0, lower = step <= rank_;
     step = (step + 1) % size_;
     Positions &q = block.q_positions, &k = block.k_positions;
-    if (!block.causal || own || q.size() != 2 || k.size() != 2) return block;
+    if (!block.mask.causal || own || q.size() != 2 || k.size() != 2) return block;
     (lower ? k : q).front().start = -kFar;
     (lower ? k : q).back().start = kFar;
     return block;
