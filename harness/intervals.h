@@ -8,19 +8,19 @@
 namespace ringside {
 
 /// From begin to end, in nanoseconds; begin <= end.
-struct Interval {
+struct TimeInterval {
   std::int64_t begin = 0, end = 0;
-  friend bool operator==(const Interval&, const Interval&) = default;
+  friend bool operator==(const TimeInterval&, const TimeInterval&) = default;
 };
 
 /// As united() gives them where a function asks for sets; any order, overlapping, elsewhere.
-using Intervals = std::vector<Interval>;
+using Intervals = std::vector<TimeInterval>;
 
 /// The same points as a set: none empty, ascending, a gap between any two.
 inline Intervals united(Intervals all) {
-  std::ranges::sort(all, {}, &Interval::begin);
+  std::ranges::sort(all, {}, &TimeInterval::begin);
   Intervals set;
-  for (const Interval& x : all) {
+  for (const TimeInterval& x : all) {
     if (x.begin == x.end) continue;
     if (set.empty() || x.begin > set.back().end) {
       set.push_back(x);
@@ -35,7 +35,7 @@ inline Intervals united(Intervals all) {
 inline Intervals minus(const Intervals& a, const Intervals& b) {
   Intervals rest;
   auto hole = b.begin();
-  for (Interval x : a) {
+  for (TimeInterval x : a) {
     while (hole != b.end() && hole->end <= x.begin) ++hole;
     for (auto h = hole; h != b.end() && h->begin < x.end; ++h) {
       if (h->begin > x.begin) rest.push_back({x.begin, h->begin});
@@ -49,7 +49,7 @@ inline Intervals minus(const Intervals& a, const Intervals& b) {
 /// Nanoseconds in a set.
 inline std::int64_t length(const Intervals& set) {
   std::int64_t sum = 0;
-  for (const Interval& x : set) sum += x.end - x.begin;
+  for (const TimeInterval& x : set) sum += x.end - x.begin;
   return sum;
 }
 

@@ -13,26 +13,27 @@ using testing::IsEmpty;
 TEST(United, IsASetInOrder) {
   EXPECT_THAT(united({}), IsEmpty());
   EXPECT_THAT(united({{3, 3}}), IsEmpty());
-  EXPECT_THAT(united({{1, 2}}), ElementsAre(Interval{1, 2}));
-  EXPECT_THAT(united({{5, 7}, {1, 2}}), ElementsAre(Interval{1, 2}, Interval{5, 7}));
-  EXPECT_THAT(united({{1, 3}, {2, 5}}), ElementsAre(Interval{1, 5})) << "overlap";
-  EXPECT_THAT(united({{1, 3}, {3, 5}}), ElementsAre(Interval{1, 5})) << "touch";
-  EXPECT_THAT(united({{1, 9}, {2, 3}, {8, 10}}), ElementsAre(Interval{1, 10})) << "one within another";
-  EXPECT_THAT(united({{1, 3}, {1, 3}}), ElementsAre(Interval{1, 3}));
+  EXPECT_THAT(united({{1, 2}}), ElementsAre(TimeInterval{1, 2}));
+  EXPECT_THAT(united({{5, 7}, {1, 2}}), ElementsAre(TimeInterval{1, 2}, TimeInterval{5, 7}));
+  EXPECT_THAT(united({{1, 3}, {2, 5}}), ElementsAre(TimeInterval{1, 5})) << "overlap";
+  EXPECT_THAT(united({{1, 3}, {3, 5}}), ElementsAre(TimeInterval{1, 5})) << "touch";
+  EXPECT_THAT(united({{1, 9}, {2, 3}, {8, 10}}), ElementsAre(TimeInterval{1, 10})) << "one within another";
+  EXPECT_THAT(united({{1, 3}, {1, 3}}), ElementsAre(TimeInterval{1, 3}));
 }
 
 TEST(Minus, LeavesWhatIsOnlyInTheFirst) {
   EXPECT_THAT(minus({}, {{1, 2}}), IsEmpty());
-  EXPECT_THAT(minus({{1, 5}}, {}), ElementsAre(Interval{1, 5}));
+  EXPECT_THAT(minus({{1, 5}}, {}), ElementsAre(TimeInterval{1, 5}));
   EXPECT_THAT(minus({{1, 5}}, {{1, 5}}), IsEmpty());
   EXPECT_THAT(minus({{2, 4}}, {{1, 5}}), IsEmpty());
-  EXPECT_THAT(minus({{1, 5}}, {{5, 7}}), ElementsAre(Interval{1, 5}));
-  EXPECT_THAT(minus({{5, 7}}, {{1, 5}}), ElementsAre(Interval{5, 7}));
-  EXPECT_THAT(minus({{1, 5}}, {{2, 3}}), ElementsAre(Interval{1, 2}, Interval{3, 5}));
-  EXPECT_THAT(minus({{1, 5}}, {{0, 2}, {4, 9}}), ElementsAre(Interval{2, 4}));
-  EXPECT_THAT(minus({{1, 4}, {6, 9}}, {{3, 7}}), ElementsAre(Interval{1, 3}, Interval{7, 9})) << "one, two";
+  EXPECT_THAT(minus({{1, 5}}, {{5, 7}}), ElementsAre(TimeInterval{1, 5}));
+  EXPECT_THAT(minus({{5, 7}}, {{1, 5}}), ElementsAre(TimeInterval{5, 7}));
+  EXPECT_THAT(minus({{1, 5}}, {{2, 3}}), ElementsAre(TimeInterval{1, 2}, TimeInterval{3, 5}));
+  EXPECT_THAT(minus({{1, 5}}, {{0, 2}, {4, 9}}), ElementsAre(TimeInterval{2, 4}));
+  EXPECT_THAT(minus({{1, 4}, {6, 9}}, {{3, 7}}), ElementsAre(TimeInterval{1, 3}, TimeInterval{7, 9}))
+      << "one, two";
   EXPECT_THAT(minus({{0, 10}, {20, 30}}, {{1, 2}, {3, 4}, {25, 40}}),
-              ElementsAre(Interval{0, 1}, Interval{2, 3}, Interval{4, 10}, Interval{20, 25}));
+              ElementsAre(TimeInterval{0, 1}, TimeInterval{2, 3}, TimeInterval{4, 10}, TimeInterval{20, 25}));
 }
 
 TEST(Length, IsOfAllTogether) {
@@ -45,14 +46,14 @@ TEST(Intervals, AgreeWithSetsOfPoints) {
   std::mt19937 random(7);
   const auto some = [&] {
     Intervals all(random() % 6);
-    for (Interval& x : all) {
+    for (TimeInterval& x : all) {
       x.begin = random() % 30;
       x.end = x.begin + random() % 8;
     }
     return all;
   };
   const auto holds = [](const Intervals& all, std::int64_t t) {
-    return std::ranges::any_of(all, [&](const Interval& x) { return x.begin <= t && t < x.end; });
+    return std::ranges::any_of(all, [&](const TimeInterval& x) { return x.begin <= t && t < x.end; });
   };
   for (int trial = 0; trial < 2000; ++trial) {
     const Intervals a = some(), b = some();

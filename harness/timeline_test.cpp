@@ -164,7 +164,7 @@ TEST_P(EveryTimeline, IsWellFormed) {
     for (const Step& s : timeline.steps) {
       EXPECT_LE(s.begin_ns, s.end_ns);
       EXPECT_THAT(timeline.name(s), testing::Not(IsEmpty()));
-      EXPECT_TRUE(std::ranges::any_of(passes, [&](const Interval& pass) {
+      EXPECT_TRUE(std::ranges::any_of(passes, [&](const TimeInterval& pass) {
         return pass.begin <= s.begin_ns && s.end_ns <= pass.end;
       })) << timeline.name(s);
       if (s.kind == Kind::compute || s.kind == Kind::wait) {

@@ -66,14 +66,6 @@ std::vector<const Variant*> softmax_variants();
 std::vector<const Variant*> lightning_variants();
 std::vector<const Variant*> distributed_variants();
 
-/// What a bug in transit makes of the world: sequence groups that are C(group).
-template <typename C>
-std::unique_ptr<Communicator> world_of(Communicator& world) {
-  return std::make_unique<WorldDecorator>(world, [](Communicator& real, int color, int key) {
-    return std::make_unique<C>(real.split(color, key));
-  });
-}
-
 /// Adds such a bug in each of `variants`.
 template <typename C>
 void add_in_transit(Mutants& list, int number, std::string_view bug, std::string_view summary,
