@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <cmath>
 #include <csignal>
 
 #include "harness/test_ranks.h"
@@ -14,7 +15,6 @@ using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
-using ::testing::StartsWith;
 
 constexpr const char* kRings =
     "variant,dtype,batch,seq,heads,head_dim,dp,sp,seed\n"
@@ -71,7 +71,9 @@ Trace read_trace(const std::string& text) {
         EXPECT_LE(last, begin) << "in order";
         last = begin;
         while (!open.empty() && open.back() <= begin) open.pop_back();
-        if (!open.empty()) EXPECT_LE(end, open.back()) << track.name << ": " << event;
+        if (!open.empty()) {
+          EXPECT_LE(end, open.back()) << track.name << ": " << event;
+        }
         open.push_back(end);
       }
     }

@@ -10,7 +10,6 @@
 
 #include "distributed/mpi_communicator.h"
 #include "distributed/watchdog.h"
-#include "harness/case_file.h"
 #include "harness/commands.h"
 #include "harness/random_cases.h"
 #include "harness/run_case.h"
@@ -24,7 +23,7 @@ namespace {
 using Seconds = std::chrono::seconds;
 
 /// How much of each limit right variants use.
-class LimitShares {
+class LimitsUsed {
  public:
   void add(const CaseResult& result) {
     for (const Out out : kOuts) {
@@ -108,7 +107,7 @@ int soak(const SoakOptions& options) {
                            : fmt::format("minutes {}", options.minutes.value_or(1)));
   RandomCases random(seed);
   RedCases red(options.red);
-  LimitShares shares;
+  LimitsUsed used;
   std::map<std::string, int> runs;
   Stopwatch watch;
   double seconds = 0, told = 0;
@@ -129,7 +128,7 @@ int soak(const SoakOptions& options) {
       try {
         const CaseResult result =
             run_case(c, *find_variant(c.variant, c.op), "cpu", {.repeat = 1}, standard, fleet, inputs);
-        shares.add(result);
+        used.add(result);
         if (tells_nothing(result)) {
           ++told_nothing;
         } else if (result.status != Status::pass) {
@@ -146,7 +145,7 @@ int soak(const SoakOptions& options) {
   }
   for (const auto& [variant, count] : runs) fmt::print("{:<18} {:>10} cases\n", variant, count);
   fmt::print("{}seed {}: {} clean cases, {} red, {} that could not have been (zeros would pass), {}\n",
-             shares.table(), seed, done, red.count(), told_nothing, human_seconds(seconds));
+             used.table(), seed, done, red.count(), told_nothing, human_seconds(seconds));
   if (red.count() > 0) fmt::print("red cases: {}\n", red.path());
   return red.count() == 0 ? 0 : 1;
 }

@@ -184,8 +184,7 @@ TEST_P(EveryTimeline, IsWellFormed) {
   }
 }
 
-// The wrappers change neither what is sent nor what it is counted as; dk and dv are the bits of the verified
-// run.
+// The wrappers change neither what is sent nor a bit of the results: the verified pass runs without them.
 TEST_P(EveryTimeline, SendsTheBytesOfTheFormula) {
   for (const RankRun& run : run(c_, *GetParam())) {
     const PassTraffic formula = GetParam()->traffic(c_.local_problem(), c_.dtype, c_.sp, run.rank % c_.sp);
