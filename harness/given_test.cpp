@@ -42,7 +42,8 @@ struct Drawn {
   Drawn(Index seq, int sp, int dp = 1) {
     result.c.seq = seq;
     result.c.sp = sp;
-    result.c.dp = result.c.batch = dp;
+    result.c.dp = dp;
+    result.c.batch = dp;
     result.c.heads = 2;
     result.c.head_dim = 3;
     result.c.value_dim = 5;
