@@ -1,7 +1,12 @@
 // Small steps that distributed algorithms have in common.
 #pragma once
 
+#include <algorithm>
+#include <span>
+#include <utility>
+
 #include "distributed/variant.h"
+#include "kernels/mask.h"
 
 namespace ringside {
 
@@ -39,6 +44,31 @@ inline Problem held_problem(Problem problem, Layout layout, int sp, int rank) {
   return problem;
 }
 
+/// Where documents begin and end in these tokens of a problem, of stride 1, in local tokens.
+inline Documents documents_of(const Problem& problem, const Run& tokens) {
+  Documents local;
+  const std::vector<Index>& bounds = problem.cu_seqlens;
+  if (bounds.empty()) return local;
+  for (const Index start : std::span(bounds).first(bounds.size() - 1)) {
+    if (start >= tokens.start && start < tokens.position(tokens.count))
+      local.starts.push_back(start - tokens.start);
+  }
+  local.end = std::max<Index>(0, bounds.back() - tokens.start);
+  return local;
+}
+
+/// Those of the tokens that `rank` of `sp` holds in the contiguous layout.
+inline Documents held_documents(const Problem& problem, int sp, int rank) {
+  const Positions held = positions(Layout::contiguous, problem, sp, rank);
+  return documents_of(problem, held.empty() ? Run{} : held.front());
+}
+
+/// Lightning attention of a rank's own tokens, in the contiguous layout.
+inline LightningChunk own_chunk(const Context& context, const Inputs& in) {
+  return {in.q, in.k, in.v, context.problem.slopes,
+          held_documents(context.problem, context.comm.size(), context.comm.rank())};
+}
+
 /// Elements of k and v, or of dk and dv.
 inline Index kv_size(const Problem& p) { return p.k_shape().size() + p.v_shape().size(); }
 
@@ -47,6 +77,23 @@ inline Index qkv_size(const Problem& p) { return p.q_shape().size() + kv_size(p)
 
 /// Variant::unsupported of an algorithm that runs everything.
 inline std::optional<std::string> serves_all(const Problem&, int) { return std::nullopt; }
+
+/// What queries see of keys, by the problem's mask; the problem must outlive the block.
+inline SoftmaxBlock softmax_block(const Problem& problem, const Tensor& q, const Tensor& k, const Tensor& v,
+                                  Positions q_positions, Positions k_positions) {
+  return {.q = q,
+          .k = k,
+          .v = v,
+          .q_positions = std::move(q_positions),
+          .k_positions = std::move(k_positions),
+          .mask = {problem.causal, problem.window, problem.cu_seqlens},
+          .scale = problem.scale};
+}
+
+/// True if no query of the block sees a key.
+inline bool sees_nothing(const SoftmaxBlock& block) {
+  return fully_masked(block.q_positions, block.k_positions, block.mask);
+}
 
 /// Local shape of o and do: [b, h, c, e].
 inline Shape o_shape(const Inputs& in) {
@@ -62,6 +109,14 @@ inline Shape state_shape(const Problem& p) { return {p.batch, p.heads, p.head_di
 
 /// Bytes of a state, which is fp32 whatever the dtype.
 inline Index state_bytes(const Problem& p) { return 4 * state_shape(p).size(); }
+
+/// Rows of x (q's, or k's and v's spread over the query heads) times their decay, in fp32.
+inline Tensor decayed(const Context& context, const Tensor& x, Decay decay) {
+  const Shape& s = x.shape();
+  const Tensor y = context.device.allocate({s.batch, context.problem.heads, s.tokens, s.dim}, DType::fp32);
+  context.device.decay_rows(x, context.problem.slopes, decay, y);
+  return y;
+}
 
 /// Uninitialised gradients of the inputs, in their shapes and dtype.
 inline Gradients gradients_like(Device& device, const Inputs& in) {

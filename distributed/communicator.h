@@ -34,6 +34,12 @@ struct Message {
   Tensor tensor;
 };
 
+/// Some ranks of a group, one after the other.
+struct RankRange {
+  int first = 0;
+  int count = 0;
+};
+
 /// Communication under way. It holds its tensors until wait(); a received tensor must not be read, and a sent
 /// one not be written, before. Its communicator must outlive it. Destroying a Pending that was not waited for
 /// waits, and swallows the error.
@@ -82,6 +88,20 @@ class Communicator {
   /// and the bytes that leave. Requirements and errors as in exchange(); std::invalid_argument also unless
   /// there is one of each a rank.
   Pending all_to_all(std::vector<Tensor> sends, std::vector<Tensor> receives, std::string what);
+  /// The same among some ranks, of which this is one: sends[p] goes to rank among.first + p.
+  Pending all_to_all(RankRange among, std::vector<Tensor> sends, std::vector<Tensor> receives,
+                     std::string what);
+
+  /// Starts a collective in which `send` goes to every rank and receives[p] comes from rank p, whose share
+  /// may have a size of its own; receives[rank()] is a copy of `send`, or the same. Counted as one collective
+  /// and the bytes that leave. Requirements and errors as in all_to_all().
+  Pending all_gather(const Tensor& send, std::vector<Tensor> receives, std::string what);
+
+  /// Starts a collective in which sends[p], fp32, goes to rank p, and `sum`, which wait() writes, is what all
+  /// ranks have for this one, added up in the order of ranks: its bits do not depend on who comes when. What
+  /// arrives lies in memory of sum's device meanwhile. Counted as one collective and the bytes that leave.
+  /// Requirements and errors as in all_to_all().
+  Pending reduce_scatter(std::vector<Tensor> sends, const Tensor& sum, std::string what);
 
   /// Returns when every rank of the group has called it. Not counted.
   virtual void barrier() = 0;

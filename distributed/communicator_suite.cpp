@@ -7,6 +7,7 @@
 #include <numeric>
 #include <stdexcept>
 
+#include "distributed/collective_suite.h"
 #include "distributed/deadline.h"
 #include "distributed/test_device.h"
 
@@ -17,8 +18,6 @@ using testing::AllOf;
 using testing::Each;
 using testing::ElementsAre;
 using testing::HasSubstr;
-
-float number(int rank) { return static_cast<float>(rank); }
 
 void ring(Communicator& comm, Device& device) {
   if (comm.size() == 1) return;
@@ -63,32 +62,6 @@ void everyone_to_everyone_in_one_exchange(Communicator& comm, Device& device) {
   std::vector<std::int64_t> expected(static_cast<std::size_t>(comm.size()));
   std::iota(expected.begin(), expected.end(), 7);
   EXPECT_EQ(gather(comm, device, comm.rank() + 7), expected);
-}
-
-// Part p of rank r is r + 1 elements of value 100·r + p, so that every message has its own size and contents.
-void all_to_all_gives_each_rank_its_part(Communicator& comm, Device& device) {
-  const Traffic before = comm.traffic();
-  std::vector<Tensor> sends, receives;
-  for (int p = 0; p < comm.size(); ++p) {
-    sends.push_back(filled(device, comm.rank() + 1, number(100 * comm.rank() + p)));
-    receives.push_back(filled(device, p + 1, -1));
-  }
-  comm.all_to_all(sends, receives, "transpose").wait();
-  for (int p = 0; p < comm.size(); ++p) {
-    EXPECT_THAT(values(receives[static_cast<std::size_t>(p)]), Each(number(100 * p + comm.rank())));
-  }
-  const Traffic sent = comm.traffic() - before;
-  const int others = comm.size() - 1;
-  EXPECT_EQ(sent, (Traffic{.bytes = 4 * others * (comm.rank() + 1), .collectives = others > 0 ? 1 : 0}));
-
-  const auto own = static_cast<std::size_t>(comm.rank());
-  receives[own] = sends[own];  // nothing to copy
-  device.fill(sends[own], -2);
-  comm.all_to_all(sends, receives, "transpose, own part in place").wait();
-  EXPECT_THAT(values(receives[own]), Each(-2));
-
-  sends.pop_back();
-  EXPECT_THROW(comm.all_to_all(sends, receives, "one short"), std::invalid_argument);
 }
 
 void empty_messages_arrive(Communicator& comm, Device& device) {
@@ -274,6 +247,9 @@ std::span<const SuiteCase> communicator_suite() {
       RINGSIDE_CASE(messages_between_two_ranks_stay_in_order),
       RINGSIDE_CASE(everyone_to_everyone_in_one_exchange),
       RINGSIDE_CASE(all_to_all_gives_each_rank_its_part),
+      RINGSIDE_CASE(all_gather_gives_each_rank_all_shares),
+      RINGSIDE_CASE(all_to_all_among_some_ranks),
+      RINGSIDE_CASE(reduce_scatter_adds_in_the_order_of_ranks),
       RINGSIDE_CASE(empty_messages_arrive),
       RINGSIDE_CASE(keys_and_values_of_different_sizes_and_types),
       RINGSIDE_CASE(a_wait_serves_what_else_was_posted),

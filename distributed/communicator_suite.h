@@ -22,6 +22,9 @@ std::span<const SuiteCase> communicator_suite();
 /// sends. The group is of no use afterwards.
 void expect_deadline(Communicator& comm, Device& device);
 
+/// A rank as a value to send.
+inline float number(int rank) { return static_cast<float>(rank); }
+
 /// What each rank gave, by rank.
 std::vector<std::int64_t> gather(Communicator& comm, Device& device, std::int64_t mine);
 

@@ -32,11 +32,12 @@ class ScannedStates {
     states_.block = kBlock;
 
     Pending arriving = chain.receive(states_.incoming, what + ": state from upstream");
-    device.lightning_states(a, b, problem.slopes, kBlock, toward, states_.own);
-    device.lightning_scan(states_.own, problem.slopes, tokens, kBlock, toward, total);
+    const LightningChunk chunk = own_chunk(context, in);
+    device.lightning_states(a, b, chunk.slopes, chunk.documents, kBlock, toward, states_.own);
+    device.lightning_scan(states_.own, chunk.slopes, chunk.documents, tokens, kBlock, toward, total);
     arriving.wait();
     if (chain.goes_on()) {
-      leaving_ = chain.pass_on(states_.incoming, total, tokens, what + ": state downstream");
+      leaving_ = chain.pass_on(states_.incoming, total, what + ": state downstream");
     }
   }
 
@@ -53,7 +54,7 @@ Forward forward(const Context& context, const Inputs& in) {
   ScannedStates states(context, StateChain::left_to_right(context), in, in.k, in.v, Toward::end,
                        "lasp forward");
   const Tensor o = device.allocate(o_shape(in), in.q.dtype());
-  device.lightning_forward_blocks({in.q, in.k, in.v, problem.slopes}, states.of_blocks(), o);
+  device.lightning_forward_blocks(own_chunk(context, in), states.of_blocks(), o);
   states.finish();
   return {o, {states.of_blocks().own, states.of_blocks().incoming}};
 }
@@ -63,9 +64,8 @@ Gradients backward(const Context& context, const Inputs& in, const Forward& save
   ScannedStates dstates(context, StateChain::right_to_left(context), in, in.q, dout, Toward::start,
                         "lasp backward");
   const Gradients grad = gradients_like(device, in);
-  device.lightning_backward_blocks({in.q, in.k, in.v, problem.slopes}, dout,
-                                   {saved.saved[0], saved.saved[1], kBlock}, dstates.of_blocks(), grad.dq,
-                                   grad.dk, grad.dv);
+  device.lightning_backward_blocks(own_chunk(context, in), dout, {saved.saved[0], saved.saved[1], kBlock},
+                                   dstates.of_blocks(), grad.dq, grad.dk, grad.dv);
   dstates.finish();
   return grad;
 }

@@ -17,35 +17,46 @@ constexpr auto yes = Transpose::yes;
 class Chunk {
  public:
   Chunk(const Context& context, const Inputs& in)
-      : device_(context.device), slopes_(context.problem.slopes), tokens_(in.q.shape().tokens), in_(in) {}
+      : device_(context.device),
+        slopes_(context.problem.slopes),
+        documents_(held_documents(context.problem, context.comm.size(), context.comm.rank())),
+        tokens_(in.q.shape().tokens),
+        in_(in) {}
 
-  /// a bᵀ, decayed and masked: λ^(i-j) a_i·b_j for j <= i.
+  /// a bᵀ, decayed and masked: λ^(i-j) a_i·b_j for j <= i in one document; the rest is undefined.
   Tensor decayed_scores(const Tensor& a, const Tensor& b) const {
     const Tensor scores =
         device_.allocate({in_.q.shape().batch, in_.q.shape().heads, tokens_, tokens_}, DType::fp32);
-    device_.matmul(a, no, b, yes, scores, false, Causal::c);
-    device_.decay_scores(scores, slopes_);
+    for (const TokenSpan part : documents_.parts({0, tokens_})) {
+      device_.matmul(a, no, b, yes, scores, false, Causal::c, part);
+      device_.decay_scores(scores, slopes_, part);
+    }
     return scores;
   }
 
-  /// Rows of x (q's, or k's spread over the query heads) times their decay, in fp32.
-  Tensor decayed(const Tensor& x, Decay decay) const {
-    const Tensor y = device_.allocate({x.shape().batch, in_.q.shape().heads, x.shape().tokens, x.shape().dim},
-                                      DType::fp32);
-    device_.decay_rows(x, slopes_, decay, y);
-    return y;
+  /// y <- those scores, or their transpose, times x; 0 for padding.
+  void scores_times(const Tensor& scores, Transpose transposed, const Tensor& x, const Tensor& y) const {
+    if (!documents_.padding({0, tokens_}).empty()) device_.fill(y, 0);
+    for (const TokenSpan part : documents_.parts({0, tokens_}))
+      device_.matmul(scores, transposed, x, no, y, false, Causal::a, part);
   }
 
-  /// What the chunk itself adds to a state: aᵀ b.
-  Tensor own_state(const Tensor& a, const Tensor& b) const {
+  /// What these tokens add to a state: aᵀ b.
+  Tensor own_state(const Tensor& a, const Tensor& b, TokenSpan tokens) const {
     const Tensor state = device_.allocate(state_shape(in_), DType::fp32);
-    device_.matmul(a, yes, b, no, state, false, Causal::none);
+    device_.matmul(a, yes, b, no, state, false, Causal::none, tokens);
     return state;
   }
+
+  /// The chunk's tokens that S, coming from the left, reaches and that add to the R which leaves there.
+  TokenSpan left() const { return documents_.from_start({0, tokens_}); }
+  /// The same for R, from the right, and S.
+  TokenSpan right() const { return documents_.to_end({0, tokens_}); }
 
  private:
   Device& device_;
   std::span<const float> slopes_;
+  Documents documents_;
   Index tokens_;
   const Inputs& in_;
 };
@@ -59,16 +70,18 @@ Tensor forward(const Context& context, const Inputs& in, const Tensor& state) {
 
   const Chunk chunk(context, in);
   const Tensor o = device.allocate(o_shape(in), DType::fp32);
-  device.matmul(chunk.decayed_scores(in.q, in.k), no, in.v, no, o, false, Causal::a);
+  chunk.scores_times(chunk.decayed_scores(in.q, in.k), no, in.v, o);
   Tensor next_state;
-  if (chain.goes_on()) next_state = chunk.own_state(chunk.decayed(in.k, decay_to_end(tokens)), in.v);
+  if (chain.goes_on())
+    next_state = chunk.own_state(decayed(context, in.k, decay_to_end(tokens)), in.v, chunk.right());
 
   arriving.wait();
   Pending leaving;
   if (chain.goes_on()) {
-    leaving = chain.pass_on(state, next_state, tokens, "lasp forward: state to the right");
+    leaving = chain.pass_on(state, next_state, "lasp forward: state to the right");
   }
-  device.matmul(chunk.decayed(in.q, decay_from_start()), no, state, no, o, true, Causal::none);
+  device.matmul(decayed(context, in.q, decay_from_start()), no, state, no, o, true, Causal::none,
+                chunk.left());
   leaving.wait();
   return rounded(device, o, in.q.dtype());
 }
@@ -85,23 +98,27 @@ Gradients backward(const Context& context, const Inputs& in, const Tensor& state
   const Tensor dq = device.allocate(in.q.shape(), DType::fp32);
   const Tensor dk = device.allocate(in.k.shape(), DType::fp32);
   const Tensor dv = device.allocate(in.v.shape(), DType::fp32);
-  device.matmul(chunk.decayed_scores(in.q, in.k), yes, dout, no, dv, false, Causal::a);
+  chunk.scores_times(chunk.decayed_scores(in.q, in.k), yes, dout, dv);
   {
     const Tensor dscores = chunk.decayed_scores(dout, in.v);
-    device.matmul(dscores, no, in.k, no, dq, false, Causal::a);
-    device.matmul(dscores, yes, in.q, no, dk, false, Causal::a);
+    chunk.scores_times(dscores, no, in.k, dq);
+    chunk.scores_times(dscores, yes, in.q, dk);
   }
-  device.matmul(chunk.decayed(dout, decay_from_start()), no, state, yes, dq, true, Causal::none);
+  device.matmul(decayed(context, dout, decay_from_start()), no, state, yes, dq, true, Causal::none,
+                chunk.left());
   Tensor next_dstate;
-  if (chain.goes_on()) next_dstate = chunk.own_state(chunk.decayed(in.q, decay_from_start()), dout);
+  if (chain.goes_on())
+    next_dstate = chunk.own_state(decayed(context, in.q, decay_from_start()), dout, chunk.left());
 
   arriving.wait();
   Pending leaving;
   if (chain.goes_on()) {
-    leaving = chain.pass_on(dstate, next_dstate, tokens, "lasp backward: state to the left");
+    leaving = chain.pass_on(dstate, next_dstate, "lasp backward: state to the left");
   }
-  device.matmul(chunk.decayed(in.v, decay_to_end(tokens)), no, dstate, yes, dk, true, Causal::none);
-  device.matmul(chunk.decayed(in.k, decay_to_end(tokens)), no, dstate, no, dv, true, Causal::none);
+  device.matmul(decayed(context, in.v, decay_to_end(tokens)), no, dstate, yes, dk, true, Causal::none,
+                chunk.right());
+  device.matmul(decayed(context, in.k, decay_to_end(tokens)), no, dstate, no, dv, true, Causal::none,
+                chunk.right());
   leaving.wait();
   return rounded(device, {dq, dk, dv}, in.q.dtype());
 }

@@ -9,7 +9,7 @@ Forward forward(const Context& context, const Inputs& in) {
   auto& [comm, device, problem] = context;
   const Tensor state = zeros(device, state_shape(in));
   const Tensor o = device.allocate(o_shape(in), in.q.dtype());
-  device.lightning_forward({in.q, in.k, in.v, problem.slopes}, state, o);
+  device.lightning_forward(own_chunk(context, in), state, o);
   return {o, {}};
 }
 
@@ -18,8 +18,7 @@ Gradients backward(const Context& context, const Inputs& in, const Forward&, con
   const Tensor state = zeros(device, state_shape(in));
   const Tensor dstate = zeros(device, state_shape(in));
   const Gradients grad = gradients_like(device, in);
-  device.lightning_backward({in.q, in.k, in.v, problem.slopes}, dout, state, dstate, grad.dq, grad.dk,
-                            grad.dv);
+  device.lightning_backward(own_chunk(context, in), dout, state, dstate, grad.dq, grad.dk, grad.dv);
   return grad;
 }
 

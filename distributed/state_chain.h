@@ -6,6 +6,18 @@
 
 namespace ringside {
 
+/// own <- λ^C incoming + own: from the state that enters the chunk of C tokens that `rank` holds, and what
+/// the chunk itself brings, to what leaves it. That is own alone if a document begins in the chunk; the
+/// memory that is held is the same.
+inline void carry(const Context& context, int rank, const Tensor& incoming, const Tensor& own) {
+  auto& [comm, device, problem] = context;
+  const Index tokens = held_problem(problem, Layout::contiguous, comm.size(), rank).seq;
+  const Tensor carried = device.allocate(own.shape(), DType::fp32);
+  if (!held_documents(problem, comm.size(), rank).across({0, tokens})) return;
+  device.decay_rows(incoming, problem.slopes, decay_across(tokens), carried);
+  device.add(carried, own);
+}
+
 /// A chain of ranks, one direction: from the neighbour upstream, if any, to the one downstream, if any.
 class StateChain {
  public:
@@ -14,36 +26,28 @@ class StateChain {
 
   /// Starts receiving into `state`; the first rank of the chain has no upstream and gets zeros at once.
   Pending receive(const Tensor& state, std::string what) const {
-    if (exists(upstream_)) return comm_.exchange({}, {{upstream_, state}}, std::move(what));
-    device_.fill(state, 0);
+    if (exists(upstream_)) return context_.comm.exchange({}, {{upstream_, state}}, std::move(what));
+    context_.device.fill(state, 0);
     return {};
   }
 
   /// Whether a rank is waiting for the state that leaves this one.
   bool goes_on() const { return exists(downstream_); }
 
-  /// own <- λ^C incoming + own, the state that leaves a chunk of C `tokens`, and starts sending it. Not on
-  /// the last rank, from which none leaves.
-  Pending pass_on(const Tensor& incoming, const Tensor& own, Index tokens, std::string what) const {
-    const Tensor carried = device_.allocate(own.shape(), DType::fp32);
-    device_.decay_rows(incoming, slopes_, decay_across(tokens), carried);
-    device_.add(carried, own);
-    device_.synchronize();
-    return comm_.exchange({{downstream_, own}}, {}, std::move(what));
+  /// own <- the state that leaves the chunk, made of `incoming` and what the chunk itself brings (carry()),
+  /// or of a slice of each, and starts sending it. Not on the last rank, from which none leaves.
+  Pending pass_on(const Tensor& incoming, const Tensor& own, std::string what) const {
+    carry(context_, context_.comm.rank(), incoming, own);
+    context_.device.synchronize();
+    return context_.comm.exchange({{downstream_, own}}, {}, std::move(what));
   }
 
  private:
   StateChain(const Context& context, int upstream, int downstream)
-      : comm_(context.comm),
-        device_(context.device),
-        slopes_(context.problem.slopes),
-        upstream_(upstream),
-        downstream_(downstream) {}
-  bool exists(int rank) const { return rank >= 0 && rank < comm_.size(); }
+      : context_(context), upstream_(upstream), downstream_(downstream) {}
+  bool exists(int rank) const { return rank >= 0 && rank < context_.comm.size(); }
 
-  Communicator& comm_;
-  Device& device_;
-  std::span<const float> slopes_;
+  Context context_;
   int upstream_, downstream_;
 };
 

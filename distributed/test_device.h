@@ -9,7 +9,7 @@
 
 namespace ringside::test {
 
-/// Host memory; allocate, upload, download, fill and same-type copy work, everything else throws
+/// Host memory; allocate, upload, download, fill, same-type copy and fp32 add work, everything else throws
 /// std::logic_error.
 class TestDevice : public Device {
  public:
@@ -39,7 +39,11 @@ class TestDevice : public Device {
       throw std::logic_error("copy: tensors differ");
     std::memcpy(to.data(), from.data(), from.size_bytes());
   }
-  void add(const Tensor&, const Tensor&) override { none(); }
+  void add(const Tensor& from, const Tensor& to) override {
+    if (from.shape() != to.shape()) throw std::logic_error("add: tensors differ");
+    const std::span<float> sum = to.view<float>().all(), share = from.view<float>().all();
+    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += share[i];
+  }
   void copy_part(const Tensor&, Corner, const Tensor&, Corner, Index, Index) override { none(); }
   void sum_heads(const Tensor&, const Tensor&) override { none(); }
   void synchronize() override {}
@@ -58,11 +62,12 @@ class TestDevice : public Device {
                           const Tensor&, const Tensor&) override {
     none();
   }
-  void lightning_states(const Tensor&, const Tensor&, std::span<const float>, Index, Toward,
+  void lightning_states(const Tensor&, const Tensor&, std::span<const float>, const Documents&, Index, Toward,
                         const Tensor&) override {
     none();
   }
-  void lightning_scan(const Tensor&, std::span<const float>, Index, Index, Toward, const Tensor&) override {
+  void lightning_scan(const Tensor&, std::span<const float>, const Documents&, Index, Index, Toward,
+                      const Tensor&) override {
     none();
   }
   void lightning_forward_blocks(const LightningChunk&, const BlockStates&, const Tensor&) override { none(); }
@@ -70,10 +75,11 @@ class TestDevice : public Device {
                                  const Tensor&, const Tensor&, const Tensor&) override {
     none();
   }
-  void matmul(const Tensor&, Transpose, const Tensor&, Transpose, const Tensor&, bool, Causal) override {
+  void matmul(const Tensor&, Transpose, const Tensor&, Transpose, const Tensor&, bool, Causal,
+              TokenSpan) override {
     none();
   }
-  void decay_scores(const Tensor&, std::span<const float>) override { none(); }
+  void decay_scores(const Tensor&, std::span<const float>, TokenSpan) override { none(); }
   void decay_rows(const Tensor&, std::span<const float>, Decay, const Tensor&) override { none(); }
 
  private:

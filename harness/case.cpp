@@ -22,7 +22,8 @@ constexpr std::array<std::pair<Fill, std::string_view>, kFills.size() + 1> kFill
 }};
 
 constexpr std::array<std::string_view, kChecks.size()> kCheckNames = {
-    "causality", "batch_permutation", "head_permutation", "doubling", "dp_split", "sp_split", "repeat"};
+    "causality", "documents", "batch_permutation", "head_permutation",
+    "doubling",  "dp_split",  "sp_split",          "repeat"};
 
 }  // namespace
 

@@ -23,11 +23,20 @@ inline constexpr std::array kFills = {Fill::gaussian, Fill::large_logit, Fill::e
 std::string_view to_string(Fill fill);
 
 /// Properties that a case's results must have whatever is right; properties.h says what each demands.
-enum class Check { causality, batch_permutation, head_permutation, doubling, dp_split, sp_split, repeat };
+enum class Check {
+  causality,
+  documents,
+  batch_permutation,
+  head_permutation,
+  doubling,
+  dp_split,
+  sp_split,
+  repeat
+};
 
-inline constexpr std::array kChecks = {Check::causality, Check::batch_permutation, Check::head_permutation,
-                                       Check::doubling,  Check::dp_split,          Check::sp_split,
-                                       Check::repeat};
+inline constexpr std::array kChecks = {Check::causality,        Check::documents, Check::batch_permutation,
+                                       Check::head_permutation, Check::doubling,  Check::dp_split,
+                                       Check::sp_split,         Check::repeat};
 
 std::string_view to_string(Check check);
 /// "none", or names joined by '+'.

@@ -99,6 +99,12 @@ std::vector<Index> parse_documents(std::string_view text) {
   return bounds;
 }
 
+std::string written_documents(const std::vector<Index>& bounds) {
+  std::string text;
+  for (const Index bound : bounds) text += fmt::format("{}{}", text.empty() ? "" : "+", bound);
+  return text.empty() ? "none" : text;
+}
+
 /// What results can hold as it is: whole characters of UTF-8, in their shortest form.
 bool is_utf8(std::string_view text) {
   const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
@@ -142,68 +148,88 @@ std::string parse_fault(std::string_view text) {
 
 constexpr std::array kColumns = {
     CaseColumn{"variant", "", "algorithm under test, as `ringside list` names it",
-               [](Case& c, std::string_view text) { c.variant = text; }},
+               [](Case& c, std::string_view text) { c.variant = text; },
+               [](const Case& c) { return c.variant; }},
     CaseColumn{"operator", "own",
                "softmax or lightning, for a variant that serves both; own: the (first) one that it serves",
                [](Case& c, std::string_view text) {
                  if (text != "own") c.op = parse_name("operator", text, kOperators);
-               }},
+               },
+               [](const Case& c) { return std::string(to_string(c.op)); }},
     CaseColumn{"dtype", "fp32", "storage of all tensors: fp32, bf16 or fp16",
-               [](Case& c, std::string_view text) { c.dtype = parse_name("dtype", text, kDTypes); }},
+               [](Case& c, std::string_view text) { c.dtype = parse_name("dtype", text, kDTypes); },
+               [](const Case& c) { return std::string(to_string(c.dtype)); }},
     CaseColumn{"math", "fp32", "operands of matrix products: fp32 (as they are), tf32 or bf16",
-               [](Case& c, std::string_view text) { c.math = parse_name("math", text, kMaths); }},
+               [](Case& c, std::string_view text) { c.math = parse_name("math", text, kMaths); },
+               [](const Case& c) { return std::string(to_string(c.math)); }},
     CaseColumn{"batch", "1", "batch entries over all data-parallel groups; a multiple of dp",
-               [](Case& c, std::string_view text) { c.batch = parse_size("batch", text); }},
+               [](Case& c, std::string_view text) { c.batch = parse_size("batch", text); },
+               [](const Case& c) { return std::to_string(c.batch); }},
     CaseColumn{"seq", "", "tokens of a sequence, over all its ranks",
-               [](Case& c, std::string_view text) { c.seq = parse_size("seq", text); }},
+               [](Case& c, std::string_view text) { c.seq = parse_size("seq", text); },
+               [](const Case& c) { return std::to_string(c.seq); }},
     CaseColumn{"heads", "1", "query heads",
-               [](Case& c, std::string_view text) { c.heads = parse_size("heads", text, kMaxHeads); }},
+               [](Case& c, std::string_view text) { c.heads = parse_size("heads", text, kMaxHeads); },
+               [](const Case& c) { return std::to_string(c.heads); }},
     CaseColumn{"kv_heads", "heads", "key and value heads, a divisor of heads",
                [](Case& c, std::string_view text) {
                  c.kv_heads = text == "heads" ? c.heads : parse_size("kv_heads", text, kMaxHeads);
-               }},
+               },
+               [](const Case& c) { return std::to_string(c.kv_heads); }},
     CaseColumn{"head_dim", "", "d, of q and k",
-               [](Case& c, std::string_view text) { c.head_dim = parse_size("head_dim", text); }},
+               [](Case& c, std::string_view text) { c.head_dim = parse_size("head_dim", text); },
+               [](const Case& c) { return std::to_string(c.head_dim); }},
     CaseColumn{"value_dim", "head_dim", "e, of v and the output",
                [](Case& c, std::string_view text) {
                  c.value_dim = text == "head_dim" ? c.head_dim : parse_size("value_dim", text);
-               }},
+               },
+               [](const Case& c) { return std::to_string(c.value_dim); }},
     CaseColumn{"dp", "1", "data-parallel groups",
-               [](Case& c, std::string_view text) { c.dp = parse_ranks("dp", text); }},
+               [](Case& c, std::string_view text) { c.dp = parse_ranks("dp", text); },
+               [](const Case& c) { return std::to_string(c.dp); }},
     CaseColumn{"sp", "1", "ranks that share a sequence; dp·sp <= 4096",
-               [](Case& c, std::string_view text) { c.sp = parse_ranks("sp", text); }},
+               [](Case& c, std::string_view text) { c.sp = parse_ranks("sp", text); },
+               [](const Case& c) { return std::to_string(c.sp); }},
     CaseColumn{"causal", "true", "true or false; lightning is always causal",
-               [](Case& c, std::string_view text) { c.causal = parse_causal(text); }},
+               [](Case& c, std::string_view text) { c.causal = parse_causal(text); },
+               [](const Case& c) { return std::string(c.causal ? "true" : "false"); }},
     CaseColumn{"decay", "alibi", "lightning's decay slopes: alibi, or one slope >= 0 for all heads",
-               [](Case& c, std::string_view text) { c.decay = parse_decay(text); }},
+               [](Case& c, std::string_view text) { c.decay = parse_decay(text); },
+               [](const Case& c) { return to_string(c.decay); }},
     CaseColumn{"fill", "gaussian",
                "input values: gaussian, large_logit, exact, one_hot, constant, denormal, inf or nan",
-               [](Case& c, std::string_view text) { c.fill = parse_name("fill", text, kFills); }},
+               [](Case& c, std::string_view text) { c.fill = parse_name("fill", text, kFills); },
+               [](const Case& c) { return std::string(to_string(c.fill)); }},
     CaseColumn{"seed", "1", "of the inputs, below 2^63",
                [](Case& c, std::string_view text) {
                  constexpr std::uint64_t kMaxSeed = (std::uint64_t{1} << 63) - 1;
                  c.seed = parse_number("seed", text, std::uint64_t{0}, kMaxSeed);
-               }},
+               },
+               [](const Case& c) { return std::to_string(c.seed); }},
     CaseColumn{
         "sample", "0", "softmax: query rows of each head that are checked, for long sequences; 0: all",
-        [](Case& c, std::string_view text) { c.sample = parse_number("sample", text, Index{0}, kMaxSize); }},
+        [](Case& c, std::string_view text) { c.sample = parse_number("sample", text, Index{0}, kMaxSize); },
+        [](const Case& c) { return std::to_string(c.sample); }},
     CaseColumn{
         "window", "0",
         "softmax, causal: a query sees so many keys, the last of them its own; 0: all before it",
-        [](Case& c, std::string_view text) { c.window = parse_number("window", text, Index{0}, kMaxSize); }},
+        [](Case& c, std::string_view text) { c.window = parse_number("window", text, Index{0}, kMaxSize); },
+        [](const Case& c) { return std::to_string(c.window); }},
     CaseColumn{"cu_seqlens", "none",
                "documents packed into each sequence: their bounds, joined by +, as in 0+100+250; none: one",
-               [](Case& c, std::string_view text) { c.cu_seqlens = parse_documents(text); }},
-    CaseColumn{"padding", "0",
-               "tokens at the end of each sequence, behind cu_seqlens, that are in no document",
-               [](Case& c, std::string_view text) {
-                 c.padding = parse_number("padding", text, Index{0}, kMaxSize);
-               }},
+               [](Case& c, std::string_view text) { c.cu_seqlens = parse_documents(text); },
+               [](const Case& c) { return written_documents(c.cu_seqlens); }},
+    CaseColumn{
+        "padding", "0", "tokens at the end of each sequence, behind cu_seqlens, that are in no document",
+        [](Case& c, std::string_view text) { c.padding = parse_number("padding", text, Index{0}, kMaxSize); },
+        [](const Case& c) { return std::to_string(c.padding); }},
     CaseColumn{"checks", "none", "properties to check, as `ringside list` names them, joined by +; or all",
-               [](Case& c, std::string_view text) { c.checks = parse_checks(text); }},
+               [](Case& c, std::string_view text) { c.checks = parse_checks(text); },
+               [](const Case& c) { return to_string(c.checks); }},
     CaseColumn{"expect", "pass",
                "pass, or fail:REASON for a known fault of upstream's: the case is red if it passes",
-               [](Case& c, std::string_view text) { c.fault = parse_fault(text); }},
+               [](Case& c, std::string_view text) { c.fault = parse_fault(text); },
+               [](const Case& c) { return c.fault.empty() ? std::string("pass") : "fail:" + c.fault; }},
 };
 
 // Levenshtein distance: insertions, deletions and replacements that turn a into b.
@@ -224,6 +250,44 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 }  // namespace
 
 std::span<const CaseColumn> case_columns() { return kColumns; }
+
+std::vector<CaseCell> parse_cells(std::string_view text) {
+  std::vector<CaseCell> cells;
+  while (!text.empty()) {
+    const std::string_view cell = text.substr(0, text.find(','));
+    text.remove_prefix(std::min(cell.size() + 1, text.size()));
+    const std::size_t at = cell.find('=');
+    if (at == cell.npos || at == 0 || at + 1 == cell.size())
+      throw UsageError(fmt::format("{} is not column=value", quoted(cell)));
+    cells.push_back({std::string(cell.substr(0, at)), std::string(cell.substr(at + 1))});
+  }
+  return cells;
+}
+
+std::vector<CaseCell> cells_of(const Case& c) {
+  std::vector<CaseCell> cells;
+  for (const CaseColumn& column : kColumns) cells.push_back({std::string(column.name), column.write(c)});
+  return cells;
+}
+
+std::string case_table(const std::vector<Case>& cases) {
+  const auto cell = [](const std::string& text) {  // quoted as in RFC 4180, if need be
+    if (text.find_first_of("\",# \t") == text.npos) return text;
+    std::string quoted = "\"";
+    for (const char c : text) quoted.append(c == '"' ? 2 : 1, c);
+    return quoted + '"';
+  };
+  std::string text;
+  for (const CaseColumn& column : kColumns) text.append(text.empty() ? "" : ",").append(column.name);
+  text += '\n';
+  for (const Case& c : cases) {
+    for (const CaseColumn& column : kColumns) {
+      text.append(&column == &kColumns.front() ? "" : ",").append(cell(column.write(c)));
+    }
+    text += '\n';
+  }
+  return text;
+}
 
 std::string quoted(std::string_view text) {
   if (text.size() <= kShown) return fmt::format("'{}'", text);

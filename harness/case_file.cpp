@@ -359,19 +359,6 @@ Case parse_case(std::span<const CaseCell> cells, const OperatorsOf& operators_of
   return make_case([&](std::size_t column) { return texts[column]; }, operators_of, fail);
 }
 
-std::vector<CaseCell> parse_cells(std::string_view text) {
-  std::vector<CaseCell> cells;
-  while (!text.empty()) {
-    const std::string_view cell = text.substr(0, text.find(','));
-    text.remove_prefix(std::min(cell.size() + 1, text.size()));
-    const std::size_t at = cell.find('=');
-    if (at == cell.npos || at == 0 || at + 1 == cell.size())
-      throw UsageError(fmt::format("{} is not column=value", quoted(cell)));
-    cells.push_back({std::string(cell.substr(0, at)), std::string(cell.substr(at + 1))});
-  }
-  return cells;
-}
-
 std::string read_file(const std::filesystem::path& path, std::size_t limit) {
   const auto fail = [&](std::string_view reason) {
     throw UsageError(fmt::format("{}: {}", path.string(), reason));

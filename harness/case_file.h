@@ -21,6 +21,8 @@ struct CaseColumn {
   std::string_view help;
   /// Sets the case's field, given the columns before it. Throws UsageError, without a place.
   void (*parse)(Case& c, std::string_view text);
+  /// The text that parse() makes the same value of.
+  std::string (*write)(const Case& c);
 };
 
 /// All columns in their canonical order. A file may have them in any order.
@@ -58,6 +60,12 @@ Case parse_case(std::span<const CaseCell> cells, const OperatorsOf& operators_of
 
 /// "seq=1024,heads=8" as cells. Throws UsageError for what is not column=text.
 std::vector<CaseCell> parse_cells(std::string_view text);
+
+/// All columns of a case.
+std::vector<CaseCell> cells_of(const Case& c);
+
+/// A case file with all columns, a row a case: parse_cases() reads them back as they are.
+std::string case_table(const std::vector<Case>& cases);
 
 /// The whole content of a file. Throws UsageError "file: message" if it cannot be read or is larger than
 /// `limit`.

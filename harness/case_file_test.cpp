@@ -16,8 +16,11 @@ using testing::HasSubstr;
 using testing::StartsWith;
 
 std::vector<Operator> operators_of(std::string_view variant) {
-  if (variant.starts_with("ring")) return {Operator::softmax};
-  if (variant == "lightning" || variant.starts_with("lasp_")) return {Operator::lightning};
+  for (const char* name : {"ring", "usp", "double_ring.", "all_gather_kv.", "balanced"}) {
+    if (variant.starts_with(name)) return {Operator::softmax};
+  }
+  if (variant == "lightning" || variant.starts_with("lasp")) return {Operator::lightning};
+  if (variant.starts_with("zeco.")) return {Operator::lightning};
   if (variant == "ulysses") return {Operator::softmax, Operator::lightning};
   return {};
 }

@@ -176,5 +176,38 @@ TEST(Checks, RefuseWhatIsNoListOfNames) {
   EXPECT_THAT(error_of("repeat|doubling"), HasSubstr("is already in line 2"));  // the same case
 }
 
+TEST(CaseTable, IsReadBackAsItIsWritten) {
+  const std::vector<Case> cases = {{.variant = "ring",
+                                    .op = Operator::softmax,
+                                    .seq = 100,
+                                    .heads = 4,
+                                    .kv_heads = 2,
+                                    .head_dim = 6,
+                                    .value_dim = 5,
+                                    .window = 9,
+                                    .cu_seqlens = {0, 1, 97},
+                                    .padding = 3,
+                                    .fault = "says \"no\", at #3",
+                                    .checks = {Check::causality, Check::documents}},
+                                   {.variant = "lasp_naive",
+                                    .op = Operator::lightning,
+                                    .dtype = DType::fp16,
+                                    .math = Math::tf32,
+                                    .batch = 2,
+                                    .seq = 3,
+                                    .dp = 2,
+                                    .decay = {.slope = 1e-30F},
+                                    .fill = Fill::nan,
+                                    .seed = (std::uint64_t{1} << 63) - 1},
+                                   {.variant = "ring", .seq = 40, .sp = 2, .causal = false, .sample = 16}};
+  const auto operators = [](std::string_view variant) {
+    return std::vector{variant == "ring" ? Operator::softmax : Operator::lightning};
+  };
+  EXPECT_EQ(parse_cases(case_table(cases), "t.csv", operators), cases);
+  const std::string table = case_table({cases[2]});
+  EXPECT_EQ(table.substr(table.find('\n') + 1),
+            "ring,softmax,fp32,fp32,1,40,1,1,1,1,1,2,false,alibi,gaussian,1,16,0,none,0,none,pass\n");
+}
+
 }  // namespace
 }  // namespace ringside

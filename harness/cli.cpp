@@ -108,6 +108,13 @@ void add_sweep_options(CLI::App& app, SweepOptions& options) {
                  "Directory for the tensors of every case as .npy, made if missing; default: none are kept")
       ->type_name("DIR")
       ->excludes(resume);  // rows that are kept have none
+  CLI::Option* trace =
+      app.add_option(
+             "--trace", options.trace,
+             "File for the timelines of the ranks in the last timed iteration of every case, for Perfetto "
+             "and other viewers of Chrome traces; default: none is kept")
+          ->type_name("FILE")
+          ->excludes(resume);
   app.add_option("--repeat", options.repeat,
                  "Timed iterations of each case, at most; default: 3, or 1 for more ranks than cores")
       ->type_name("N")
@@ -118,7 +125,8 @@ void add_sweep_options(CLI::App& app, SweepOptions& options) {
       ->check(CLI::Validator(check_seconds, ""))
       ->capture_default_str();
   app.add_flag_callback(
-      "--no-perf", [&] { options.perf = false; }, "Verdicts only, no times; default: both");
+         "--no-perf", [&] { options.perf = false; }, "Verdicts only, no times; default: both")
+      ->excludes(trace);
   app.add_flag("--fail-fast", options.fail_fast, "Stop after the first wrong result; default: run all cases");
 }
 

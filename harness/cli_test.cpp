@@ -31,6 +31,7 @@ TEST(Parse, SweepDefaults) {
   EXPECT_EQ(options.filter, "");
   EXPECT_EQ(options.out, std::nullopt);
   EXPECT_EQ(options.dump, std::nullopt);
+  EXPECT_EQ(options.trace, std::nullopt);
   EXPECT_EQ(options.repeat, std::nullopt);
   EXPECT_EQ(timed_iterations(options, false), 3);
   EXPECT_EQ(timed_iterations(options, true), 1);
@@ -60,6 +61,7 @@ TEST(Parse, SweepTakesEveryOption) {
   EXPECT_TRUE(options.fail_fast);
   EXPECT_EQ(options.timeout_s, 0.5);
   EXPECT_TRUE(std::get<SweepOptions>(parse({"sweep", cases, "--out", "o", "--resume"})).resume);
+  EXPECT_EQ(std::get<SweepOptions>(parse({"sweep", cases, "--trace", "t.json"})).trace, "t.json");
 }
 
 TEST(Parse, TheLastOfARepeatedOptionCounts) {
@@ -123,6 +125,9 @@ TEST(Parse, WrongUsageNamesTheArgument) {
       {{"sweep", cases, "--timeout", "0"}, "--timeout"},
       {{"sweep", cases, "--resume"}, "--resume requires --out"},
       {{"sweep", cases, "--out", "o", "--resume", "--dump", "d"}, "excludes"},
+      {{"sweep", cases, "--out", "o", "--resume", "--trace", "t"}, "excludes"},
+      {{"sweep", cases, "--trace", "t", "--no-perf"}, "--no-perf excludes --trace"},
+      {{"sweep", cases, "--trace"}, "--trace"},
       {{"sweep", cases, "--timeout", "nan"}, "--timeout"},
       {{"sweep", cases, "--timeout", "5s"}, "5s"},
       {{"sweep", cases, "--comm", "pigeon"}, "pigeon"},

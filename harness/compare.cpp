@@ -127,10 +127,11 @@ bool measure_element(const HeadView& head, Index token, Index dim, std::size_t a
   return share <= 1;
 }
 
-/// One row of o or dq that is not asked for.
+/// One row of padding, or of o or dq that is not asked for.
 void measure_unasked(const HeadView& head, Index token, TensorStats& stats, RankStats& rank) {
-  const bool is_zero = head.out == Out::dq;
-  const double limit = is_zero ? head.floor : double{std::numeric_limits<float>::max()};
+  const bool is_padding = token >= head.problem.tokens_in_documents();
+  const bool is_zero = is_padding || head.out == Out::dq;
+  const double limit = is_padding ? 0 : is_zero ? head.floor : double{std::numeric_limits<float>::max()};
   const Index dims = shape_of(head.problem, head.out).dim;
   stats.unasked += dims;
   for (Index d = 0; d < dims; ++d) {
@@ -176,11 +177,10 @@ class Digest {
 }  // namespace
 
 int row_bucket(const Problem& problem, Out out, Index token, std::span<const Index> rows) {
-  const Index terms = per_kv_head(out) && !rows.empty() ? std::max<Index>(seen_by(problem, rows, token), 1)
-                      : !problem.causal                 ? problem.seq
-                      : per_kv_head(out)                ? problem.seq - token
-                                                        : token + 1;
-  return static_cast<int>(std::bit_width(static_cast<std::uint64_t>(terms))) - 1;
+  const Index terms = !per_kv_head(out) ? keys_seen(problem, token).count()
+                      : rows.empty()    ? queries_seeing(problem, token).count()
+                                        : seen_by(problem, rows, token);
+  return static_cast<int>(std::bit_width(static_cast<std::uint64_t>(std::max<Index>(terms, 1)))) - 1;
 }
 
 TensorStats measure(const HeadView& head, std::span<RankStats> by_rank) {
@@ -194,7 +194,8 @@ TensorStats measure(const HeadView& head, std::span<RankStats> by_rank) {
     const auto values =
         head.values.subspan(static_cast<std::size_t>(t * dims), static_cast<std::size_t>(dims));
     digest.add(values);
-    if (!per_kv_head(head.out) && !head.rows.empty() && !std::ranges::binary_search(head.rows, t)) {
+    const bool asked = per_kv_head(head.out) || head.rows.empty() || std::ranges::binary_search(head.rows, t);
+    if (!asked || t >= head.problem.tokens_in_documents()) {
       measure_unasked(head, t, stats, rank);
       continue;
     }

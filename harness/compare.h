@@ -38,7 +38,7 @@ struct RowShare {
 };
 
 /// Rows with 2^i <= terms < 2^(i+1) are bucket i. Early rows of o and dq, late rows of dk and dv, have few
-/// terms when the problem is causal. `rows`: Operands::rows; what other rows add to dk and dv are no terms.
+/// terms when a document is causal. `rows`: Operands::rows; what other rows add to dk and dv are no terms.
 int row_bucket(const Problem& problem, Out out, Index token, std::span<const Index> rows = {});
 inline constexpr std::size_t kRowBuckets = 36;
 
@@ -50,14 +50,14 @@ inline constexpr std::size_t kRowBuckets = 36;
 /// If only some query rows are asked for, o of the others has no reference and must only be finite, and their
 /// dq, whose do is 0, must be 0 within the floor. Neither enters a sum, the row envelope or the count of
 /// elements, lest 10^5 rows of zeros make a few wrong ones look small; what fails there is counted with the
-/// rest.
+/// rest. Padding must be 0, to the bit but for the sign, and enters nothing else either.
 struct TensorStats {
   std::int64_t elements = 0;   ///< that may be finite
   std::int64_t nonfinite = 0;  ///< that are to be infinite or NaN
   std::int64_t pattern_errors =
       0;                     ///< finite where they must not be, the other way round, or the other infinity
   std::int64_t failed = 0;   ///< elements beyond their bound, pattern errors included
-  std::int64_t unasked = 0;  ///< in query rows that are not asked for
+  std::int64_t unasked = 0;  ///< in query rows that are not asked for, and in padding
   std::int64_t zeros = 0;    ///< exact zeros of the reference in rows that tell something
   std::int64_t telling = 0;  ///< elements whose reference is beyond its bound: a zero there would fail
   double max_abs = 0, sum_abs = 0;  ///< of |x - ref|

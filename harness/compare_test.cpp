@@ -98,6 +98,71 @@ TEST(Overflow, EntersNoSum) {
   EXPECT_TRUE(std::isinf(wrong.max_share));
 }
 
+/// o of one head with one dim, of these values, against a reference of 1 in documents and 0 in padding.
+TensorStats measure_padded(const std::vector<float>& values, Index padding) {
+  const auto tokens = static_cast<Index>(values.size());
+  const Problem problem = {.seq = tokens, .cu_seqlens = {0, tokens - padding}};
+  std::vector<double> expected(values.size(), 1.0);
+  std::fill(expected.end() - padding, expected.end(), 0.0);
+  const std::vector<float> error(values.size(), 1.0F);
+  const std::vector<int> holder(values.size(), 0);
+  RankStats rank;
+  return measure({.problem = problem,
+                  .out = Out::o,
+                  .batch = 0,
+                  .head = 0,
+                  .values = values,
+                  .expected = expected,
+                  .error = error,
+                  .floor = 1,
+                  .smallest = 1,
+                  .rounding = {1, unit_roundoff(DType::fp32), overflow_threshold(DType::fp32)},
+                  .holder = holder,
+                  .yardstick = {}},
+                 {&rank, 1});
+}
+
+TEST(Padding, IsZeroToTheBitButForTheSign) {
+  EXPECT_EQ(measure_padded({1, 1, 0, -0.0F}, 2).failed, 0);
+  for (const float leak : {1e-45F, -1e-30F, 0.5F, kInf, std::nanf("")}) {
+    const TensorStats stats = measure_padded({1, 1, 0, leak}, 2);
+    EXPECT_EQ(stats.failed, 1) << leak;
+    EXPECT_TRUE(std::isinf(stats.max_share)) << leak;
+    EXPECT_EQ(stats.worst.token, 3);
+    EXPECT_EQ(stats.worst.bound(), 0);
+  }
+}
+
+TEST(Padding, EntersNoSum) {
+  const TensorStats stats = measure_padded({1, 1, 0, 0, 0}, 3);
+  EXPECT_EQ(stats.elements, 2);
+  EXPECT_EQ(stats.unasked, 3);
+  EXPECT_EQ(stats.zeros, 0);
+  EXPECT_EQ(stats.sum_ref2, 2);
+}
+
+TEST(RowBucket, CountsTheTermsThatAreSeen) {
+  const auto terms = [](const Problem& p, Out out, Index token) {
+    return Index{1} << row_bucket(p, out, token);
+  };
+  const Problem plain = {.seq = 64}, full = {.seq = 64, .causal = false};
+  EXPECT_EQ(terms(plain, Out::o, 63), 64);
+  EXPECT_EQ(terms(plain, Out::dk, 63), 1);
+  EXPECT_EQ(terms(full, Out::dq, 0), 64);
+  Problem packed = {.seq = 64, .cu_seqlens = {0, 16, 48}};
+  EXPECT_EQ(terms(packed, Out::o, 15), 16);
+  EXPECT_EQ(terms(packed, Out::o, 16), 1);
+  EXPECT_EQ(terms(packed, Out::dv, 0), 16);
+  EXPECT_EQ(terms(packed, Out::dv, 16), 32);
+  EXPECT_EQ(terms(packed, Out::dv, 47), 1);
+  packed.window = 4;
+  EXPECT_EQ(terms(packed, Out::o, 47), 4);
+  EXPECT_EQ(terms(packed, Out::dk, 16), 4);
+  packed.window = 0;
+  packed.causal = false;
+  EXPECT_EQ(terms(packed, Out::dk, 30), 32);
+}
+
 TEST(Pattern, ReferencesThatAreNotFinite) {
   const double nan = std::nan("");
   const auto inf = static_cast<double>(kInf);

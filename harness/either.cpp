@@ -1,10 +1,12 @@
 #include "harness/either.h"
 
-#include <algorithm>
+#include <cstdlib>
+#include <numeric>
 #include <utility>
 #include <vector>
 
 #include "harness/inputs.h"
+#include "reference/oracle_common.h"
 
 namespace ringside {
 namespace {
@@ -28,10 +30,25 @@ EitherRows either_rows(const Case& c, Layout layout, Out out, Index batch, Index
   const auto token = poisoned_token(c);
   const Index group = c.heads / c.kv_heads;
   if (!token || batch != token->batch || head / (per_kv_head(out) ? 1 : group) != 0) return rows;
+  const Problem problem = c.problem();
   const Index position = token->position;
+  const TokenRange seeing = queries_seeing(problem, position);
+  if (seeing.count() == 0) return rows;  // a bad token in the padding reaches nobody
+  const Index reach = 2 * 64 * (layout.order == Layout::Order::striped ? c.sp : 1);
+  const auto same_document = [document = document_of(problem, position)](Index t) {
+    return document.first <= t && t < document.end;
+  };
   if (c.causal && !per_kv_head(out)) {
-    const Index reach = 2 * 64 * (layout.order == Layout::Order::striped ? c.sp : 1);
-    rows.may_be_nan = [=](Index t) { return t < position && t > position - reach; };
+    rows.may_be_nan = [=](Index t) {
+      const bool before = t < position && t > position - reach;
+      const bool after = t >= seeing.end && t < seeing.end + reach;
+      return same_document(t) && (before || after);
+    };
+  }
+  if (c.window > 0 && per_kv_head(out)) {
+    rows.may_be_nan = [=, window = c.window](Index t) {
+      return same_document(t) && std::abs(t - position) < window + 2 * reach;
+    };
   }
   if (c.op == Operator::lightning || c.fill != Fill::inf) return rows;
   if (!per_kv_head(out)) {
@@ -40,15 +57,20 @@ EitherRows either_rows(const Case& c, Layout layout, Out out, Index batch, Index
     };
     return rows;
   }
-  // the last row, of any query head of the group, that sees the token and is NaN whatever one does
-  Index last = -1;
+  // before[t]: rows before t, of any query head of the group, that see the token and are NaN whatever one
+  // does
+  std::vector<Index> before(static_cast<std::size_t>(c.seq) + 1);
   for (Index h = 0; h < group; ++h) {
     const std::vector<bool> weightless = weightless_rows(c, batch, head * group + h);
-    for (Index t = c.causal ? position : 0; t < c.seq; ++t) {
-      if (!weightless[static_cast<std::size_t>(t)]) last = std::max(last, t);
+    for (Index t = seeing.first; t < seeing.end; ++t) {
+      before[static_cast<std::size_t>(t) + 1] += weightless[static_cast<std::size_t>(t)] ? 0 : 1;
     }
   }
-  rows.may_be_finite = [last, causal = c.causal](Index t) { return causal ? last < t : last < 0; };
+  std::partial_sum(before.begin(), before.end(), before.begin());
+  rows.may_be_finite = [before = std::move(before), problem](Index t) {
+    const TokenRange queries = queries_seeing(problem, t);
+    return before[static_cast<std::size_t>(queries.first)] == before[static_cast<std::size_t>(queries.end)];
+  };
   return rows;
 }
 

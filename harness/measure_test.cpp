@@ -5,6 +5,8 @@
 #include <limits>
 
 #include "harness/compare.h"
+#include "harness/throughput.h"
+#include "reference/oracle_common.h"
 
 namespace ringside {
 namespace {
@@ -152,6 +154,22 @@ TEST(Measure, TheDigestSeesEveryBitAndTheOrder) {
     if (head.values[at] == head.values[at == 0 ? 1 : 0]) continue;
     std::swap(head.values[at], head.values[at == 0 ? 1 : 0]);
     EXPECT_NE(head.measured().digest, digest) << at;
+  }
+}
+
+TEST(UsefulWork, CountsThePairsThatAreSeen) {
+  for (const std::vector<Index>& bounds : {std::vector<Index>{}, {0, 1, 2, 20, 33}, {0, 50}}) {
+    for (const Index window : {0, 1, 7, 20, 100}) {
+      for (const bool causal : {true, false}) {
+        if (window > 0 && !causal) continue;
+        const Problem problem = {.seq = 50, .causal = causal, .window = window, .cu_seqlens = bounds};
+        double pairs = 0;
+        for (Index query = 0; query < problem.seq; ++query) {
+          pairs += static_cast<double>(keys_seen(problem, query).count());
+        }
+        EXPECT_EQ(visible_pairs(problem), pairs) << bounds.size() << ' ' << window << ' ' << causal;
+      }
+    }
   }
 }
 

@@ -23,8 +23,9 @@ struct SessionOptions {
 };
 
 struct SweepOptions : SessionOptions {
-  std::optional<std::string> out;   ///< directory for results
-  std::optional<std::string> dump;  ///< directory for tensors
+  std::optional<std::string> out;         ///< directory for results
+  std::optional<std::string> dump;        ///< directory for tensors
+  std::optional<std::string> trace = {};  ///< file for timelines
   /// Timed iterations a case, at most; by default 3, or 1 where ranks outnumber cores and times mean little.
   std::optional<int> repeat = {};
   bool perf = true;         ///< measure times beside verdicts

@@ -23,8 +23,6 @@ std::optional<std::string> why_skip(const Case& c, const Variant& variant, std::
   if (world && c.ranks() > *world) {
     return fmt::format("needs {} ranks (dp {} x sp {}), there are {}", c.ranks(), c.dp, c.sp, *world);
   }
-  if (c.window > 0) return "a window is not served yet";
-  if (!c.problem().cu_seqlens.empty()) return "packed documents are not served yet";
   return variant.unsupported(c.local_problem(), c.sp);
 }
 

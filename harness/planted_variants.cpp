@@ -3,7 +3,7 @@
 #include <unistd.h>
 
 #include "distributed/variant.h"
-#include "harness/mutants/communicator_decorator.h"
+#include "harness/communicator_decorator.h"
 #include "harness/mutants/rewrite.h"
 
 namespace ringside {

@@ -176,10 +176,13 @@ Json result_of(const Json& row) {
            {"status", row.at("status")},
            {"sums", row.at("sums")},
            {"ranks", row.at("ranks")}};
-  out["sums"].erase("wait_s");
+  for (const char* time : {"iteration_s", "compute_s", "wait_s", "hidden_s", "other_s"}) {
+    out["sums"].erase(time);
+    for (Json& rank : out["ranks"]) rank.erase(time);
+  }
   for (Json& rank : out["ranks"]) {
-    rank.erase("wait_s");
-    rank.erase("iteration_s");
+    if (!rank.contains("operations")) continue;
+    for (Json& operation : rank["operations"]) operation.erase("seconds");
   }
   for (const auto& [name, tensor] : row.at("tensors").items()) out["digests"][name] = tensor.at("digest");
   return out;

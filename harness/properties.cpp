@@ -66,6 +66,37 @@ std::vector<Experiment> causality(const Trial& t) {
   return all;
 }
 
+// --- documents
+// No sum of a document holds a term of another, not even one times 0: a NaN stays where it is. Block
+// boundaries follow from positions, so that all others keep their bits.
+
+std::string documents_say_nothing(const Trial& t) {
+  const Problem problem = t.c.problem();
+  if (problem.cu_seqlens.empty() || problem.cu_seqlens[1] == problem.seq) return "there is one document";
+  if (t.c.fill == Fill::constant) return "constant data have no other seed";
+  return "";
+}
+
+/// The tokens of a document with others behind it, of the last, and of the padding, drawn anew.
+std::vector<Experiment> documents(const Trial& t) {
+  std::vector<Index> bounds = t.c.problem().cu_seqlens;
+  const std::size_t count = bounds.size() - 1;
+  if (bounds.back() < t.c.seq) bounds.push_back(t.c.seq);
+  std::vector<Experiment> all;
+  for (const std::size_t i : std::set<std::size_t>{(count - 1) / 2, count - 1, bounds.size() - 2}) {
+    const Index first = bounds[i], end = bounds[i + 1];
+    const Claim others = {.end = t.c.seq, .but_first = first, .but_end = end};
+    all.push_back({.c = t.c,
+                   .when = fmt::format("when tokens {} to {} change, {}", first, end - 1,
+                                       i < count ? "one document" : "the padding"),
+                   .change = {.tensors = {TensorId::q, TensorId::k, TensorId::v, TensorId::dout},
+                              .first = first,
+                              .end = end},
+                   .claims = {{{others, others, others, others}}}});
+  }
+  return all;
+}
+
 // --- permutations
 // Every (batch entry, kv head) is a problem of its own, with its group of query heads and their slopes:
 // wherever it runs, it runs through the same instructions. A rotation leaves none where it was.
@@ -203,6 +234,8 @@ std::vector<Experiment> repeat(const Trial& t) {
 constexpr std::array kProperties = {
     Property{Check::causality, "later tokens change no earlier row of o and dq, earlier ones no later dk, dv",
              causality_says_nothing, causality},
+    Property{Check::documents, "another document, or other padding, changes nothing in a document",
+             documents_say_nothing, documents},
     Property{Check::batch_permutation, "batch entries in another order have the same results",
              batch_permutation_says_nothing, batch_permutation},
     Property{Check::head_permutation, "kv heads, with their query heads, in another order likewise",
@@ -268,6 +301,7 @@ Departure compare(const Trial& t, const Experiment& x, Out out, const std::vecto
     const Index batch = shard.batch_of(t.c, i, per_group), head = shard.head_of(t.c, i, per_group);
     const Index ran_as = (batch - x.change.batch_shift + t.c.batch) % t.c.batch;
     for (Index token = claim.first; token < claim.end; ++token) {
+      if (claim.but_first <= token && token < claim.but_end) continue;
       for (Index dim = 0; dim < shape.dim; ++dim, ++result.elements) {
         const auto at = static_cast<std::size_t>(i * shape.head_size() + token * shape.dim + dim);
         const float is = after[at], must = claim.factor * before[at];

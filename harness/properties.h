@@ -22,11 +22,12 @@ struct Trial {
   Fleet& fleet;
 };
 
-/// What a second run must say of one output at positions [first, end): factor times what the first said.
-/// Nothing by default.
+/// What a second run must say of one output at positions [first, end), but for [but_first, but_end): factor
+/// times what the first said. Nothing by default.
 struct Claim {
   Index first = 0, end = 0;
   float factor = 1;
+  Index but_first = 0, but_end = 0;
 };
 
 /// A second run and what must come of it.

@@ -9,10 +9,11 @@
 #include <set>
 
 #include "harness/case_file.h"
-#include "harness/mutants/communicator_decorator.h"
-#include "harness/mutants/device_decorator.h"
+#include "harness/communicator_decorator.h"
+#include "harness/device_decorator.h"
 #include "harness/mutants/mutant.h"
 #include "harness/mutants/rewrite.h"
+#include "harness/mutants/wrong_block.h"
 #include "harness/plan.h"
 #include "harness/session.h"
 #include "harness/table.h"
@@ -50,7 +51,8 @@ TEST(EveryProperty, HoldsForEveryVariantInTheFileOfCases) {
   }
   for (const Variant& variant : variants()) {
     for (const Check check : kChecks) {
-      if (variant.name == "lightning" && check == Check::sp_split) continue;  // it has one rank
+      if (variant.name == "lightning" && check == Check::sp_split) continue;         // it has one rank
+      if (variant.op == Operator::lightning && check == Check::documents) continue;  // it is not packed
       const int times = held[{&variant, check}];
       EXPECT_GE(times, 5) << variant.name << ' ' << to_string(check);
     }
@@ -68,6 +70,14 @@ Case softmax_case() {
           .value_dim = 9,
           .sp = 3,
           .checks = kAllChecks};
+}
+
+Case packed_case() {
+  Case c = softmax_case();
+  c.cu_seqlens = {0, 20, 21, 60, 100, 120};
+  c.padding = 11;
+  c.sp = 2;
+  return c;
 }
 
 Case lightning_case() {
@@ -109,13 +119,24 @@ struct PastQueriesCounted : FutureKeysSeen {
   }
 };
 
+/// Every rank knows of one document alone; what is behind the last is padding.
+struct DocumentsForgotten : WrongBlock {
+  using WrongBlock::WrongBlock;
+  std::vector<Index> one = {};
+  SoftmaxBlock wrong(SoftmaxBlock block) override {
+    if (!block.mask.cu_seqlens.empty()) one = {0, block.mask.cu_seqlens.back()};
+    block.mask.cu_seqlens = one;
+    return block;
+  }
+};
+
 struct FutureScoresKept : DeviceDecorator {  // λ^|i-j| where j > i
   using DeviceDecorator::DeviceDecorator;
   void matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose tb, const Tensor& c, bool accumulate,
-              Causal) override {
-    real_.matmul(a, ta, b, tb, c, accumulate, Causal::none);
+              Causal, TokenSpan tokens) override {
+    real_.matmul(a, ta, b, tb, c, accumulate, Causal::none, tokens);
   }
-  void decay_scores(const Tensor& scores, std::span<const float> slopes) override {
+  void decay_scores(const Tensor& scores, std::span<const float> slopes, TokenSpan) override {
     const View<float> view = scores.view<float>();
     const Shape& s = scores.shape();
     for (Index b = 0; b < s.batch; ++b) {
@@ -134,8 +155,8 @@ struct FutureScoresKept : DeviceDecorator {  // λ^|i-j| where j > i
 
 struct FirstSlopeForAll : DeviceDecorator {
   using DeviceDecorator::DeviceDecorator;
-  void decay_scores(const Tensor& scores, std::span<const float> slopes) override {
-    real_.decay_scores(scores, std::vector<float>(slopes.size(), slopes[0]));
+  void decay_scores(const Tensor& scores, std::span<const float> slopes, TokenSpan tokens) override {
+    real_.decay_scores(scores, std::vector<float>(slopes.size(), slopes[0]), tokens);
   }
 };
 
@@ -224,7 +245,12 @@ TEST(PlantedFault, IsFoundByTheChecksWhosePropertyItBreaks) {
   const Operator softmax = Operator::softmax, lightning = Operator::lightning;
   const std::vector<Fault> faults = {
       {"none", *find_variant("ring", softmax), softmax_case, {}},
+      {"none", *find_variant("ring_zigzag", softmax), packed_case, {}},
       {"none", *find_variant("lasp_naive", lightning), lightning_case, {}},
+      {"documents forgotten",
+       on_device<DocumentsForgotten>(*find_variant("ulysses", softmax)),
+       packed_case,
+       {Check::documents}},
       // one rank has none of the next three faults or another number of wrong rows: sp_split finds them as
       // well
       {"queries see a future key",
@@ -259,6 +285,10 @@ TEST(PlantedFault, IsFoundByTheChecksWhosePropertyItBreaks) {
     const CaseResult result = result_of(fault.make_case(), fault.variant);
     std::vector<Check> found;
     for (const CheckResult& check : result.checks) {
+      if (check.check == Check::documents && result.c.cu_seqlens.empty()) {
+        EXPECT_EQ(check.outcome, "skipped: there is one document");
+        continue;
+      }
       EXPECT_EQ(check.outcome, check.failures.empty() ? "ok" : "failed") << to_string(check.check);
       if (!check.failures.empty()) found.push_back(check.check);
       for (const std::string& failure : check.failures) {
@@ -307,6 +337,10 @@ TEST(Properties, SaySoWhereTheySayNothing) {
   EXPECT_THAT(outcome(Check::causality, with(soft, [](Case& c) { c.seq = 1; })), skipped("one token"));
   EXPECT_THAT(outcome(Check::causality, with(light, fill(Fill::nan))), skipped("NaN and inf"));
   EXPECT_THAT(outcome(Check::causality, with(light, fill(Fill::constant))), skipped("constant data"));
+  EXPECT_THAT(outcome(Check::documents, soft), skipped("there is one document"));
+  EXPECT_THAT(outcome(Check::documents, with(packed_case(), fill(Fill::constant))), skipped("constant data"));
+  EXPECT_EQ(outcome(Check::documents, with(packed_case(), fill(Fill::nan))), "ok");
+  EXPECT_EQ(outcome(Check::documents, with(soft, [](Case& c) { c.padding = 7; })), "ok");
   EXPECT_THAT(outcome(Check::batch_permutation, with(soft, [](Case& c) { c.batch = 1; })),
               skipped("there is one batch entry"));
   EXPECT_THAT(outcome(Check::head_permutation, with(soft, [](Case& c) { c.kv_heads = 1; })),

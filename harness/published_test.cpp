@@ -129,8 +129,8 @@ TEST(AccuracyTable, HasTheColumnOnlyIfItHasAFigure) {
   ASSERT_EQ(lines.size(), 8U) << both;
   const std::size_t width = both.find('\n');
   for (std::size_t i = 0; i < 8; ++i) EXPECT_EQ(lines[i].size(), i < 4 ? width : width - 11) << lines[i];
-  EXPECT_THAT(lines[0], EndsWith("          0    0.01794"));
-  EXPECT_THAT(lines[3], EndsWith("          0    0.03564"));
+  EXPECT_THAT(lines[0], EndsWith("          -    0.01794"));
+  EXPECT_THAT(lines[3], EndsWith("          -    0.03564"));
 }
 
 TEST(ResultsFile, HasTheFigureOrNull) {

@@ -1,7 +1,5 @@
 #include "harness/random_cases.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -31,6 +29,22 @@ Index RandomCases::size_up_to(Index high) {
   return std::clamp<Index>(std::llround(std::exp(share * most)), 1, high);
 }
 
+void RandomCases::draw_documents(Case& c) {
+  if (between(0, 2) == 0) {
+    if (between(0, 1) == 0) c.padding = between(0, std::min<Index>(c.seq - 1, 70));
+    const Index tokens = c.seq - c.padding;
+    std::vector<Index> bounds = {0, tokens};
+    for (Index i = between(0, 8); i > 0; --i) {
+      const Index bound = between(0, tokens);  // with its neighbour: a document of one token
+      bounds.insert(bounds.end(), {bound, std::min(bound + between(0, 1), tokens)});
+    }
+    std::ranges::sort(bounds);
+    bounds.erase(std::ranges::unique(bounds).begin(), bounds.end());
+    if (c.padding == 0 || between(0, 3) > 0) c.cu_seqlens = std::move(bounds);
+  }
+  if (c.causal && between(0, 2) == 0) c.window = size_up_to(c.seq);
+}
+
 Case RandomCases::problem() {
   Case c;
   do {
@@ -50,6 +64,7 @@ Case RandomCases::problem() {
     if (c.op == Operator::lightning && between(0, 1) == 0) c.decay = {one_of(slopes)};
     c.seed = random_() >> 33;
   } while (work(c) > kMostWork);
+  if (c.op == Operator::softmax) draw_documents(c);
   c.variant = single_rank_variant(c.op).name;
   return c;
 }
@@ -68,19 +83,6 @@ std::vector<Case> RandomCases::runs_of(const Case& problem, int count) {
     runs.push_back(std::move(c));
   }
   return runs;
-}
-
-std::string case_table(const std::vector<Case>& cases) {
-  std::string text =
-      "variant,operator,dtype,math,batch,seq,heads,kv_heads,head_dim,value_dim,dp,sp,causal,decay,fill,"
-      "seed\n";
-  for (const Case& c : cases) {
-    text +=
-        fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", c.variant, to_string(c.op),
-                    to_string(c.dtype), to_string(c.math), c.batch, c.seq, c.heads, c.kv_heads, c.head_dim,
-                    c.value_dim, c.dp, c.sp, c.causal, to_string(c.decay), to_string(c.fill), c.seed);
-  }
-  return text;
 }
 
 }  // namespace ringside

@@ -19,7 +19,7 @@ class RandomCases {
 
   /// A problem on one rank, of the variant that computes it there: sizes mostly small and odd, each below its
   /// own limit, at most some 10^8 useful operations; any dtype, math, fill, mask, decay and grouping of
-  /// heads.
+  /// heads. A third of softmax problems have documents, padding or both, a third of causal ones a window.
   Case problem();
 
   /// `count` variants and splits (of at most 8 ranks) of that problem, each supported.
@@ -28,6 +28,8 @@ class RandomCases {
  private:
   /// Uniform in [low, high].
   Index between(Index low, Index high);
+  /// Bounds of documents and padding, or neither, and a window.
+  void draw_documents(Case& c);
   /// As likely below 10 as between 10 and 100.
   Index size_up_to(Index high);
   template <typename Range>
@@ -37,8 +39,5 @@ class RandomCases {
 
   std::mt19937_64 random_;
 };
-
-/// A case file that holds such cases: parse_cases() reads them back as they are.
-std::string case_table(const std::vector<Case>& cases);
 
 }  // namespace ringside

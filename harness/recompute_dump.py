@@ -28,11 +28,23 @@ U_OPERANDS = {"fp32": 0.0, "tf32": 6 * 2.0**-10, "bf16": 6 * 2.0**-8}
 NAMES = ("o", "dq", "dk", "dv")
 
 
-def lightning_head(q, k, v, do, slope):
-    """For each output of one head: value, what is rounded to storage, sum of magnitudes."""
-    n = len(q)
+def seen_by(case, n):
+    """[query, key]: which keys a query sees. Padding, behind the last document, sees nothing and is not seen."""
     row, column = np.indices((n, n))
-    decay = np.where(column <= row, np.exp(-np.float64(slope) * np.maximum(row - column, 0)), 0.0)
+    bounds = case["cu_seqlens"] or [0, n - case["padding"]]
+    document = np.searchsorted(bounds, np.arange(n), side="right")
+    seen = (document[:, None] == document[None, :]) & (np.arange(n) < bounds[-1])[:, None]
+    if case["causal"]:
+        seen &= column <= row
+    if case["window"] > 0:
+        seen &= row - column < case["window"]
+    return seen
+
+
+def lightning_head(q, k, v, do, slope, seen):
+    """For each output of one head: value, what is rounded to storage, sum of magnitudes."""
+    row, column = np.indices(seen.shape)
+    decay = np.where(seen, np.exp(-np.float64(slope) * np.maximum(row - column, 0)), 0.0)
 
     def outputs(q, k, v, do):
         scores, dscores = decay * (q @ k.T), decay * (do @ v.T)
@@ -43,16 +55,14 @@ def lightning_head(q, k, v, do, slope):
     return {name: (x, np.abs(x), m) for name, x, m in zip(NAMES, values, magnitudes)}
 
 
-def softmax_head(q, k, v, do, causal):
+def softmax_head(q, k, v, do, seen):
     """The same for softmax attention."""
-    n = len(q)
-    row, column = np.indices((n, n))
     scale = 1 / np.sqrt(q.shape[1])
     logits = scale * q @ k.T
-    seen = column <= row if causal else np.ones((n, n), bool)
     top = np.where(seen, logits, -np.inf).max(axis=1, keepdims=True)
+    top = np.where(seen.any(axis=1, keepdims=True), top, 0.0)
     p = np.exp(np.where(seen, logits - top, -np.inf))
-    p /= p.sum(axis=1, keepdims=True)
+    p /= np.maximum(p.sum(axis=1, keepdims=True), 1.0)  # at least 1, or 0 in a row that sees nothing
     weight = p * (1 + scale * np.where(seen, np.abs(q) @ np.abs(k).T, 0).max(axis=1, keepdims=True))
     o, dp = p @ v, do @ v.T
     delta = (do * o).sum(axis=1, keepdims=True)
@@ -67,15 +77,15 @@ def softmax_head(q, k, v, do, causal):
 
 def recompute(case, q, k, v, do, slopes):
     """Global outputs: name -> (value, rounded to storage, magnitudes)."""
-    group = q.shape[1] // k.shape[1]
+    group, seen = q.shape[1] // k.shape[1], seen_by(case, q.shape[2])
     shapes = {"o": do.shape, "dq": q.shape, "dk": k.shape, "dv": v.shape}
     total = {name: tuple(np.zeros(shape) for _ in range(3)) for name, shape in shapes.items()}
     for b, h in np.ndindex(q.shape[:2]):
         operands = q[b, h], k[b, h // group], v[b, h // group], do[b, h]
         if case["operator"] == "lightning":
-            parts = lightning_head(*operands, slopes[h])
+            parts = lightning_head(*operands, slopes[h], seen)
         else:
-            parts = softmax_head(*operands, case["causal"])
+            parts = softmax_head(*operands, seen)
         for name, of_head in parts.items():
             at = (b, h if name in ("o", "dq") else h // group)  # dk and dv are sums over the group
             for whole, part in zip(total[name], of_head):

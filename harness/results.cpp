@@ -66,17 +66,31 @@ Json traffic_json(const Traffic& t) {
 
 Json memory_json(const PassMemory& m) { return {{"forward", m.forward}, {"backward", m.backward}}; }
 
+Json shares_json(const Shares& s) {
+  return {{"wait_s", s.wait_s}, {"compute_s", s.compute_s}, {"hidden_s", s.hidden_s}, {"other_s", s.other_s}};
+}
+
+Json operations_json(const Timeline& timeline) {
+  Json all = Json::object();
+  for (const Total& total : compute_totals(timeline)) {
+    all[std::string(total.name)] = {{"count", total.count}, {"seconds", total.seconds}};
+  }
+  return all;
+}
+
 Json rank_json(const CaseResult& r, std::size_t rank) {
   const RankMeasure& m = r.ranks[rank];
-  return {{"forward", traffic_json(m.forward)},
-          {"backward", traffic_json(m.backward)},
-          {"formula_forward", traffic_json(r.expected_traffic[rank].forward)},
-          {"formula_backward", traffic_json(r.expected_traffic[rank].backward)},
-          {"memory", memory_json(m.memory)},
-          {"formula_memory", memory_json(r.expected_memory[rank])},
-          {"peak_bytes", m.peak_bytes},
-          {"iteration_s", m.iteration_s},
-          {"wait_s", m.wait_s}};
+  Json json = {{"forward", traffic_json(m.forward)},
+               {"backward", traffic_json(m.backward)},
+               {"formula_forward", traffic_json(r.expected_traffic[rank].forward)},
+               {"formula_backward", traffic_json(r.expected_traffic[rank].backward)},
+               {"memory", memory_json(m.memory)},
+               {"formula_memory", memory_json(r.expected_memory[rank])},
+               {"peak_bytes", m.peak_bytes},
+               {"iteration_s", m.iteration_s}};
+  json.update(shares_json(m.shares));
+  if (!r.timelines.empty()) json["operations"] = operations_json(r.timelines[rank]);
+  return json;
 }
 
 Json timing_json(const Timing& t) {
@@ -99,9 +113,13 @@ Json perf_json(const CaseResult& r) {
 
 Json sums_json(const CaseResult& r) {
   const Totals sum = totals(r);
-  return {{"forward", traffic_json(sum.forward)}, {"backward", traffic_json(sum.backward)},
-          {"memory", memory_json(sum.memory)},    {"formula_memory", memory_json(sum.expected_memory)},
-          {"peak_bytes", sum.peak_bytes},         {"wait_s", sum.wait_s}};
+  Json json = {{"forward", traffic_json(sum.forward)},
+               {"backward", traffic_json(sum.backward)},
+               {"memory", memory_json(sum.memory)},
+               {"formula_memory", memory_json(sum.expected_memory)},
+               {"peak_bytes", sum.peak_bytes}};
+  json.update(shares_json(sum.shares));
+  return json;
 }
 
 Json result_json(const CaseResult& r, const RunInfo& run) {
@@ -184,6 +202,13 @@ const std::vector<Source>& sources() {
          {"repeat", "/perf/repeat", "timed iterations"},
          {"wait_s", "/sums/wait_s",
           "of forward_backward_s, what the rank that waited longest spent waiting for others (median)"},
+         {"compute_s", "/sums/compute_s",
+          "what the rank that computed longest spent in its device's operations (median)"},
+         {"hidden_s", "/sums/hidden_s",
+          "the longest time that a rank had a message under way and was not waiting (median): at most so "
+          "much "
+          "of communication was hidden"},
+         {"other_s", "/sums/other_s", "the longest time of a rank beside compute_s and wait_s (median)"},
          {"tokens_per_s_forward", "/perf/tokens_per_s_forward", "batch · seq / forward_s"},
          {"tokens_per_s", "/perf/tokens_per_s", "batch · seq / forward_backward_s"},
          {"useful_tflops_forward", "/perf/useful_tflops_forward", "useful TFLOP/s of forward, whole world"},

@@ -40,6 +40,27 @@ void share_measures(const std::vector<RankRun>& mine, Fleet& fleet, CaseResult& 
   result.forward_backward = Timing::of(std::move(both));
 }
 
+/// The timelines of all ranks, in the root process; elsewhere none. Collective.
+std::vector<Timeline> gather_timelines(const std::vector<RankRun>& mine, ProcessGroup& processes) {
+  std::vector<std::vector<std::byte>> to(static_cast<std::size_t>(processes.size()));
+  for (const RankRun& run : mine) {
+    append_bytes(to[0], run.timeline.steps.size());
+    append_bytes(to[0], run.timeline.names.size());
+    append_bytes<Step>(to[0], run.timeline.steps);
+    append_bytes<char>(to[0], run.timeline.names);
+  }
+  std::vector<Timeline> all;
+  for (const auto& from : processes.all_to_all(std::move(to), "timelines of each rank")) {
+    for (std::span<const std::byte> rest = from; !rest.empty();) {
+      const auto sizes = take_bytes<std::size_t>(rest, 2);
+      Timeline& timeline = all.emplace_back(Timeline{.steps = take_bytes<Step>(rest, sizes[0])});
+      const auto names = take_bytes<char>(rest, sizes[1]);
+      timeline.names.assign(names.begin(), names.end());
+    }
+  }
+  return all;
+}
+
 void check_traffic(const Case& c, const Variant& variant, CaseResult& result) {
   const Problem problem = c.local_problem();
   for (int rank = 0; rank < c.ranks(); ++rank) {
@@ -134,6 +155,7 @@ CaseResult run_case(const Case& c, const Variant& variant, std::string_view devi
   Stopwatch watch;
   const std::vector<RankRun> runs = run_ranks_here(c, variant, device, timing, fleet, inputs);
   share_measures(runs, fleet, result);
+  if (timing.repeat > 0) result.timelines = gather_timelines(runs, fleet.processes());
   const double ranks_s = watch.lap();
   RankMeasure slowest;  // in each phase
   for (const RankMeasure& rank : result.ranks) {
@@ -198,7 +220,9 @@ Totals totals(const CaseResult& result) {
     sum.backward += rank.backward;
     largest(sum.memory, rank.memory);
     sum.peak_bytes = std::max(sum.peak_bytes, rank.peak_bytes);
-    sum.wait_s = std::max(sum.wait_s, rank.wait_s);
+    for (const auto figure : {&Shares::compute_s, &Shares::wait_s, &Shares::other_s, &Shares::hidden_s}) {
+      sum.shares.*figure = std::max(sum.shares.*figure, rank.shares.*figure);
+    }
   }
   return sum;
 }

@@ -36,6 +36,7 @@ struct CaseResult {
   std::string reason{};  ///< why it was skipped, or all that is wrong with it, a known fault first
   PerOut<TensorVerdict> tensors{};
   std::vector<RankMeasure> ranks{};             ///< one a rank of the world
+  std::vector<Timeline> timelines{};            ///< likewise, if it was timed; in the root process alone
   std::vector<PassTraffic> expected_traffic{};  ///< likewise
   std::vector<PassMemory> expected_memory{};    ///< likewise
   Timing forward{}, forward_backward{};         ///< of the timed iterations, each the slowest rank's
@@ -58,12 +59,13 @@ void judge_outputs(Measured measured, const Standard& standard, const PerOut<boo
 /// Enters status and reason, once all failures are there.
 void conclude(CaseResult& result);
 
-/// Sent in each pass by all ranks together, and the largest memory, peak_bytes and wait_s of a rank.
+/// Sent in each pass by all ranks together, and the largest memory, peak_bytes and share of a rank, each for
+/// itself.
 struct Totals {
   Traffic forward, backward;
   PassMemory memory, expected_memory;
   std::int64_t peak_bytes = 0;
-  double wait_s = 0;
+  Shares shares;
 };
 Totals totals(const CaseResult& result);
 

@@ -4,8 +4,8 @@
 
 #include <cmath>
 
+#include "harness/device_decorator.h"
 #include "harness/inputs.h"
-#include "harness/mutants/device_decorator.h"
 #include "harness/mutants/mutant.h"
 #include "harness/plan.h"
 #include "harness/run_case.h"

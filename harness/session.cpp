@@ -11,7 +11,6 @@
 #include "distributed/watchdog.h"
 #include "harness/bytes.h"
 #include "harness/case_file.h"
-#include "harness/case_json.h"
 #include "harness/case_text.h"
 #include "harness/fingerprint.h"
 #include "reference/error.h"
@@ -95,6 +94,14 @@ std::vector<Operator> registered_operators(std::string_view name) {
   for (const Operator op : {Operator::softmax, Operator::lightning}) {
     if (find_variant(name, op)) served.push_back(op);
   }
+  if (served.empty()) {
+    const std::string_view family = name.substr(0, name.find('.'));
+    for (const Family& f : families()) {
+      if (family != f.name) continue;
+      throw UsageError(fmt::format("unknown variant {}: {} needs its number, as in {}.2 ({})", quoted(name),
+                                   f.name, f.name, f.meaning));
+    }
+  }
   return served;
 }
 
@@ -118,7 +125,7 @@ std::vector<CaseCell> case_cells(const std::string& text, const std::string& fil
     throw UsageError(fmt::format("{}: {} cases, the first {}; --filter must leave one", text, cases.size(),
                                  cases.front().name()));
   }
-  return cells_of(case_json(cases.front()), text);
+  return cells_of(cases.front());
 }
 
 const CaseCell* find_cell(const std::vector<CaseCell>& cells, std::string_view column) {

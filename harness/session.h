@@ -20,7 +20,8 @@ int in_session(const SessionOptions& options, const std::function<int(Fleet&)>& 
 /// Runs body in the root process; what it throws is thrown in all. Collective.
 void on_root(Fleet& fleet, const std::function<void()>& body);
 
-/// The operators of the registered variants of that name.
+/// The operators of the registered variants of that name. Throws UsageError for a family whose number is
+/// missing or is none.
 std::vector<Operator> registered_operators(std::string_view variant);
 
 /// The cases of a file whose names match. Throws UsageError: no such file, a fault in it, a bad regex, no

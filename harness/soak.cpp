@@ -10,6 +10,7 @@
 
 #include "distributed/mpi_communicator.h"
 #include "distributed/watchdog.h"
+#include "harness/case_file.h"
 #include "harness/commands.h"
 #include "harness/random_cases.h"
 #include "harness/run_case.h"
@@ -23,7 +24,7 @@ namespace {
 using Seconds = std::chrono::seconds;
 
 /// How much of each limit right variants use.
-class Shares {
+class LimitShares {
  public:
   void add(const CaseResult& result) {
     for (const Out out : kOuts) {
@@ -107,7 +108,7 @@ int soak(const SoakOptions& options) {
                            : fmt::format("minutes {}", options.minutes.value_or(1)));
   RandomCases random(seed);
   RedCases red(options.red);
-  Shares shares;
+  LimitShares shares;
   std::map<std::string, int> runs;
   Stopwatch watch;
   double seconds = 0, told = 0;

@@ -58,13 +58,7 @@ using DeviceOutputs = PerOut<Tensor>;
 /// The block operations that rings are made of, once: these query rows against all keys.
 DeviceOutputs honest_softmax(Device& device, const Problem& problem, const Positions& rows, const Inputs& in,
                              const Tensor& dout) {
-  const SoftmaxBlock block = {.q = in.q,
-                              .k = in.k,
-                              .v = in.v,
-                              .q_positions = rows,
-                              .k_positions = {{0, 1, problem.seq}},
-                              .causal = problem.causal,
-                              .scale = problem.scale};
+  const SoftmaxBlock block = softmax_block(problem, in.q, in.k, in.v, rows, {{0, 1, problem.seq}});
   const auto per_row = [&](Index dim) {
     return device.allocate({1, problem.heads, count(rows), dim}, DType::fp32);
   };

@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "harness/grid.h"
+#include "harness/recording.h"
 #include "harness/stopwatch.h"
 
 namespace ringside {
@@ -94,6 +95,18 @@ bool same_bytes(const std::vector<std::byte>& a, const std::vector<std::byte>& b
   return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
 }
 
+Shares medians(const std::vector<Shares>& iterations) {
+  const auto median = [&](double Shares::*figure) {
+    std::vector<double> all;
+    for (const Shares& iteration : iterations) all.push_back(iteration.*figure);
+    return Timing::of(std::move(all)).median_s;
+  };
+  return {.compute_s = median(&Shares::compute_s),
+          .wait_s = median(&Shares::wait_s),
+          .other_s = median(&Shares::other_s),
+          .hidden_s = median(&Shares::hidden_s)};
+}
+
 /// Rank 0's answer, in all ranks.
 bool rank_0_says(bool answer, Communicator& world, Device& device) {
   const Tensor word = device.allocate({1, 1, 1, 1}, DType::fp32);
@@ -115,7 +128,7 @@ RankRun run_rank(const Case& c, const Variant& variant, std::string_view device_
   const Place place = Place::of(c, world.rank());
   const Positions tokens = place.tokens(c, variant.layout);
   const Problem problem = inputs.change().of(c.local_problem());
-  const auto group = world.split(place.dp_rank, place.sp_rank);
+  auto group = world.split(place.dp_rank, place.sp_rank);
   RankRun run = {.rank = world.rank()};
 
   Stopwatch watch;
@@ -143,25 +156,27 @@ RankRun run_rank(const Case& c, const Variant& variant, std::string_view device_
   if (timing.repeat == 0) return run;
 
   const auto device = make_device(device_name, c.math, false);
-  const Context context = {*group, *device, problem};
+  Recorder recorder;
+  RecordingDevice recorded_device(*device, *group, recorder);
+  RecordingCommunicator recorded_group(std::move(group), recorder);
+  const Context context = {recorded_group, recorded_device, problem};
   Bench bench(variant, context, *host, count(tokens), c.dtype);
   double timed_s = 0;
-  std::vector<double> waits;
+  std::vector<Shares> iterations;
   for (int i = 0; i < timing.repeat; ++i) {
     if (i > 0 && !rank_0_says(timed_s < timing.limit_s, world, *device)) break;
     bench.drop_results();
     world.barrier();
-    const double waited_s = group->waited_s();
-    Stopwatch iteration;
-    bench.forward();
-    run.forward_s.push_back(iteration.lap());
-    bench.backward();
-    run.forward_backward_s.push_back(run.forward_s.back() + iteration.lap());
+    recorder.restart();
+    run.forward_s.push_back(recorder.record(Step::Kind::pass, "forward", [&] { bench.forward(); }));
+    run.forward_backward_s.push_back(
+        run.forward_s.back() + recorder.record(Step::Kind::pass, "backward", [&] { bench.backward(); }));
     timed_s += run.forward_backward_s.back();
-    waits.push_back(group->waited_s() - waited_s);
+    iterations.push_back(shares(recorder.timeline()));
   }
+  run.timeline = recorder.timeline();
   run.measure.iteration_s = Timing::of(run.forward_backward_s).median_s;
-  run.measure.wait_s = Timing::of(std::move(waits)).median_s;
+  run.measure.shares = medians(iterations);
   watch.lap();
   run.measure.repeats_equal = std::ranges::equal(bench.download().of, run.outputs.of, same_bytes);
   run.measure.download_s += watch.lap();

@@ -9,6 +9,7 @@
 #include "harness/fleet.h"
 #include "harness/host_inputs.h"
 #include "harness/outputs.h"
+#include "harness/timeline.h"
 
 namespace ringside {
 
@@ -19,7 +20,7 @@ struct RankMeasure {
   std::int64_t peak_bytes = 0;  ///< largest device memory in use during forward and backward, inputs included
   std::int64_t repeats_equal = 1;  ///< 1 if the last timed iteration gave the bits of the verified one
   double iteration_s = 0;          ///< median of this rank's timed forward and backward passes
-  double wait_s = 0;               ///< median of what they spent waiting for other ranks
+  Shares shares;                   ///< of these, each figure the median over the iterations
   double inputs_s = 0;             ///< wall time of making inputs, if they are new
   double verified_s = 0;           ///< of forward and backward in the verified pass
   double download_s = 0;           ///< of downloading outputs, and comparing those of the last iteration
@@ -32,6 +33,7 @@ struct RankRun {
   RankMeasure measure{};
   std::vector<double> forward_s{};
   std::vector<double> forward_backward_s{};
+  Timeline timeline{};  ///< of the last timed iteration
 };
 
 /// How long a case is timed: `repeat` iterations (0: not at all), but no new one once they have taken

@@ -17,21 +17,30 @@
 #include "harness/session.h"
 #include "harness/stopwatch.h"
 #include "harness/table.h"
+#include "harness/trace.h"
 #include "reference/error.h"
 
 namespace ringside {
 namespace {
 
-/// The root's files; elsewhere empty. An unwritable directory ends the run in all processes, before anything
-/// runs.
-std::optional<ResultsFile> open_results(const SweepOptions& options, const Kept& kept, Fleet& fleet) {
-  std::optional<ResultsFile> file;
+/// What is written case by case, in the root process; elsewhere empty.
+struct Files {
+  std::optional<ResultsFile> results{};
+  std::optional<TraceFile> trace{};
+};
+
+/// A file or directory that cannot be written ends the run in all processes, before anything runs.
+Files open_files(const SweepOptions& options, const Kept& kept, Fleet& fleet) {
+  Files files;
   on_root(fleet, [&] {
     if (options.dump) make_dump_directory(*options.dump);
-    if (!options.out) return;
-    file = options.resume ? ResultsFile(*options.out, kept.bytes) : ResultsFile(*options.out);
+    if (options.trace) files.trace.emplace(*options.trace);
+    if (options.out) {
+      files.results = options.resume ? ResultsFile(*options.out, kept.bytes) : ResultsFile(*options.out);
+    }
+    if (files.trace) files.trace->begin();
   });
-  return file;
+  return files;
 }
 
 void refuse_what_does_not_fit(const Plan& plan, const SweepOptions& options, const Repeats& repeats,
@@ -58,9 +67,9 @@ int exit_status(const std::vector<CaseResult>& results, const Kept& kept) {
   return !kept.red.empty() || std::ranges::any_of(results, is_red, &CaseResult::status) ? 1 : 0;
 }
 
-/// Runs the plan, case by case; each row is written before the next case starts.
+/// Runs the plan, case by case; each row and timeline is written before the next case starts.
 std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, const RunInfo& run,
-                                 const Kept& kept, std::optional<ResultsFile> file, Fleet& fleet) {
+                                 const Kept& kept, Files files, Fleet& fleet) {
   InputsCache inputs;
   Progress progress(fleet.is_root(), plan.to_run);
   std::vector<CaseResult> results;
@@ -98,11 +107,16 @@ std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, 
     }
     watch.lap();
     on_root(fleet, [&] {
-      if (file) file->add(result, run);
+      if (files.results) files.results->add(result, run);
+      if (files.trace) files.trace->add(result, results.size() + 1);
     });
+    result.timelines.clear();
     result.phases.output_s += watch.lap();
     results.push_back(std::move(result));
   }
+  on_root(fleet, [&] {
+    if (files.trace) files.trace->end();
+  });
   return results;
 }
 
@@ -123,10 +137,10 @@ int sweep(const SweepOptions& options) {
       plan = make_plan(kept.left, fleet.world(), repeats, cores);
     }
     refuse_what_does_not_fit(plan, options, repeats, cores);
-    std::optional<ResultsFile> file = open_results(options, kept, fleet);
+    Files files = open_files(options, kept, fleet);
     if (fleet.is_root()) print_plan(plan, options, fleet);
     Phases phases = {.setup_s = watch.lap()};
-    const std::vector<CaseResult> results = run_plan(plan, options, run, kept, std::move(file), fleet);
+    const std::vector<CaseResult> results = run_plan(plan, options, run, kept, std::move(files), fleet);
     for (const CaseResult& result : results) phases += result.phases;
     if (fleet.is_root()) {
       watch.lap();
@@ -140,6 +154,7 @@ int sweep(const SweepOptions& options) {
                    plan.cases.size() - results.size());
       }
       if (options.dump) fmt::print("tensors: {}/\n", *options.dump);
+      if (options.trace) fmt::print("timelines: {}\n", *options.trace);
       if (options.out) fmt::print("results: {0}/results.jsonl, {0}/results.csv\n", *options.out);
     }
     if (plan.to_run == 0 && !kept.ran()) throw UsageError("no case ran");

@@ -13,15 +13,22 @@
 namespace ringside {
 namespace {
 
+/// Softmax's mask, or lightning's decay, and what is packed.
+std::string mask_of(const Case& c) {
+  std::string text = c.op == Operator::lightning ? to_string(c.decay) : c.causal ? "causal" : "full";
+  if (c.window > 0) text += fmt::format(" window {}", c.window);
+  if (!c.cu_seqlens.empty()) text += fmt::format(" {} documents", c.cu_seqlens.size() - 1);
+  if (c.padding > 0) text += fmt::format(" padding {}", c.padding);
+  return text;
+}
+
 /// A case in words that fit a heading.
 std::string heading(const Case& c) {
   const std::string heads =
       c.heads == c.kv_heads ? fmt::format("h{}", c.heads) : fmt::format("h{}/{}", c.heads, c.kv_heads);
   const std::string dims = c.head_dim == c.value_dim ? fmt::format("d{}", c.head_dim)
                                                      : fmt::format("d{}/{}", c.head_dim, c.value_dim);
-  const std::string mask = c.op == Operator::lightning ? "decay " + to_string(c.decay)
-                           : c.causal                  ? "causal"
-                                                       : "full";
+  const std::string mask = (c.op == Operator::lightning ? "decay " : "") + mask_of(c);
   const std::string sample = c.samples() ? fmt::format(" sample {}", c.sample) : "";
   return fmt::format("{} {}{} dp{} sp{}  b{} n{} {} {}  {} {} seed {}{}", c.variant, to_string(c.dtype),
                      c.math == Math::fp32 ? "" : "/" + std::string(to_string(c.math)), c.dp, c.sp, c.batch,
@@ -29,10 +36,7 @@ std::string heading(const Case& c) {
 }
 
 std::string short_name(const Case& c) {
-  return fmt::format("{} {} dp{} sp{} n{} {}", c.variant, to_string(c.dtype), c.dp, c.sp, c.seq,
-                     c.op == Operator::lightning ? to_string(c.decay)
-                     : c.causal                  ? "causal"
-                                                 : "full");
+  return fmt::format("{} {} dp{} sp{} n{} {}", c.variant, to_string(c.dtype), c.dp, c.sp, c.seq, mask_of(c));
 }
 
 /// A word of the shell, whatever it holds.
@@ -118,7 +122,7 @@ std::string performance_table(const std::vector<CaseResult>& results) {
         &r - results.data() + 1, short_name(r.c), r.repeat ? human_seconds(r.forward.median_s) : "-",
         r.repeat ? human_seconds(t.median_s) : "-",
         r.repeat > 1 ? percent((t.max_s - t.min_s) / t.median_s) : "-",
-        r.repeat ? percent(sum.wait_s / t.median_s) : "-", scaled ? percent(*scaled) : "-",
+        r.repeat ? percent(sum.shares.wait_s / t.median_s) : "-", scaled ? percent(*scaled) : "-",
         r.repeat ? fmt::format("{:.3g}", speed.tokens_forward_backward) : "-",
         r.repeat ? fmt::format("{:.3g}", 1e3 * speed.tflops_forward_backward) : "-",
         human_bytes(static_cast<double>(sum.forward.bytes)),

@@ -1,6 +1,7 @@
 // Useful work and throughput.
 #pragma once
 
+#include <algorithm>
 #include <string_view>
 
 #include "harness/run_case.h"
@@ -8,13 +9,30 @@
 namespace ringside {
 
 /// Floating-point operations that a problem needs, matrix products only, an FMA being two; with the formula's
-/// name. softmax: forward 2bh·pairs·(d+e), backward 2bh·pairs·(3d+2e), pairs = n(n+1)/2 if causal, n² if not.
-/// lightning, in blocks of B = 64, T = b·h·n: forward T(B(d+e) + 4de), backward T(B(3d+2e) + 8de).
+/// name. softmax: forward 2bh·pairs·(d+e), backward 2bh·pairs·(3d+2e), pairs of a query and a key that it
+/// sees. lightning, in blocks of B = 64, T = b·h·n: forward T(B(d+e) + 4de), backward T(B(3d+2e) + 8de).
 struct Work {
   double forward = 0;
   double backward = 0;
   std::string_view formula;
 };
+
+/// Pairs of a query and a key that it sees, of one head: n(n+1)/2 of a document of n tokens if causal, n² if
+/// not; with a window w < n, w(w+1)/2 + (n-w)w.
+inline double visible_pairs(const Problem& p) {
+  const auto of_document = [&](Index tokens) {
+    const auto n = static_cast<double>(tokens);
+    if (!p.causal) return n * n;
+    const auto w = static_cast<double>(p.window > 0 ? std::min(p.window, tokens) : tokens);
+    return w * (w + 1) / 2 + (n - w) * w;
+  };
+  if (p.cu_seqlens.empty()) return of_document(p.seq);
+  double pairs = 0;
+  for (std::size_t i = 0; i + 1 < p.cu_seqlens.size(); ++i) {
+    pairs += of_document(p.cu_seqlens[i + 1] - p.cu_seqlens[i]);
+  }
+  return pairs;
+}
 
 inline Work useful_work(const Problem& p) {
   const auto d = static_cast<double>(p.head_dim), e = static_cast<double>(p.value_dim);
@@ -24,7 +42,7 @@ inline Work useful_work(const Problem& p) {
     return {bh * n * (kBlock * (d + e) + 4 * d * e), bh * n * (kBlock * (3 * d + 2 * e) + 8 * d * e),
             "lightning_useful_b64"};
   }
-  const double pairs = p.causal ? n * (n + 1) / 2 : n * n;
+  const double pairs = visible_pairs(p);
   return {2 * bh * pairs * (d + e), 2 * bh * pairs * (3 * d + 2 * e),
           p.causal ? "softmax_useful_causal" : "softmax_useful_full"};
 }

@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "kernels/decay.h"
+#include "kernels/documents.h"
+#include "kernels/mask.h"
 #include "kernels/tensor.h"
 #include "reference/positions.h"
 
@@ -21,14 +23,16 @@ namespace ringside {
 struct SoftmaxBlock {
   Tensor q, k, v;
   Positions q_positions, k_positions;  ///< global positions of q's and of k's and v's tokens
-  bool causal = true;                  ///< mask: key position <= query position
+  Mask mask = {};                      ///< of their pairs
   float scale = 1;                     ///< factor of the logits
 };
 
 /// A chunk of lightning attention. q: [b, h, c, d]; k: [b, h_kv, c, d]; v: [b, h_kv, c, e], all of one dtype.
+/// What is in its padding is not read; o and the gradients are 0 there.
 struct LightningChunk {
   Tensor q, k, v;
   std::span<const float> slopes;  ///< one a query head
+  Documents documents{};          ///< the states begin with each and end with it
 };
 
 /// Where a lightning state is on its way to: S, made of k and v, to the end of the tokens; R, made of q and
@@ -37,7 +41,7 @@ enum class Toward { end, start };
 
 /// States of a chunk cut into blocks of `block` tokens (the last may be shorter; there is at least one), for
 /// blocks that are computed independently. The state that enters a block is `own` plus `incoming`, decayed on
-/// its way to the block.
+/// its way to the block, which it reaches if no document begins on the way.
 struct BlockStates {
   Tensor own;       ///< [b, h, blocks·d, e] fp32: what the chunk's other tokens bring to each block
   Tensor incoming;  ///< [b, h, d, e] fp32: what enters the chunk
@@ -126,15 +130,17 @@ class Device {
 
   // --- lightning attention, fused, in blocks that do not wait for each other
   /// For each block of `block` tokens the state that its own tokens bring to its end or start: Σ_j λ^(C-j)
-  /// a_jᵀ b_j (a is k, b is v) or Σ_i λ^i a_iᵀ b_i (a is q, b is do), C the block's tokens. a: [b, h or h_kv,
-  /// c, d], b: the same with e, one dtype; states: [b, h, blocks·d, e] fp32, overwritten.
-  virtual void lightning_states(const Tensor& a, const Tensor& b, std::span<const float> slopes, Index block,
-                                Toward toward, const Tensor& states) = 0;
+  /// a_jᵀ b_j (a is k, b is v) or Σ_i λ^i a_iᵀ b_i (a is q, b is do), C the block's tokens, over those of
+  /// them that Documents::to_end() or from_start() of the block has. a: [b, h or h_kv, c, d], b: the same
+  /// with e, one dtype; states: [b, h, blocks·d, e] fp32, overwritten.
+  virtual void lightning_states(const Tensor& a, const Tensor& b, std::span<const float> slopes,
+                                const Documents& documents, Index block, Toward toward,
+                                const Tensor& states) = 0;
   /// In place, from what each block brings (lightning_states()) to what all blocks before it (toward the end)
   /// or after it (toward the start) bring to it: BlockStates::own. total: [b, h, d, e] fp32 <- what all bring
   /// to the chunk's end or start. `tokens` are the chunk's.
-  virtual void lightning_scan(const Tensor& states, std::span<const float> slopes, Index tokens, Index block,
-                              Toward toward, const Tensor& total) = 0;
+  virtual void lightning_scan(const Tensor& states, std::span<const float> slopes, const Documents& documents,
+                              Index tokens, Index block, Toward toward, const Tensor& total) = 0;
   /// As lightning_forward(), each block from its own state.
   virtual void lightning_forward_blocks(const LightningChunk& chunk, const BlockStates& states,
                                         const Tensor& o) = 0;
@@ -146,11 +152,14 @@ class Device {
   // --- the unfused pieces, one matrix [tokens, dim] for each batch entry and head
   /// c = op(a)·op(b), or c += …; a and b of any dtype, c fp32. If b has fewer heads than a and c, head x uses
   /// b's head x / (heads / b_heads); if c has fewer heads than a and b, it gets the sum over each group.
+  /// Of a's tokens (its rows, as stored; in causal scores, which are a or c, the columns too) those in
+  /// `tokens` take part: the others, and what they would meet in b, are not read; where they are tokens of c,
+  /// it stays as it is. A causal c needs a as stored.
   virtual void matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose tb, const Tensor& c,
-                      bool accumulate, Causal causal) = 0;
-  /// scores: [b, h, n, n] fp32, in place: element (i, j) times λ^(i-j) for j <= i; what is above stays as it
-  /// is.
-  virtual void decay_scores(const Tensor& scores, std::span<const float> slopes) = 0;
+                      bool accumulate, Causal causal, TokenSpan tokens) = 0;
+  /// scores: [b, h, n, n] fp32, in place: element (i, j) times λ^(i-j) for j <= i, both in `tokens`; all
+  /// others stay as they are.
+  virtual void decay_scores(const Tensor& scores, std::span<const float> slopes, TokenSpan tokens) = 0;
   /// y: [b, h, n, d] fp32 <- row i of x times λ^(offset + step·i). If x has fewer heads than there are
   /// slopes, head y uses x's head y / (slopes / x_heads).
   virtual void decay_rows(const Tensor& x, std::span<const float> slopes, Decay decay, const Tensor& y) = 0;

@@ -23,8 +23,8 @@ BlockStates scanned(Device& device, const LightningCase& c, Index block, const T
                     Toward toward, const Tensor& incoming, const Tensor& total) {
   const Index blocks = std::max<Index>(1, (c.tokens + block - 1) / block);
   BlockStates states = {device.allocate(states_shape(c, blocks), DType::fp32), incoming, block};
-  device.lightning_states(a, b, c.slopes, block, toward, states.own);
-  device.lightning_scan(states.own, c.slopes, c.tokens, block, toward, total);
+  device.lightning_states(a, b, c.slopes, c.documents, block, toward, states.own);
+  device.lightning_scan(states.own, c.slopes, c.documents, c.tokens, block, toward, total);
   return states;
 }
 
@@ -55,6 +55,7 @@ TEST_P(LightningBlocks, MatchDoubleLoops) {
 
   // What leaves the chunk: the total plus the incoming state, decayed across the chunk.
   const auto add_incoming = [&](const Tensor& state, const Tensor& sum) {
+    if (!c.documents.across({0, c.tokens})) return;
     const Tensor carried = device->allocate(sum.shape(), DType::fp32);
     device->decay_rows(state, c.slopes, decay_across(c.tokens), carried);
     device->add(carried, sum);
@@ -74,6 +75,15 @@ const BlockCase kBlockCases[] = {
     {{"tiles_inside", 1, 2, 300, 16, 24, {0.03f, 0.0f}}, 128},
     {{"fast_decay", 1, 1, 400, 8, 8, {30.0f, 3.0f}}, 100},
     {{"groups", 2, 2, 70, 5, 6, {0.5f, 0.25f, 0.125f, 0.0f, 0.01f, 1.0f}}, 32},
+    // documents: at a block's first and last token, several in a block, over several blocks, padding
+    {{"at_borders", 1, 1, 120, 7, 5, {0.25f, 0.01f}, {.starts = {40, 79}}}, 40},
+    {{"several_in_a_block", 2, 1, 120, 7, 5, {0.01f}, {.starts = {41, 42, 50, 79, 80}}}, 40},
+    {{"over_blocks", 1, 2, 300, 5, 6, {0.03f, 0.0f}, {.starts = {10, 150}}}, 32},
+    {{"from_the_start", 1, 1, 90, 5, 6, {0.03f}, {.starts = {0}}}, 32},
+    {{"single_tokens", 1, 1, 7, 5, 6, {0.03f}, {.starts = {0, 1, 2, 3, 4, 5, 6}}}, 3},
+    {{"padded_blocks", 1, 1, 130, 5, 6, {0.03f, 0.0f}, {.starts = {33}, .end = 63}}, 32},
+    {{"padding_from_a_border", 1, 1, 130, 5, 6, {0.03f}, {.starts = {}, .end = 64}}, 32},
+    {{"all_padding", 1, 1, 70, 5, 6, {0.03f}, {.starts = {}, .end = 0}}, 32},
 };
 
 INSTANTIATE_TEST_SUITE_P(Cases, LightningBlocks,
@@ -93,7 +103,7 @@ TEST(LightningStates, VanishedTokensThatAreNotFiniteShow) {
     (in_k ? a.k : a.v).at(0, 0, 3, 1) = std::numeric_limits<double>::infinity();
     const LightningChunk chunk = chunk_of(*device, c, a, 0, c.tokens, DType::fp32);
     const Tensor state = device->allocate({1, 1, 4, 4}, DType::fp32);
-    device->lightning_states(chunk.k, chunk.v, c.slopes, c.tokens, Toward::end, state);
+    device->lightning_states(chunk.k, chunk.v, c.slopes, {}, c.tokens, Toward::end, state);
     const Array got = from_device(state);
     for (Index x = 0; x < 4; ++x) {
       for (Index y = 0; y < 4; ++y) {
@@ -111,12 +121,12 @@ TEST(LightningBlocksErrors, AreRefused) {
   const LightningChunk chunk = chunk_of(*device, c, a, 0, 10, DType::fp32);
   const auto states = [&](Index blocks) { return device->allocate(states_shape(c, blocks), DType::fp32); };
   const auto sum = [&](Index block, const Tensor& to) {
-    device->lightning_states(chunk.k, chunk.v, c.slopes, block, Toward::end, to);
+    device->lightning_states(chunk.k, chunk.v, c.slopes, {}, block, Toward::end, to);
   };
   EXPECT_NO_THROW(sum(4, states(3)));
   EXPECT_THROW(sum(4, states(2)), std::invalid_argument);
   EXPECT_THROW(sum(0, states(3)), std::invalid_argument);
-  EXPECT_THROW(device->lightning_scan(states(3), c.slopes, 10, 3, Toward::end, states(1)),
+  EXPECT_THROW(device->lightning_scan(states(3), c.slopes, {}, 10, 3, Toward::end, states(1)),
                std::invalid_argument);
   const Tensor o = device->allocate({1, 2, 10, 3}, DType::fp32);
   EXPECT_THROW(device->lightning_forward_blocks(chunk, {states(2), states(1), 4}, o), std::invalid_argument);

@@ -1,12 +1,14 @@
 // Lightning attention of one (batch, head), written over a tile policy (tile.h).
 // A span of a chunk's tokens is walked in tiles with the state carried in fp32, a tile's share being summed
 // before it is added (so that a sum over n tokens is tile + n/tile roundings deep, not n); every exponent is
-// one of decay.h's, with the tile in the place of the chunk.
+// one of decay.h's, with the tile in the place of the chunk. Spans with documents in them are walked part by
+// part (documents.h).
 #pragma once
 
 #include <algorithm>
 
 #include "kernels/decay_table.h"
+#include "kernels/documents.h"
 #include "kernels/tile.h"
 
 namespace ringside {
@@ -15,12 +17,6 @@ namespace ringside {
 template <typename Memory>
 struct LightningHead {
   Memory q, k, v;  ///< [c, d], [c, d], [c, e]
-};
-
-/// Tokens [first, end) of a chunk.
-struct TokenSpan {
-  Index first = 0;
-  Index end = 0;
 };
 
 /// Whether the state that leaves a span is wanted.
@@ -163,6 +159,63 @@ void lightning_backward_span(Tiles& t, const DecayTable& decay, const LightningH
     t.scale_add(dstate, decay.everywhere(decay_across(count)), share);
     t.synchronize();
   }
+}
+
+/// The span's rows of `memory` <- 0.
+template <typename Tiles, typename Memory>
+void lightning_clear_rows(Tiles& t, TokenSpan span, const Memory& memory) {
+  for (Index first = span.first; first < span.end; first += Tiles::kBlock) {
+    const auto step = t.scope();
+    t.store(t.zeros(std::min(Tiles::kBlock, span.end - first), memory.dim), memory, first);
+  }
+}
+
+/// lightning_forward_span() over each document's part of the span; o of padding is 0.
+template <typename Tiles, typename Memory>
+void lightning_forward_documents(Tiles& t, const DecayTable& decay, const LightningHead<Memory>& head,
+                                 const Documents& documents, TokenSpan span,
+                                 const typename Tiles::Accumulator& state, Leaves leaves,
+                                 const Memory& o_memory) {
+  for (const TokenSpan part : documents.parts(span)) {
+    if (documents.begin_at(part.first)) t.clear(state);
+    lightning_forward_span(t, decay, head, part, state, part.end == span.end ? leaves : Leaves::no, o_memory);
+  }
+  const TokenSpan padding = documents.padding(span);
+  if (!padding.empty()) t.clear(state);
+  lightning_clear_rows(t, padding, o_memory);
+}
+
+/// The same for lightning_backward_states(); `state` becomes undefined.
+template <typename Tiles, typename Memory>
+void lightning_backward_states_documents(Tiles& t, const DecayTable& decay, const LightningHead<Memory>& head,
+                                         const Documents& documents, TokenSpan span,
+                                         const Memory& dout_memory, const typename Tiles::Accumulator& state,
+                                         const Memory& dq_memory) {
+  for (const TokenSpan part : documents.parts(span)) {
+    if (documents.begin_at(part.first)) t.clear(state);
+    lightning_backward_states(t, decay, head, part, dout_memory, state, dq_memory);
+  }
+  lightning_clear_rows(t, documents.padding(span), dq_memory);
+}
+
+/// The same for lightning_backward_span(), from the last part to the first.
+template <typename Tiles, typename Memory>
+void lightning_backward_documents(Tiles& t, const DecayTable& decay, const LightningHead<Memory>& head,
+                                  const Documents& documents, TokenSpan span, const Memory& dout_memory,
+                                  const typename Tiles::Accumulator& dstate, Leaves leaves,
+                                  const Memory& dq_memory, const Memory& dk_memory, const Memory& dv_memory,
+                                  Into into) {
+  const auto parts = documents.parts(span);
+  for (auto part = parts.rbegin(); part != parts.rend(); ++part) {
+    if (part->end != span.end) t.clear(dstate);  // of the document or the padding behind it
+    const bool goes_on = part->first == span.first && !documents.begin_at(part->first);
+    lightning_backward_span(t, decay, head, *part, dout_memory, dstate, goes_on ? leaves : Leaves::no,
+                            dq_memory, dk_memory, dv_memory, into);
+  }
+  if (!span.empty() && documents.from_start(span).empty()) t.clear(dstate);
+  if (into == Into::add) return;
+  lightning_clear_rows(t, documents.padding(span), dk_memory);
+  lightning_clear_rows(t, documents.padding(span), dv_memory);
 }
 
 }  // namespace ringside

@@ -53,6 +53,24 @@ const Case kCases[] = {
     {"fast_decay", 1, 1, 100, 8, 8, {30.0f, 3.0f}},
     {"groups", 2, 2, 70, 5, 6, {0.5f, 0.25f, 0.125f, 0.0f, 0.01f, 1.0f}},
     {"wide", 1, 1, 65, 130, 70, {0.02f}},
+    // documents: one from the first token on, none before the chunk's end, single tokens, at and around the
+    // borders of tiles, padding of all lengths
+    {"starts_at_once", 1, 1, 70, 5, 6, {0.1f}, {.starts = {0}}},
+    {"starts_last", 1, 1, 65, 5, 6, {0.1f}, {.starts = {64}}},
+    {"single_tokens", 1, 1, 9, 3, 4, {0.1f, 0.0f}, {.starts = {0, 1, 2, 3, 4, 5, 6, 7, 8}}},
+    {"many_documents",
+     2,
+     2,
+     200,
+     7,
+     5,
+     {0.25f, 0.004f, 0.0f, 0.9f},
+     {.starts = {3, 4, 63, 64, 65, 130, 192}}},
+    {"padded", 1, 1, 140, 7, 5, {0.25f, 0.01f}, {.starts = {20}, .end = 133}},
+    {"padded_in_front_document", 1, 1, 140, 7, 5, {0.25f}, {.starts = {}, .end = 64}},
+    {"one_token_and_padding", 1, 1, 70, 7, 5, {0.25f}, {.starts = {0}, .end = 1}},
+    {"all_padding", 1, 1, 70, 7, 5, {0.25f, 0.1f}, {.starts = {}, .end = 0}},
+    {"padding_behind_the_chunk", 1, 1, 66, 7, 5, {0.25f}, {.starts = {1}, .end = 66}},
 };
 
 INSTANTIATE_TEST_SUITE_P(Cases, LightningCases,
@@ -165,6 +183,69 @@ TEST(LightningRepeat, SameBitsInEveryRunAndThread) {
   for (std::thread& thread : threads) thread.join();
 }
 
+/// NaN in every operand of these tokens.
+Lightning poisoned(const LightningCase& c, Index first, Index end) {
+  Lightning a(c, DType::fp32);
+  for (Array* x : {&a.q, &a.k, &a.v, &a.dout}) {
+    for (Index h = 0; h < x->shape.heads; ++h) {
+      for (Index t = first; t < end; ++t) {
+        for (Index i = 0; i < x->shape.dim; ++i) x->at(0, h, t, i) = std::numeric_limits<double>::quiet_NaN();
+      }
+    }
+  }
+  return a;
+}
+
+TEST(LightningDocuments, PaddingAndOtherDocumentsAreNotRead) {
+  const auto device = make_cpu_device({.poison = true});
+  const Case c{"nan", 1, 1, 150, 6, 6, {0.1f, 0.2f}, {.starts = {40, 70}, .end = 110}};
+  const Lightning clean(c, DType::fp32);
+  const auto run = [&](const Lightning& a) {
+    const LightningChunk chunk = chunk_of(*device, c, a, 0, c.tokens, DType::fp32);
+    const Tensor state = to_device(*device, clean.state, DType::fp32),
+                 dstate = to_device(*device, clean.dstate, DType::fp32);
+    Results r = backward(*device, chunk, to_device(*device, a.dout, DType::fp32), state, dstate, DType::fp32);
+    r.o = forward(*device, chunk, state, DType::fp32);
+    return r;
+  };
+  const Results whole = run(clean);
+  for (const TokenSpan bad : {TokenSpan{110, 150}, TokenSpan{40, 70}}) {
+    const Results r = run(poisoned(c, bad.first, bad.end));
+    for (Tensor Results::*x : {&Results::o, &Results::dq, &Results::dk, &Results::dv}) {
+      const Array got = from_device(r.*x), expected = from_device(whole.*x);
+      for (Index h = 0; h < got.shape.heads; ++h) {
+        for (Index t = 0; t < c.tokens; ++t) {
+          for (Index i = 0; i < got.shape.dim; ++i) {
+            const bool spoilt = t >= bad.first && t < std::min(bad.end, c.documents.end);
+            const bool padded = t >= c.documents.end;
+            if (spoilt) continue;
+            ASSERT_EQ(got.at(0, h, t, i), padded ? 0 : expected.at(0, h, t, i)) << h << "," << t << "," << i;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(LightningDocuments, OneDocumentHasTheBitsOfNone) {
+  const auto device = make_cpu_device({.poison = true});
+  const Lightning a(kSequence, DType::fp32, true);
+  LightningChunk chunk = chunk_of(*device, kSequence, a, 0, 200, DType::fp32);
+  const Tensor dout = to_device(*device, a.dout, DType::fp32);
+  const auto run = [&] {
+    const Tensor state = to_device(*device, a.state, DType::fp32),
+                 dstate = to_device(*device, a.dstate, DType::fp32);
+    Results r = backward(*device, chunk, dout, state, dstate, DType::fp32);
+    r.o = forward(*device, chunk, state, DType::fp32);
+    return r;
+  };
+  const Results none = run();
+  chunk.documents = {.starts = {0}, .end = 200};
+  const Results one = run();
+  for (Tensor Results::*x : {&Results::o, &Results::dq, &Results::dk, &Results::dv})
+    expect_same_bits(one.*x, none.*x, "one document");
+}
+
 TEST(LightningErrors, AreRefused) {
   const auto device = make_cpu_device();
   const Lightning a(kSequence, DType::fp32);
@@ -182,6 +263,12 @@ TEST(LightningErrors, AreRefused) {
   const float negative[] = {0.1f, 0.1f, -0.1f, 0.1f};
   wrong.slopes = negative;
   EXPECT_THROW(device->lightning_forward(wrong, state, o), std::invalid_argument);
+  for (const Documents& documents : {Documents{{-1}}, Documents{{5}}, Documents{{2, 2}}, Documents{{3, 1}},
+                                     Documents{{3}, 3}, Documents{{}, -1}}) {
+    wrong = chunk;
+    wrong.documents = documents;
+    EXPECT_THROW(device->lightning_forward(wrong, state, o), std::invalid_argument);
+  }
 }
 
 TEST(DecayTable, HoldsThePowersOfDecayH) {

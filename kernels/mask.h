@@ -1,7 +1,9 @@
-// What a causal mask makes of affine runs of positions.
+// What softmax attention's mask makes of affine runs of positions.
 #pragma once
 
 #include <algorithm>
+#include <limits>
+#include <span>
 #include <vector>
 
 #include "reference/positions.h"
@@ -14,40 +16,92 @@ struct TokenTile {
   Run positions;
 };
 
-/// The local tokens in tiles of at most `tile` tokens. A tile never straddles two runs, so that its positions
-/// are affine.
-inline std::vector<TokenTile> token_tiles(const Positions& positions, Index tile) {
+/// How many tokens of `run` stand at `position` or before it.
+constexpr Index count_up_to(const Run& run, Index position) {
+  return position < run.start ? 0 : std::min(run.count, (position - run.start) / run.stride + 1);
+}
+
+/// The local tokens in tiles of at most `tile` tokens. A tile straddles neither two runs, so that its
+/// positions are affine, nor two documents (Problem::cu_seqlens), so that no product mixes a NaN of one into
+/// another.
+inline std::vector<TokenTile> token_tiles(const Positions& positions, Index tile,
+                                          std::span<const Index> cu_seqlens = {}) {
   std::vector<TokenTile> tiles;
   Index first = 0;
   for (const Run& run : positions) {
-    for (Index i = 0; i < run.count; i += tile) {
-      tiles.push_back({first + i, {run.position(i), run.stride, std::min(tile, run.count - i)}});
+    for (Index i = 0; i < run.count;) {
+      const auto bound = std::ranges::upper_bound(cu_seqlens, run.position(i));
+      const Index end = bound == cu_seqlens.end() ? run.count : count_up_to(run, *bound - 1);
+      const Index tokens = std::min(tile, end - i);
+      tiles.push_back({first + i, {run.position(i), run.stride, tokens}});
+      i += tokens;
     }
     first += run.count;
   }
   return tiles;
 }
 
-/// How many tokens of `run` stand at `position` or before it.
-constexpr Index count_up_to(const Run& run, Index position) {
-  return position < run.start ? 0 : std::min(run.count, (position - run.start) / run.stride + 1);
+/// Positions [begin, end).
+struct Interval {
+  Index begin = 0, end = 0;
+};
+
+/// How many tokens of `run` stand before an interval begins, and before it ends: those between are in it.
+constexpr Interval tokens_in(const Run& run, const Interval& positions) {
+  return {count_up_to(run, positions.begin - 1), count_up_to(run, positions.end - 1)};
 }
+
+/// Who sees whom, by global positions: a value, as in Problem. The owner of `cu_seqlens` must outlive it.
+struct Mask {
+  bool causal = true;                      ///< no key after the query
+  Index window = 0;                        ///< causal: the `window` last keys up to the query's own; 0: all
+  std::span<const Index> cu_seqlens = {};  ///< bounds of the documents, padding behind them; empty: one
+
+  /// The keys that a query sees. Neither end moves back when the query moves on.
+  constexpr Interval keys_of(Index query) const {
+    const Interval document = document_of(query);
+    return {window > 0 ? std::max(document.begin, query - window + 1) : document.begin,
+            causal ? std::min(document.end, query + 1) : document.end};
+  }
+  /// The queries that see a key.
+  constexpr Interval queries_of(Index key) const {
+    const Interval document = document_of(key);
+    return {causal ? std::max(document.begin, key) : document.begin,
+            window > 0 ? std::min(document.end, key + window) : document.end};
+  }
+
+ private:
+  /// Of padding: the empty interval at the end of the last.
+  constexpr Interval document_of(Index position) const {
+    if (cu_seqlens.empty()) return {0, std::numeric_limits<Index>::max()};
+    const auto end = std::ranges::upper_bound(cu_seqlens, position);
+    if (end == cu_seqlens.end()) return {cu_seqlens.back(), cu_seqlens.back()};
+    return {end == cu_seqlens.begin() ? *end : end[-1], *end};
+  }
+};
 
 /// Which of the pairs (query, key) the mask leaves.
 enum class Cover { empty, partial, full };
 
-/// The mask is key position <= query position if `causal`, none otherwise.
-constexpr Cover cover(const Run& q, const Run& k, bool causal) {
+constexpr Cover cover(const Run& q, const Run& k, const Mask& mask) {
   if (q.count == 0 || k.count == 0) return Cover::empty;
-  if (!causal || k.position(k.count - 1) <= q.start) return Cover::full;
-  return k.start <= q.position(q.count - 1) ? Cover::partial : Cover::empty;
+  const Interval first = mask.keys_of(q.start), last = mask.keys_of(q.position(q.count - 1));
+  const Index k_first = k.start, k_last = k.position(k.count - 1);
+  // what the queries between see lies between
+  if (last.begin <= k_first && k_last < first.end) return Cover::full;
+  if (k_last < first.begin || last.end <= k_first) return Cover::empty;
+  for (Index i = q.count; i-- > 0;) {  // strides may step over what is seen; the last query sees most
+    const Interval seen = tokens_in(k, mask.keys_of(q.position(i)));
+    if (seen.begin < seen.end) return Cover::partial;
+  }
+  return Cover::empty;
 }
 
 /// True if no query sees any key: a block that need not be computed.
-inline bool fully_masked(const Positions& q, const Positions& k, bool causal) {
+inline bool fully_masked(const Positions& q, const Positions& k, const Mask& mask) {
   return std::ranges::all_of(q, [&](const Run& queries) {
     return std::ranges::all_of(k,
-                               [&](const Run& keys) { return cover(queries, keys, causal) == Cover::empty; });
+                               [&](const Run& keys) { return cover(queries, keys, mask) == Cover::empty; });
   });
 }
 

@@ -161,11 +161,11 @@ TEST(Denormals, FlushedInsideOperationsAndRestored) {
   device->fill(b, 1);
   device->fill(c, 0);
   device->fill(a, 0x1p-130f);
-  device->matmul(a, Transpose::no, b, Transpose::no, c, false, Causal::none);
+  device->matmul(a, Transpose::no, b, Transpose::no, c, false, Causal::none, kEveryToken);
   EXPECT_EQ(from_device(c).values[0], 0.0) << "a denormal operand";
   device->fill(a, 0x1p-100f);
   device->fill(b, 0x1p-30f);
-  device->matmul(a, Transpose::no, b, Transpose::no, c, false, Causal::none);
+  device->matmul(a, Transpose::no, b, Transpose::no, c, false, Causal::none, kEveryToken);
   EXPECT_EQ(from_device(c).values[0], 0.0) << "a denormal result";
   EXPECT_FALSE(DenormalMode::flushing());
   {

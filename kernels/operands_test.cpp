@@ -34,7 +34,7 @@ TEST_P(Operands, MatmulTakesThemOfEveryFactor) {
         const auto product = [&](Device& on, const Array& left, const Array& right) {
           const Tensor c = on.allocate({1, 1, 67, 130}, DType::fp32);
           on.matmul(to_device(on, left, dtype), ta, to_device(on, right, DType::fp32), tb, c, false,
-                    Causal::none);
+                    Causal::none, kEveryToken);
           return c;
         };
         const Tensor c = product(*device, a, b);
@@ -79,7 +79,7 @@ TEST_P(Operands, SoftmaxTakesThem) {
                            .v = to_device(*x.device, values, DType::fp32),
                            .q_positions = {{1, 1, 1}},
                            .k_positions = {{0, 1, 2}},
-                           .causal = true,
+                           .mask = {},
                            .scale = scale};
   const Tensor o = x.tensor(0), lse = x.tensor(0);
   x.device->softmax_forward(block, o, lse);
@@ -128,7 +128,7 @@ TEST_P(Operands, InputsOfNoMoreBitsLoseNothing) {
     const Array a = random_array({1, 2, 70, 33}, dtype, 1);
     const auto product = [&](Device& on) {
       const Tensor x = to_device(on, a, dtype), c = on.allocate({1, 2, 70, 70}, DType::fp32);
-      on.matmul(x, Transpose::no, x, Transpose::yes, c, false, Causal::none);
+      on.matmul(x, Transpose::no, x, Transpose::yes, c, false, Causal::none, kEveryToken);
       return c;
     };
     expect_same_bits(product(*device), product(*exact), "c");

@@ -36,7 +36,7 @@ struct Setup {
                      .v = normal(3),
                      .q_positions = {{0, 1, tokens}},
                      .k_positions = {{0, 1, tokens}},
-                     .causal = true,
+                     .mask = {},
                      .scale = 0.088388347f};
   Tensor dout = normal(4), o = result(kDim), lse = result(1), delta = result(1);
   Tensor dq = result(kDim), dk = result(kDim), dv = result(kDim);

@@ -14,13 +14,13 @@ namespace ringside {
 
 /// What both passes need to know of the mask and the logits.
 struct SoftmaxRule {
-  bool causal = true;
+  Mask mask;
   float scale = 1;
 };
 
 /// One tile of queries against all keys: rows of o ([nq, e] fp32) and lse ([nq]) are overwritten.
 template <typename Tiles, typename Memory>
-void softmax_forward_tile(Tiles& t, SoftmaxRule rule, const TokenTile& q_tile,
+void softmax_forward_tile(Tiles& t, const SoftmaxRule& rule, const TokenTile& q_tile,
                           std::span<const TokenTile> k_tiles, const Memory& q_memory,
                           const typename Tiles::Packed& k_packed, const typename Tiles::Packed& v_packed,
                           const Memory& o_memory, float* lse) {
@@ -36,7 +36,7 @@ void softmax_forward_tile(Tiles& t, SoftmaxRule rule, const TokenTile& q_tile,
   float* const of_tile = t.rows(queries, 0);
 
   for (const TokenTile& k_tile : k_tiles) {
-    const Cover seen = cover(q_tile.positions, k_tile.positions, rule.causal);
+    const Cover seen = cover(q_tile.positions, k_tile.positions, rule.mask);
     if (seen == Cover::empty) continue;
     const auto step = t.scope();
     const auto k = t.load(k_packed, k_tile);
@@ -45,7 +45,7 @@ void softmax_forward_tile(Tiles& t, SoftmaxRule rule, const TokenTile& q_tile,
     const auto s = t.accumulator(queries, k_tile.positions.count);
     t.multiply_nt(s, q, k, Into::overwrite);
     t.scale(s, rule.scale);
-    if (seen == Cover::partial) t.mask_keys(s, q_tile.positions, k_tile.positions);
+    if (seen == Cover::partial) t.mask_keys(s, q_tile.positions, k_tile.positions, rule.mask);
 
     t.row_max(s, of_tile);
     t.for_rows(queries, [&](Index i) {
@@ -74,7 +74,7 @@ void softmax_forward_tile(Tiles& t, SoftmaxRule rule, const TokenTile& q_tile,
 /// One tile of keys against all queries of one query head: adds to rows of dk, dv and to dq, all fp32.
 /// shift: [nq], the queries' global lse, +inf for rows that see nothing (so that p = 0); delta: [nq].
 template <typename Tiles, typename Memory>
-void softmax_backward_tile(Tiles& t, SoftmaxRule rule, const TokenTile& k_tile,
+void softmax_backward_tile(Tiles& t, const SoftmaxRule& rule, const TokenTile& k_tile,
                            std::span<const TokenTile> q_tiles, const typename Tiles::Packed& q_packed,
                            const typename Tiles::Packed& k_packed, const typename Tiles::Packed& v_packed,
                            const typename Tiles::Packed& dout_packed, const float* shift, const float* delta,
@@ -87,7 +87,7 @@ void softmax_backward_tile(Tiles& t, SoftmaxRule rule, const TokenTile& k_tile,
   const auto dv = t.zeros(keys, v_packed.dim());
 
   for (const TokenTile& q_tile : q_tiles) {
-    const Cover seen = cover(q_tile.positions, k_tile.positions, rule.causal);
+    const Cover seen = cover(q_tile.positions, k_tile.positions, rule.mask);
     if (seen == Cover::empty) continue;
     const auto step = t.scope();
     const auto q = t.load(q_packed, q_tile);
@@ -97,7 +97,7 @@ void softmax_backward_tile(Tiles& t, SoftmaxRule rule, const TokenTile& k_tile,
     const auto p = t.accumulator(keys, q_tile.positions.count);
     t.multiply_nt(p, k, q, Into::overwrite);
     t.exp_columns(p, rule.scale, shift + q_tile.first);
-    if (seen == Cover::partial) t.mask_queries(p, k_tile.positions, q_tile.positions);
+    if (seen == Cover::partial) t.mask_queries(p, k_tile.positions, q_tile.positions, rule.mask);
     const auto ds = t.accumulator(keys, q_tile.positions.count);
     t.multiply_nt(ds, v, dout, Into::overwrite);
     t.softmax_gradient(ds, p, delta + q_tile.first, rule.scale);

@@ -9,9 +9,16 @@ struct LightningCase {
   const char* name;
   Index batch, kv_heads, tokens, head_dim, value_dim;
   std::vector<float> slopes;  ///< one a query head
+  Documents documents{};
 
   Index heads() const { return std::ssize(slopes); }
 };
+
+/// How many documents begin at tokens up to `token`, -1 in padding: tokens of one number see each other.
+inline Index document_at(const LightningCase& c, Index token) {
+  if (token >= c.documents.end) return -1;
+  return std::ranges::count_if(c.documents.starts, [&](Index start) { return start <= token; });
+}
 
 /// A case's inputs with states S and R that enter, and its results by the double sums of decay.h.
 /// Magnitudes are in units of 2^-24 (see expect_close).
@@ -27,7 +34,7 @@ struct Lightning {
                             zero_states ? 0 : 3)) {
     for (Index b = 0; b < c.batch; ++b) {
       for (Index h = 0; h < c.heads(); ++h) {
-        compute(b, h, h / (c.heads() / c.kv_heads),
+        compute(c, b, h, h / (c.heads() / c.kv_heads),
                 static_cast<double>(c.slopes[static_cast<std::size_t>(h)]));
       }
     }
@@ -45,14 +52,20 @@ struct Lightning {
   Reference state_out{state.shape}, dstate_out{dstate.shape};
 
  private:
-  void compute(Index b, Index h, Index kv, double slope) {
+  void compute(const LightningCase& problem, Index b, Index h, Index kv, double slope) {
     const Index c = q.shape.tokens, d = q.shape.dim, e = v.shape.dim;
+    std::vector<Index> document;
+    for (Index t = 0; t < c; ++t) document.push_back(document_at(problem, t));
+    const auto of = [&](Index t) { return document[static_cast<std::size_t>(t)]; };
+    // The states come from document 0 in front of the chunk and from the last one behind it.
+    const Index behind = problem.documents.end < c ? -2 : std::ssize(problem.documents.starts);
     const auto decay = [&](Index distance) { return std::exp(-slope * static_cast<double>(distance)); };
     const auto add = [&](Reference& r, Index head, Index t, Index i, double term) {
       r.add(b, head, t, i, term, std::fabs(term));
     };
     for (Index i = 0; i < c; ++i) {
       for (Index j = 0; j <= i; ++j) {
+        if (of(i) != of(j) || of(i) < 0) continue;
         const double factor = decay(i - j);
         double score = 0, score_terms = 0, dp = 0, dp_terms = 0;
         for (Index x = 0; x < d; ++x) {
@@ -79,13 +92,18 @@ struct Lightning {
       for (Index y = 0; y < e; ++y) {
         const double s = state.at(b, h, x, y), r = dstate.at(b, h, x, y);
         for (Index i = 0; i < c; ++i) {
-          add(o, h, i, y, decay(i) * q.at(b, h, i, x) * s);
-          add(dq, h, i, x, decay(i) * dout.at(b, h, i, y) * s);
-          add(dk, kv, i, x, decay(c - i) * v.at(b, kv, i, y) * r);
-          add(dv, kv, i, y, decay(c - i) * k.at(b, kv, i, x) * r);
-          add(state_out, h, x, y, decay(c - i) * k.at(b, kv, i, x) * v.at(b, kv, i, y));
-          add(dstate_out, h, x, y, decay(i) * q.at(b, h, i, x) * dout.at(b, h, i, y));
+          if (of(i) == 0) {
+            add(o, h, i, y, decay(i) * q.at(b, h, i, x) * s);
+            add(dq, h, i, x, decay(i) * dout.at(b, h, i, y) * s);
+            add(dstate_out, h, x, y, decay(i) * q.at(b, h, i, x) * dout.at(b, h, i, y));
+          }
+          if (of(i) == behind) {
+            add(dk, kv, i, x, decay(c - i) * v.at(b, kv, i, y) * r);
+            add(dv, kv, i, y, decay(c - i) * k.at(b, kv, i, x) * r);
+            add(state_out, h, x, y, decay(c - i) * k.at(b, kv, i, x) * v.at(b, kv, i, y));
+          }
         }
+        if (behind != 0) continue;
         add(state_out, h, x, y, decay(c) * s);
         add(dstate_out, h, x, y, decay(c) * r);
       }
@@ -103,7 +121,8 @@ inline LightningChunk chunk_of(Device& device, const LightningCase& c, const Lig
   return {.q = to_device(device, slice(a.q, first, tokens), dtype),
           .k = to_device(device, slice(a.k, first, tokens), dtype),
           .v = to_device(device, slice(a.v, first, tokens), dtype),
-          .slopes = c.slopes};
+          .slopes = c.slopes,
+          .documents = first == 0 ? c.documents : Documents{}};
 }
 
 inline Tensor forward(Device& device, const LightningChunk& chunk, const Tensor& state, DType out) {

@@ -6,6 +6,7 @@
 //   Packed        a head's matrix made ready for many loads;
 // and these verbs. Everything taken after scope() is given back when the scope ends.
 //   accumulator, zeros, load, store, add       tiles and memory
+//   clear                                      an accumulator becomes 0, whatever it held
 //   multiply_nn, multiply_nt, multiply_tn      products, of which a Triangle may be enough
 //   operand, row_scaled                        accumulator to operand; operand with scaled rows
 //   mask_keys, mask_queries, decay_keys, decay_queries

@@ -55,9 +55,9 @@ TEST(Matmul, AllSizesTransposesAndTypes) {
           Reference expected = product(a, ta, b, tb, 1);
           const Tensor c = device->allocate(expected.value.shape, DType::fp32);
           const Tensor left = to_device(*device, a, dtype), right = to_device(*device, b, DType::fp32);
-          device->matmul(left, ta, right, tb, c, false, Causal::none);
+          device->matmul(left, ta, right, tb, c, false, Causal::none, kEveryToken);
           expect_close(c, expected, "c = ab");
-          device->matmul(left, ta, right, tb, c, true, Causal::none);
+          device->matmul(left, ta, right, tb, c, true, Causal::none, kEveryToken);
           for (double& x : expected.value.values) x *= 2;
           for (double& x : expected.magnitude.values) x *= 2;
           expect_close(c, expected, "c += ab");
@@ -93,15 +93,91 @@ TEST(Matmul, LeavesOutWhatIsAboveTheDiagonal) {
                  right = to_device(*device, b, DType::fp32);
     for (const Transpose ta : {Transpose::no, Transpose::yes}) {
       const Tensor c = device->allocate(b.shape, DType::fp32);
-      device->matmul(left, ta, right, Transpose::no, c, false, Causal::a);
+      device->matmul(left, ta, right, Transpose::no, c, false, Causal::a, kEveryToken);
       expect_close(c, product(scores, ta, b, Transpose::no, 2), "causal a");
     }
     const Tensor c = device->allocate(scores.shape, DType::fp32);
     const Tensor rows = to_device(*device, wide, DType::fp32);
-    device->matmul(rows, Transpose::no, rows, Transpose::yes, c, false, Causal::c);
+    device->matmul(rows, Transpose::no, rows, Transpose::yes, c, false, Causal::c, kEveryToken);
     Reference expected = product(wide, Transpose::no, wide, Transpose::yes, 2);
     expected.value = with_above(std::move(expected.value), 0);
     expect_close(to_device(*device, with_above(from_device(c), 0), DType::fp32), expected, "causal c");
+  }
+}
+
+/// x with `value` in every element whose row is not in `rows` or whose column is not in `cols`.
+Array outside(Array x, TokenSpan rows, TokenSpan cols, double value) {
+  const Shape& s = x.shape;
+  for (Index b = 0; b < s.batch; ++b) {
+    for (Index h = 0; h < s.heads; ++h) {
+      for (Index i = 0; i < s.tokens; ++i) {
+        for (Index j = 0; j < s.dim; ++j) {
+          if (i < rows.first || i >= rows.end || j < cols.first || j >= cols.end) x.at(b, h, i, j) = value;
+        }
+      }
+    }
+  }
+  return x;
+}
+
+// Tokens that take no part: NaN there does no harm, and results there stay as they were.
+TEST(Matmul, TakesOnlyTheTokensThatItIsGiven) {
+  const auto device = make_cpu_device({.poison = true});
+  const Index n = 150;
+  for (const TokenSpan t :
+       {TokenSpan{0, 150}, {0, 1}, {149, 150}, {20, 131}, {64, 128}, {7, 7}, {150, 150}}) {
+    for (const DType dtype : {DType::fp32, DType::bf16}) {
+      SCOPED_TRACE(testing::Message() << t.first << " to " << t.end << " " << to_string(dtype));
+      const auto put = [&](const Array& x) { return to_device(*device, x, dtype); };
+      const auto untouched = [&](const Shape& shape) {
+        const Tensor c = device->allocate(shape, DType::fp32);
+        device->fill(c, 7);
+        return c;
+      };
+      /// Rows and columns of c in the spans as in `expected`, which has nothing else; 7 elsewhere.
+      const auto expect_part = [&](const Tensor& c, Reference expected, TokenSpan rows, TokenSpan cols) {
+        expected.value = outside(std::move(expected.value), rows, cols, 7);
+        expected.magnitude = outside(std::move(expected.magnitude), rows, cols, 0);
+        expect_close(c, expected, "part");
+      };
+      const Array a = random_array({1, 2, n, 5}, dtype, 1), b = random_array({1, 2, n, 3}, dtype, 2);
+      const Array bad_a = outside(a, t, kEveryToken, kNaN), bad_b = outside(b, t, kEveryToken, kNaN);
+      const Array zero_a = outside(a, t, kEveryToken, 0);
+      const Array square = random_array({1, 2, 5, 3}, dtype, 3);
+
+      Tensor c = untouched(b.shape);  // rows of a and c
+      device->matmul(put(bad_a), Transpose::no, put(square), Transpose::no, c, false, Causal::none, t);
+      expect_part(c, product(zero_a, Transpose::no, square, Transpose::no, 2), t, kEveryToken);
+      c = untouched({1, 2, 5, 3});  // summed over
+      device->matmul(put(bad_a), Transpose::yes, put(bad_b), Transpose::no, c, false, Causal::none, t);
+      expect_close(c, product(zero_a, Transpose::yes, outside(b, t, kEveryToken, 0), Transpose::no, 2),
+                   "sum");
+
+      c = untouched({1, 2, n, n});  // scores
+      device->matmul(put(bad_a), Transpose::no, put(bad_a), Transpose::yes, c, false, Causal::c, t);
+      Array lower = from_device(c);
+      Reference expected = product(zero_a, Transpose::no, zero_a, Transpose::yes, 2);
+      for (Array* x : {&lower, &expected.value, &expected.magnitude}) {
+        if (x != &lower) *x = outside(std::move(*x), t, t, x == &expected.value ? 7 : 0);
+        for (Index i = t.first; i < t.end; ++i) {
+          for (Index h = 0; h < 2; ++h) {
+            for (Index j = i + 1; j < t.end; ++j) x->at(0, h, i, j) = 0;
+          }
+        }
+      }
+      expect_close(to_device(*device, lower, DType::fp32), expected, "scores");
+
+      const Array scores = random_array({1, 2, n, n}, DType::fp32, 4);
+      const Tensor bad_scores =
+          to_device(*device, with_above(outside(scores, t, t, kNaN), kNaN), DType::fp32);
+      const Array good_scores = with_above(outside(scores, t, t, 0), 0);
+      for (const Transpose ta : {Transpose::no, Transpose::yes}) {
+        c = untouched(b.shape);
+        device->matmul(bad_scores, ta, put(bad_b), Transpose::no, c, false, Causal::a, t);
+        expect_part(c, product(good_scores, ta, outside(b, t, kEveryToken, 0), Transpose::no, 2), t,
+                    kEveryToken);
+      }
+    }
   }
 }
 
@@ -114,10 +190,10 @@ TEST(Matmul, SharesAndSumsOverGroups) {
                summed = device->allocate({2, 2, 5, 7}, DType::fp32);
   const Tensor left = to_device(*device, a, DType::fp32);
   device->matmul(left, Transpose::no, to_device(*device, shared, DType::fp32), Transpose::no, each, false,
-                 Causal::none);
+                 Causal::none, kEveryToken);
   expect_close(each, product(a, Transpose::no, shared, Transpose::no, 6), "shared");
   device->matmul(left, Transpose::yes, to_device(*device, own, DType::fp32), Transpose::no, summed, false,
-                 Causal::none);
+                 Causal::none, kEveryToken);
   expect_close(summed, product(a, Transpose::yes, own, Transpose::no, 2), "summed");
 }
 
@@ -125,7 +201,8 @@ TEST(Matmul, RefusesWhatDoesNotFit) {
   const auto device = make_cpu_device();
   const auto make = [&](const Shape& s) { return device->allocate(s, DType::fp32); };
   const auto refused = [&](const Shape& a, const Shape& b, const Shape& c) {
-    EXPECT_THROW(device->matmul(make(a), Transpose::no, make(b), Transpose::no, make(c), false, Causal::none),
+    EXPECT_THROW(device->matmul(make(a), Transpose::no, make(b), Transpose::no, make(c), false, Causal::none,
+                                kEveryToken),
                  std::invalid_argument);
   };
   refused({1, 1, 2, 3}, {1, 1, 4, 5}, {1, 1, 2, 5});
@@ -157,8 +234,24 @@ TEST(DecayScores, DecaysBelowTheDiagonalAndLeavesTheRest) {
       }
     }
     const Tensor x = to_device(*device, scores, DType::fp32);
-    device->decay_scores(x, slopes);
+    device->decay_scores(x, slopes, kEveryToken);
     expect_close(x, expected, "scores");
+  }
+}
+
+TEST(DecayScores, OfSomeTokensDecaysThoseAlone) {
+  const auto device = make_cpu_device({.poison = true});
+  const Array scores = random_array({1, 1, 9, 9}, DType::fp32, 1);
+  const Tensor x = to_device(*device, scores, DType::fp32);
+  device->decay_scores(x, std::vector{0.3f}, {2, 6});
+  const Array got = from_device(x);
+  for (Index i = 0; i < 9; ++i) {
+    for (Index j = 0; j < 9; ++j) {
+      const bool decays = 2 <= j && j < i && i < 6;
+      const double factor = decays ? std::exp(-double{0.3f} * static_cast<double>(i - j)) : 1;
+      EXPECT_NEAR(got.at(0, 0, i, j), factor * scores.at(0, 0, i, j), decays ? 0x1p-22 * factor : 0)
+          << i << "," << j;
+    }
   }
 }
 

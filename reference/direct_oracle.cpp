@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <span>
 #include <utility>
@@ -74,7 +75,10 @@ double weighted(double weight, double error) { return weight == 0 ? 0 : weight *
 void softmax_row(const Problem& problem, const Operands& x, const Arithmetic& arithmetic,
                  std::span<const Index> rows, Index b, Index h, Index i, Sums& sums) {
   Truth& truth = sums.truth;
-  const Index kv = h / problem.group(), visible = problem.causal ? i + 1 : problem.seq;
+  const Index kv = h / problem.group();
+  const TokenRange keys = keys_seen(problem, i);
+  const Index visible = keys.count();
+  const auto key = [&](std::size_t j) { return keys.first + static_cast<Index>(j); };
   const double scale = problem.scale;
   const double of_inputs = 2 * input_roundings(arithmetic);
   const double of_outer = input_roundings(arithmetic) + operand_roundings(arithmetic.math);
@@ -84,7 +88,7 @@ void softmax_row(const Problem& problem, const Operands& x, const Arithmetic& ar
   std::vector<double> p(size), logit_error(size);
   double max = -std::numeric_limits<double>::infinity();
   for (std::size_t j = 0; j < size; ++j) {
-    const auto k = x.k.row(b, kv, static_cast<Index>(j));
+    const auto k = x.k.row(b, kv, key(j));
     p[j] = scale * dot(q, k);
     logit_error[j] = std::abs(scale) * growth(problem.head_dim, kLogit + of_inputs) * abs_dot(q, k);
     if (!(p[j] <= max)) max = p[j];  // NaN stays
@@ -97,7 +101,7 @@ void softmax_row(const Problem& problem, const Operands& x, const Arithmetic& ar
   const auto o = row(truth.o.value, truth.o.shape, b, h, i),
              o_error = row(sums.o_error, truth.o.shape, b, h, i);
   for (std::size_t j = 0; j < size; ++j) {
-    const auto v = x.v.row(b, kv, static_cast<Index>(j));
+    const auto v = x.v.row(b, kv, key(j));
     add(o, p[j], v);
     if (p[j] != 0) add_abs(o_error, p[j] * (logit_error[j] + row_error + growth(visible, of_outer)), v);
   }
@@ -113,7 +117,7 @@ void softmax_row(const Problem& problem, const Operands& x, const Arithmetic& ar
   const auto dq_error = row(sums.dq_error, truth.dq.shape, b, h, i);
   const auto dq_storage = row(truth.dq.storage, truth.dq.shape, b, h, i);
   for (std::size_t s = 0; s < size; ++s) {
-    const auto j = static_cast<Index>(s);
+    const Index j = key(s);
     const auto k = x.k.row(b, kv, j), v = x.v.row(b, kv, j);
     const double growth_of_key = key_growth(problem, rows, j, of_outer);
     const double ds = p[s] * (dot(dout, v) - delta), weight = logit_error[s] + row_error;
@@ -135,20 +139,29 @@ void softmax_row(const Problem& problem, const Operands& x, const Arithmetic& ar
 
 /// One query row of lightning attention.
 void lightning_row(const Problem& problem, const Operands& x, const Arithmetic& arithmetic,
-                   std::span<const Index> rows, Index b, Index h, Index i, Sums& sums) {
+                   std::span<const Index>, Index b, Index h, Index i, Sums& sums) {
   Truth& truth = sums.truth;
+  // The row's document is [begin, end), the only tokens it sees or is seen by.
+  const std::vector<Index>& bounds = problem.cu_seqlens;
+  Index begin = 0, end = problem.seq;
+  if (!bounds.empty()) {
+    const auto next = std::ranges::upper_bound(bounds, i);
+    if (next == bounds.end()) return;  // padding
+    begin = *std::prev(next);
+    end = *next;
+  }
   const Index kv = h / problem.group();
   const double slope = problem.slopes[static_cast<std::size_t>(h)];
-  const double of_term = decay_error(slope, problem.seq) + lightning_roundings(arithmetic);
+  const double of_term = decay_error(slope, end - begin) + lightning_roundings(arithmetic);
   const double of_head = growth(problem.head_dim, kStore) + of_term;
   const double of_value = growth(problem.value_dim, kStore) + of_term;
   const auto q = x.q.row(b, h, i), dout = x.dout.row(b, h, i);
-  for (Index j = 0; j <= i; ++j) {
+  for (Index j = begin; j <= i; ++j) {
     const auto k = x.k.row(b, kv, j), v = x.v.row(b, kv, j);
     const double decay = std::exp(-slope * static_cast<double>(i - j));
     const double score = decay * dot(q, k), abs_score = decay * abs_dot(q, k);
     const double dscore = decay * dot(dout, v), abs_dscore = decay * abs_dot(dout, v);
-    const double over_keys = growth(i + 1), over_queries = key_growth(problem, rows, j, 0);
+    const double over_keys = growth(i - begin + 1), over_queries = growth((end - j) * problem.group());
     add(row(truth.o.value, truth.o.shape, b, h, i), score, v);
     add_abs(row(sums.o_error, truth.o.shape, b, h, i), abs_score * (of_head + over_keys), v);
     add(row(truth.dq.value, truth.dq.shape, b, h, i), dscore, k);

@@ -78,12 +78,50 @@ TEST(DirectOracle, SoftmaxShowsNonFiniteOperandsWhereTheyAreSeen) {
                    {&Data::dout, kNone, kSelf, kEarlier, kEarlier}});
 }
 
+TEST(DirectOracle, SoftmaxKeepsNonFiniteOperandsInTheirDocument) {
+  Problem problem = test::softmax_problem({1, 1, 1, kSeq, 3, 2});
+  problem.cu_seqlens = {0, 3, 8, 10};
+  expect_patterns(problem, {{&Data::q, kSelf, kSelf, "...xxx......", "...xxx......"},
+                            {&Data::k, ".....xxx....", ".....xxx....", "...xxxxx....", "...xxxxx...."},
+                            {&Data::v, ".....xxx....", ".....xxx....", "...xxxxx....", kNone},
+                            {&Data::dout, kNone, kSelf, "...xxx......", "...xxx......"}});
+  problem.cu_seqlens = {0, kBad};  // in the padding
+  expect_patterns(problem, {{&Data::q, kNone, kNone, kNone, kNone},
+                            {&Data::k, kNone, kNone, kNone, kNone},
+                            {&Data::v, kNone, kNone, kNone, kNone},
+                            {&Data::dout, kNone, kNone, kNone, kNone}});
+}
+
+TEST(DirectOracle, SoftmaxKeepsNonFiniteOperandsInTheirWindow) {
+  Problem problem = test::softmax_problem({1, 1, 1, kSeq, 3, 2});
+  problem.window = 3;
+  expect_patterns(problem, {{&Data::q, kSelf, kSelf, "...xxx......", "...xxx......"},
+                            {&Data::k, ".....xxx....", ".....xxx....", "...xxxxx....", "...xxxxx...."},
+                            {&Data::v, ".....xxx....", ".....xxx....", "...xxxxx....", kNone},
+                            {&Data::dout, kNone, kSelf, "...xxx......", "...xxx......"}});
+}
+
 TEST(DirectOracle, LightningShowsNonFiniteOperandsWhereTheyAreSeen) {
   expect_patterns(test::lightning_problem({1, 1, 1, kSeq, 3, 2}),
                   {{&Data::q, kSelf, kNone, kEarlier, kEarlier},
                    {&Data::k, kLater, kLater, kNone, kSelf},
                    {&Data::v, kLater, kLater, kSelf, kNone},
                    {&Data::dout, kNone, kSelf, kEarlier, kEarlier}});
+}
+
+TEST(DirectOracle, NonFiniteTokensAreSeenInTheirDocumentAlone) {
+  Problem problem = test::lightning_problem({1, 1, 1, kSeq, 3, 2});
+  problem.cu_seqlens = {0, 3, 8, 11};
+  const std::string later = ".....xxx....", earlier = "...xxx......";
+  expect_patterns(problem, {{&Data::q, kSelf, kNone, earlier, earlier},
+                            {&Data::k, later, later, kNone, kSelf},
+                            {&Data::v, later, later, kSelf, kNone},
+                            {&Data::dout, kNone, kSelf, earlier, earlier}});
+  problem.cu_seqlens = {0, 3, 5};  // the bad token is padding
+  expect_patterns(problem, {{&Data::q, kNone, kNone, kNone, kNone},
+                            {&Data::k, kNone, kNone, kNone, kNone},
+                            {&Data::v, kNone, kNone, kNone, kNone},
+                            {&Data::dout, kNone, kNone, kNone, kNone}});
 }
 
 TEST(DirectOracle, AKeyAtMinusInfinityHasNoWeight) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <functional>
 #include <stdexcept>
+#include <vector>
 
 #include "reference/direct_oracle.h"
 #include "reference/error_model.h"
@@ -30,7 +31,7 @@ struct Inputs {
   Inputs absolute() const { return {q.cwiseAbs(), k.cwiseAbs(), v.cwiseAbs(), dout.cwiseAbs()}; }
 };
 
-/// One head, of any length: reads `tokens` of its operands from `first` on.
+/// One document of a head, of any length: reads `tokens` of its operands from `first` on.
 struct Source {
   Index n;
   std::function<Inputs(Index first, Index tokens)> read;
@@ -125,72 +126,110 @@ void recurrent(const Source& source, double slope, const Sink& o_dq, const Sink&
   }
 }
 
-Source source(const Problem& problem, const Operands& operands, Index b, Index h, Index tokens) {
-  const Index kv = h / problem.group();
-  return {tokens, [=, &operands](Index first, Index count) -> Inputs {
-            return {to_matrix(operands.q, b, h, first, count), to_matrix(operands.k, b, kv, first, count),
-                    to_matrix(operands.v, b, kv, first, count), to_matrix(operands.dout, b, h, first, count)};
+/// `tokens` tokens from `begin` on, which are a sequence of their own.
+struct Document {
+  Index begin, tokens;
+};
+
+std::vector<Document> documents_of(const Problem& problem) {
+  if (problem.cu_seqlens.empty()) return {{0, problem.seq}};
+  std::vector<Document> documents;
+  for (std::size_t i = 1; i < problem.cu_seqlens.size(); ++i) {
+    const Index begin = problem.cu_seqlens[i - 1];
+    documents.push_back({begin, problem.cu_seqlens[i] - begin});
+  }
+  return documents;
+}
+
+Document longest(const std::vector<Document>& documents) {
+  const auto longest = std::ranges::max_element(documents, {}, &Document::tokens);
+  return longest == documents.end() ? Document{0, 0} : *longest;
+}
+
+Source source(const Problem& problem, const Operands& operands, Index b, Index h, const Document& document) {
+  const Index kv = h / problem.group(), begin = document.begin;
+  return {document.tokens, [=, &operands](Index first, Index count) -> Inputs {
+            return {to_matrix(operands.q, b, h, begin + first, count),
+                    to_matrix(operands.k, b, kv, begin + first, count),
+                    to_matrix(operands.v, b, kv, begin + first, count),
+                    to_matrix(operands.dout, b, h, begin + first, count)};
           }};
 }
 
-Truth evaluate(const Problem& problem, const Operands& operands, int threads, const Arithmetic& arithmetic,
-               Form form) {
-  Truth truth = make_truth(problem, operands, arithmetic.storage);
-  const Index n = problem.seq;
+/// Adds one document of query head h to the truth.
+void evaluate(const Problem& problem, const Operands& operands, const Arithmetic& arithmetic, Form form,
+              Index b, Index h, const Document& document, Truth& truth) {
   // Roundings of a term: its inner product over d or e, the sum over the tokens it is part of, its decay, the
   // operands it passes through.
+  const Index n = document.tokens, kv = h / problem.group();
   Eigen::ArrayXd row_growth(n), key_growth(n);
   for (Index t = 0; t < n; ++t) {
     row_growth[t] = growth(t + 1);
     key_growth[t] = growth((n - t) * problem.group());
   }
-  const double head_growth = growth(problem.head_dim, kStore),
-               value_growth = growth(problem.value_dim, kStore);
+  const double slope = problem.slopes[static_cast<std::size_t>(h)];
+  const double decay = decay_error(slope, n) + lightning_roundings(arithmetic);
+  const double of_head = growth(problem.head_dim, kStore) + decay;
+  const double of_value = growth(problem.value_dim, kStore) + decay;
+
+  const auto rows = [&](auto& tensor, const Shape& shape, Index head_index, Index first, const Matrix& part) {
+    return head(tensor, shape, b, head_index).middleRows(document.begin + first, part.rows());
+  };
+  const auto add_value = [&](Expected& to, Index to_head, Index first, const Matrix& values) {
+    rows(to.value, to.shape, to_head, first, values) += values;
+    if (!to.shares.empty())
+      rows(to.shares, to.shape, to_head, first, values) += values.cwiseAbs().cwiseMax(to.smallest);
+  };
+  const auto add_error = [&](Expected& to, Index to_head, Index first, const Matrix& magnitudes,
+                             const Eigen::ArrayXd& over_tokens, double of_term) {
+    const auto roundings = over_tokens.segment(first, magnitudes.rows()) + of_term;
+    rows(to.error, to.shape, to_head, first, magnitudes) +=
+        (roundings.matrix().asDiagonal() * magnitudes).cast<float>();
+  };
+  const Source x = source(problem, operands, b, h, document);
+  form(
+      x, slope,
+      [&](Index first, const Matrix& o, const Matrix& dq) {
+        add_value(truth.o, h, first, o);
+        add_value(truth.dq, h, first, dq);
+      },
+      [&](Index first, const Matrix& dv, const Matrix& dk) {
+        add_value(truth.dv, kv, first, dv);
+        add_value(truth.dk, kv, first, dk);
+      });
+  form(
+      x.absolute(), slope,
+      [&](Index first, const Matrix& o, const Matrix& dq) {
+        add_error(truth.o, h, first, o, row_growth, of_head);
+        add_error(truth.dq, h, first, dq, row_growth, of_value);
+      },
+      [&](Index first, const Matrix& dv, const Matrix& dk) {
+        add_error(truth.dv, kv, first, dv, key_growth, of_head);
+        add_error(truth.dk, kv, first, dk, key_growth, of_value);
+      });
+}
+
+/// All documents, each by itself; what is in none stays 0.
+Truth evaluate(const Problem& problem, const Operands& operands, int threads, const Arithmetic& arithmetic,
+               Form form) {
+  Truth truth = make_truth(problem, operands, arithmetic.storage);
+  const std::vector<Document> documents = documents_of(problem);
+  const Index padding = problem.cu_seqlens.empty() ? 0 : problem.seq - problem.cu_seqlens.back();
   for_each_group(problem, threads, [&](Index b, Index kv) {
     for (Index h = kv * problem.group(); h < (kv + 1) * problem.group(); ++h) {
-      const double slope = problem.slopes[static_cast<std::size_t>(h)];
-      const double decay = decay_error(slope, n) + lightning_roundings(arithmetic);
-      const auto add_value = [&](Expected& to, Index to_head, Index first, const Matrix& values) {
-        head(to.value, to.shape, b, to_head).middleRows(first, values.rows()) += values;
-        if (to.shares.empty()) return;
-        head(to.shares, to.shape, b, to_head).middleRows(first, values.rows()) +=
-            values.cwiseAbs().cwiseMax(to.smallest);
-      };
-      const auto add_error = [&](Expected& to, Index to_head, Index first, const Matrix& magnitudes,
-                                 const Eigen::ArrayXd& over_tokens, double of_term) {
-        const auto roundings = over_tokens.segment(first, magnitudes.rows()) + of_term;
-        head(to.error, to.shape, b, to_head).middleRows(first, magnitudes.rows()) +=
-            (roundings.matrix().asDiagonal() * magnitudes).cast<float>();
-      };
-      const Source x = source(problem, operands, b, h, n);
-      form(
-          x, slope,
-          [&](Index first, const Matrix& o, const Matrix& dq) {
-            add_value(truth.o, h, first, o);
-            add_value(truth.dq, h, first, dq);
-          },
-          [&](Index first, const Matrix& dv, const Matrix& dk) {
-            add_value(truth.dv, kv, first, dv);
-            add_value(truth.dk, kv, first, dk);
-          });
-      form(
-          x.absolute(), slope,
-          [&](Index first, const Matrix& o, const Matrix& dq) {
-            add_error(truth.o, h, first, o, row_growth, head_growth + decay);
-            add_error(truth.dq, h, first, dq, row_growth, value_growth + decay);
-          },
-          [&](Index first, const Matrix& dv, const Matrix& dk) {
-            add_error(truth.dv, kv, first, dv, key_growth, head_growth + decay);
-            add_error(truth.dk, kv, first, dk, key_growth, value_growth + decay);
-          });
+      for (const Document& document : documents)
+        evaluate(problem, operands, arithmetic, form, b, h, document, truth);
+      for (Expected* x : {&truth.dk, &truth.dv}) {
+        if (!x->shares.empty()) head(x->shares, x->shape, b, kv).bottomRows(padding).array() += x->smallest;
+      }
     }
   });
   return truth;
 }
 
-/// Both forms over the first tokens of one head. They may differ by the rounding of fp64: for 1024 tokens at
-/// most 1024·2⁻⁵³ for the recurrence's powers and some 9·√(1024·d)·2⁻⁵³ for the sums, below 1e-12 of
-/// Σ|terms|.
+/// Both forms over the first tokens of a document of one head. They may differ by the rounding of fp64: for
+/// 1024 tokens at most 1024·2⁻⁵³ for the recurrence's powers and some 9·√(1024·d)·2⁻⁵³ for the sums, below
+/// 1e-12 of Σ|terms|.
 void require_agreement(const Source& x, double slope, Index h) {
   struct Sums {
     Matrix o, dq, dk, dv;
@@ -245,23 +284,24 @@ Truth lightning_oracle(const Problem& problem, const Operands& operands, int thr
                        const Arithmetic& arithmetic) {
   check_problem(problem, Operator::lightning, operands);
   if (!all_finite(operands)) return direct_lightning(problem, operands, threads, arithmetic);
-  if (problem.batch > 0 && problem.seq > 0) {
-    const Index tokens = std::min(problem.seq, kCheckTokens);
+  const Document document = longest(documents_of(problem));
+  if (problem.batch > 0 && document.tokens > 0) {
+    const Document begin = {document.begin, std::min(document.tokens, kCheckTokens)};
     Problem check = problem;
     check.batch = 1;
     check.heads = problem.group();
     check.kv_heads = 1;
     for_each_group(check, 1, [&](Index, Index) {
       for (Index h = 0; h < problem.group(); ++h) {
-        require_agreement(source(problem, operands, 0, h, tokens),
-                          problem.slopes[static_cast<std::size_t>(h)], h);
+        require_agreement(source(problem, operands, 0, h, begin), problem.slopes[static_cast<std::size_t>(h)],
+                          h);
       }
     });
   }
   // Multiply-adds of a token: 3(d + e) for each of the n/2 tokens it sees on average, or 6·d·e at a third
   // of the speed.
   const Index d = problem.head_dim, e = problem.value_dim;
-  const bool use_quadratic = problem.seq * (d + e) < 12 * d * e;
+  const bool use_quadratic = document.tokens * (d + e) < 12 * d * e;
   return evaluate(problem, operands, threads, arithmetic, use_quadratic ? quadratic : recurrent);
 }
 

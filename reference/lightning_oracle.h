@@ -1,4 +1,5 @@
-// The truth about lightning attention, forward and backward, by two independent formulae.
+// The truth about lightning attention, forward and backward, by two independent formulae: of each document by
+// itself, as if there were no other. Padding has value 0 and error 0.
 #pragma once
 
 #include "reference/dtype.h"
@@ -17,11 +18,11 @@ Truth lightning_quadratic(const Problem& problem, const Operands& operands, int 
 Truth lightning_recurrent(const Problem& problem, const Operands& operands, int threads,
                           const Arithmetic& arithmetic = {});
 
-/// The cheaper of the two, after both have been compared over the first tokens of the first (batch, kv head):
-/// throws std::logic_error if they differ, for an oracle that contradicts itself must not judge. Falls back
-/// on direct_lightning() if an operand is not finite. `threads` share the (batch, kv head) pairs; the result
-/// does not depend on their number. Throws std::invalid_argument if the operands do not have the problem's
-/// shapes.
+/// The cheaper of the two, after both have been compared over the first tokens of the longest document of the
+/// first (batch, kv head): throws std::logic_error if they differ, for an oracle that contradicts itself must
+/// not judge. Falls back on direct_lightning() if an operand is not finite. `threads` share the (batch, kv
+/// head) pairs; the result does not depend on their number. Throws std::invalid_argument if the operands do
+/// not have the problem's shapes.
 Truth lightning_oracle(const Problem& problem, const Operands& operands, int threads,
                        const Arithmetic& arithmetic = {});
 

@@ -2,7 +2,9 @@
 
 #include <gmock/gmock.h>
 
+#include <numeric>
 #include <stdexcept>
+#include <vector>
 
 #include "reference/direct_oracle.h"
 #include "reference/test_data.h"
@@ -15,6 +17,15 @@ using test::Fill;
 using test::lightning_problem;
 using test::make_data;
 
+/// True if tokens j <= i are in one document.
+bool together(const Problem& p, Index i, Index j) {
+  if (p.cu_seqlens.empty()) return true;
+  for (const Index bound : p.cu_seqlens) {
+    if (j < bound && bound <= i) return false;
+  }
+  return i < p.cu_seqlens.back();
+}
+
 /// Written out once more, from the definition alone, for the finite differences.
 std::vector<double> forward(const Problem& p, const std::vector<double>& q, const std::vector<double>& k,
                             const std::vector<double>& v) {
@@ -26,6 +37,7 @@ std::vector<double> forward(const Problem& p, const std::vector<double>& q, cons
       const double slope = p.slopes[static_cast<std::size_t>(h)];
       for (Index i = 0; i < p.seq; ++i) {
         for (Index j = 0; j <= i; ++j) {
+          if (!together(p, i, j)) continue;
           double score = 0;
           for (std::size_t c = 0; c < static_cast<std::size_t>(p.head_dim); ++c) {
             score += qs.row(b, h, i)[c] * ks.row(b, h / p.group(), j)[c];
@@ -51,6 +63,16 @@ TEST(LightningOracle, GradientsAreDerivatives) {
   test::expect_finite_differences(data, lightning_recurrent(data.problem, data.operands(), 1), forward);
 }
 
+TEST(LightningOracle, GradientsOfDocumentsAreDerivatives) {
+  for (const std::vector<Index>& bounds : {std::vector<Index>{0, 1, 4, 6}, {0, 3, 4, 5}, {0, 6}}) {
+    Data data = make_data(lightning_problem({1, 4, 2, 6, 3, 2}));
+    data.problem.cu_seqlens = bounds;
+    test::expect_finite_differences(data, lightning_quadratic(data.problem, data.operands(), 1), forward);
+    test::expect_finite_differences(data, lightning_recurrent(data.problem, data.operands(), 1), forward);
+    test::expect_finite_differences(data, direct_lightning(data.problem, data.operands(), 1), forward);
+  }
+}
+
 TEST(LightningOracle, QuadraticRecurrentAndDirectAgree) {
   for (const Fill kind : {Fill::gaussian, Fill::large, Fill::constant, Fill::one_hot, Fill::denormal}) {
     // Sequences below, at and beyond one and two blocks; odd dimensions, d != e, more rows than a slice of
@@ -74,6 +96,69 @@ TEST(LightningOracle, FormsAgreeInEveryArithmetic) {
       const Truth direct = direct_lightning(data.problem, data.operands(), 1, arithmetic);
       test::expect_agree(lightning_quadratic(data.problem, data.operands(), 1, arithmetic), direct);
       test::expect_agree(lightning_recurrent(data.problem, data.operands(), 1, arithmetic), direct);
+    }
+  }
+}
+
+// Single tokens, ends at and around blocks, padding or none, one token and padding.
+const std::vector<std::vector<Index>> kPackings = {{0, 260}, {0, 259},           {0, 1, 2, 129, 130, 258},
+                                                   {0, 1},   {0, 128, 129, 260}, {0, 5, 64, 192, 240}};
+
+TEST(LightningOracle, FormsAgreeOnDocuments) {
+  for (const Fill kind : {Fill::gaussian, Fill::denormal}) {
+    for (const std::vector<Index>& bounds : kPackings) {
+      Data data = make_data(lightning_problem({1, 6, 2, 260, 19, 3}), kind);
+      data.problem.slopes = {0.0F, 1e-3F, 0.1F, 0.7F, 5.0F, 200.0F};
+      data.problem.cu_seqlens = bounds;
+      const Truth direct = direct_lightning(data.problem, data.operands(), 1);
+      test::expect_agree(lightning_quadratic(data.problem, data.operands(), 1), direct);
+      test::expect_agree(lightning_recurrent(data.problem, data.operands(), 1), direct);
+      test::expect_agree(oracle(data, 2), direct);
+    }
+  }
+}
+
+/// Rows [begin, end) of a tensor.
+template <typename T>
+std::vector<T> rows_of(const std::vector<T>& x, const Shape& shape, Index begin, Index end) {
+  std::vector<T> rows;
+  for (Index i = 0; i < shape.batch * shape.heads && !x.empty(); ++i) {
+    const auto head = x.begin() + i * shape.head_size();
+    rows.insert(rows.end(), head + begin * shape.dim, head + end * shape.dim);
+  }
+  return rows;
+}
+
+TEST(LightningOracle, DocumentsAreProblemsOfTheirOwn) {
+  std::vector<std::vector<Index>> packings = kPackings;
+  packings.emplace_back(261);
+  std::iota(packings.back().begin(), packings.back().end(), Index{0});  // one a token
+  for (const auto& form : {lightning_quadratic, lightning_recurrent, direct_lightning}) {
+    for (const std::vector<Index>& bounds : packings) {
+      Data data = make_data(lightning_problem({2, 4, 2, 260, 5, 3}));
+      data.problem.cu_seqlens = bounds;
+      const Truth packed = form(data.problem, data.operands(), 1, {});
+      for (std::size_t i = 0; i <= bounds.size() - 1; ++i) {
+        const bool padding = i == bounds.size() - 1;
+        const Index begin = bounds[i], end = padding ? 260 : bounds[i + 1];
+        SCOPED_TRACE(testing::Message() << begin << " to " << end << " of " << bounds.size() - 1);
+        Data alone = data;
+        alone.problem.cu_seqlens = {};
+        alone.problem.seq = end - begin;
+        alone.q = rows_of(data.q, data.problem.q_shape(), begin, end);
+        alone.k = rows_of(data.k, data.problem.k_shape(), begin, end);
+        alone.v = rows_of(data.v, data.problem.v_shape(), begin, end);
+        alone.dout = rows_of(data.dout, data.problem.o_shape(), begin, end);
+        const Truth one = form(alone.problem, alone.operands(), 1, {});
+        for (const test::Pair& t : test::pairs(packed, one)) {
+          const auto value = rows_of(t.a.value, t.a.shape, begin, end);
+          const auto error = rows_of(t.a.error, t.a.shape, begin, end);
+          ASSERT_EQ(value, padding ? std::vector<double>(value.size()) : t.b.value) << t.name;
+          ASSERT_EQ(error, padding ? std::vector<float>(error.size()) : t.b.error) << t.name;
+          if (padding) continue;
+          ASSERT_EQ(rows_of(t.a.shares, t.a.shape, begin, end), t.b.shares) << t.name;
+        }
+      }
     }
   }
 }

@@ -65,6 +65,16 @@ void check_problem(const Problem& problem, Operator op, const Operands& operands
         throw std::invalid_argument(fmt::format("oracle: slope {}", slope));
     }
   }
+  const std::vector<Index>& bounds = problem.cu_seqlens;
+  if (!bounds.empty() && (bounds.size() < 2 || bounds.front() != 0 || bounds.back() > problem.seq ||
+                          std::ranges::adjacent_find(bounds, std::ranges::greater_equal{}) != bounds.end())) {
+    throw std::invalid_argument(
+        fmt::format("oracle: {} bounds of documents, {} to {}, are not increasing ones from 0 to at most {}",
+                    bounds.size(), bounds.front(), bounds.back(), problem.seq));
+  }
+  if (problem.window < 0 || (problem.window > 0 && !problem.causal)) {
+    throw std::invalid_argument(fmt::format("oracle: window {}, causal {}", problem.window, problem.causal));
+  }
   check_shape("q", operands.q.shape, problem.q_shape());
   check_shape("k", operands.k.shape, problem.k_shape());
   check_shape("v", operands.v.shape, problem.v_shape());
@@ -93,18 +103,47 @@ std::vector<Index> all_rows(Index count) {
   return rows;
 }
 
+TokenRange document_of(const Problem& problem, Index token) {
+  const auto& bounds = problem.cu_seqlens;
+  if (bounds.empty()) return {0, problem.seq};
+  const auto next = static_cast<std::size_t>(std::ranges::upper_bound(bounds, token) - bounds.begin());
+  if (next == bounds.size()) return {bounds.back(), bounds.back()};
+  return {bounds[next - 1], bounds[next]};
+}
+
+TokenRange keys_seen(const Problem& problem, Index query) {
+  TokenRange seen = document_of(problem, query);
+  if (seen.count() == 0) return seen;
+  if (problem.causal) seen.end = query + 1;
+  if (problem.window > 0) seen.first = std::max(seen.first, seen.end - problem.window);
+  return seen;
+}
+
+TokenRange queries_seeing(const Problem& problem, Index key) {
+  TokenRange seeing = document_of(problem, key);
+  if (seeing.count() == 0) return seeing;
+  if (problem.causal) seeing.first = key;
+  if (problem.window > 0) seeing.end = std::min(seeing.end, key + problem.window);
+  return seeing;
+}
+
 std::vector<Index> query_rows(const Problem& problem, const Operands& operands) {
-  return operands.rows.empty() ? all_rows(problem.seq)
-                               : std::vector<Index>(operands.rows.begin(), operands.rows.end());
+  std::vector<Index> rows = operands.rows.empty()
+                                ? all_rows(problem.seq)
+                                : std::vector<Index>(operands.rows.begin(), operands.rows.end());
+  std::erase_if(rows, [&](Index row) { return row >= problem.tokens_in_documents(); });
+  return rows;
 }
 
 Index seen_by(const Problem& problem, std::span<const Index> rows, Index key) {
-  return problem.causal ? rows.end() - std::ranges::lower_bound(rows, key) : std::ssize(rows);
+  const TokenRange seeing = queries_seeing(problem, key);
+  return std::ranges::lower_bound(rows, seeing.end) - std::ranges::lower_bound(rows, seeing.first);
 }
 
 double key_growth(const Problem& problem, std::span<const Index> rows, Index key, double roundings) {
   const Index terms = seen_by(problem, rows, key) * problem.group();
-  return std::ssize(rows) == problem.seq ? growth(terms, roundings) : growth_of_few(terms, roundings);
+  return std::ssize(rows) == problem.tokens_in_documents() ? growth(terms, roundings)
+                                                           : growth_of_few(terms, roundings);
 }
 
 Truth make_truth(const Problem& problem, const Operands& operands, DType storage) {

@@ -24,7 +24,22 @@ Truth make_truth(const Problem& problem, const Operands& operands, DType storage
 /// 0, 1, …, count - 1.
 std::vector<Index> all_rows(Index count);
 
-/// Operands::rows, all of them if it is empty.
+/// Tokens [first, end).
+struct TokenRange {
+  Index first = 0, end = 0;
+
+  Index count() const { return end - first; }
+};
+
+/// The tokens of the document that holds `token`; of padding: none.
+TokenRange document_of(const Problem& problem, Index token);
+
+/// The keys that a query sees, and the queries that see a key (Problem: causal, window, cu_seqlens): none of
+/// padding. Neither end decreases with the token.
+TokenRange keys_seen(const Problem& problem, Index query);
+TokenRange queries_seeing(const Problem& problem, Index key);
+
+/// Operands::rows, all of them if it is empty, without those of padding: their o and dq are 0.
 std::vector<Index> query_rows(const Problem& problem, const Operands& operands);
 
 /// How many of the rows, which increase, see a key.

@@ -40,6 +40,8 @@ struct Problem {
   Shape k_shape() const { return {batch, kv_heads, seq, head_dim}; }
   Shape v_shape() const { return {batch, kv_heads, seq, value_dim}; }
   Shape o_shape() const { return {batch, heads, seq, value_dim}; }
+  /// Those before the padding.
+  Index tokens_in_documents() const { return cu_seqlens.empty() ? seq : cu_seqlens.back(); }
   /// Query heads that share one kv head.
   Index group() const { return heads / kv_heads; }
 };

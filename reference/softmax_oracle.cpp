@@ -82,17 +82,25 @@ class Head {
   void block(Index first, Index rows, Bounded& dk, Bounded& dv) const;
 
  private:
-  Index visible(Index row) const {
-    return problem_.causal ? rows_[static_cast<std::size_t>(row)] + 1 : problem_.seq;
-  }
-  /// How many of the rows [first, first + rows) do not see a key.
-  Index blind(Index key, Index first, Index rows) const {
-    if (!problem_.causal) return 0;
-    const auto block = rows_.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(rows));
-    return std::ranges::lower_bound(block, key) - block.begin();
-  }
+  /// The rows of a block that see a key.
+  struct Seeing {
+    Index first = 0, count = 0;
+  };
+  /// Of the rows [first, first + rows): the keys that any of them sees, and for each of those who does.
+  struct Sight {
+    TokenRange keys;
+    std::vector<Seeing> by_key;  ///< neither end of it decreases with the key
+
+    /// The rows that see any of the `count` keys from j on.
+    Seeing of(Index j, Index count) const {
+      const Seeing& one = by_key[static_cast<std::size_t>(j)];
+      const Seeing& last = by_key[static_cast<std::size_t>(j + count - 1)];
+      return {one.first, last.first + last.count - one.first};
+    }
+  };
+  Sight sight(Index first, Index rows) const;
   /// Logits [keys, rows] -> weights, 0 where a row does not see a key. Returns the lse of each row.
-  Row softmax(Eigen::Ref<Matrix> p, Index first) const;
+  static Row softmax(Eigen::Ref<Matrix> p, const Sight& sight);
 
   const Problem& problem_;
   const Arithmetic& arithmetic_;
@@ -102,17 +110,32 @@ class Head {
   Scratch& scratch_;
 };
 
-Row Head::softmax(Eigen::Ref<Matrix> p, Index first) const {
+Head::Sight Head::sight(Index first, Index rows) const {
+  const auto block = rows_.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(rows));
+  Sight sight = {{keys_seen(problem_, block.front()).first, keys_seen(problem_, block.back()).end}, {}};
+  for (Index key = sight.keys.first; key < sight.keys.end; ++key) {
+    const TokenRange queries = queries_seeing(problem_, key);
+    const auto begin = std::ranges::lower_bound(block, queries.first);
+    const auto end = std::ranges::lower_bound(block, queries.end);
+    sight.by_key.push_back({begin - block.begin(), end - begin});
+  }
+  return sight;
+}
+
+Row Head::softmax(Eigen::Ref<Matrix> p, const Sight& sight) {
   const Index keys = p.rows(), rows = p.cols();
   Row max = Row::Constant(rows, -std::numeric_limits<double>::infinity()), sum = Row::Zero(rows);
   for (Index j = 0; j < keys; ++j) {
-    const Index seeing = rows - blind(j, first, rows);
-    max.tail(seeing) = max.tail(seeing).max(p.row(j).tail(seeing).array());
+    const Seeing seeing = sight.of(j, 1);
+    auto seen = max.segment(seeing.first, seeing.count);
+    seen = seen.max(p.row(j).segment(seeing.first, seeing.count).array());
   }
   for (Index j = 0; j < keys; ++j) {
+    const Seeing seeing = sight.of(j, 1);
     auto weight = p.row(j).array();
     weight = (weight - max).exp();
-    weight.head(blind(j, first, rows)).setZero();
+    weight.head(seeing.first).setZero();
+    weight.tail(rows - seeing.first - seeing.count).setZero();
     weight = (weight > kNegligible).select(weight, 0);
     sum += weight;
   }
@@ -121,7 +144,8 @@ Row Head::softmax(Eigen::Ref<Matrix> p, Index first) const {
 }
 
 void Head::block(Index first, Index rows, Bounded& dk, Bounded& dv) const {
-  const Index keys = visible(first + rows - 1);
+  const Sight sight = this->sight(first, rows);
+  const Index first_key = sight.keys.first, keys = sight.keys.count();
   const double scale = problem_.scale, abs_scale = std::abs(scale);
   const double of_inputs = 2 * input_roundings(arithmetic_);
   const double of_outer = input_roundings(arithmetic_) + operand_roundings(arithmetic_.math);
@@ -131,28 +155,30 @@ void Head::block(Index first, Index rows, Bounded& dk, Bounded& dv) const {
   auto p = scratch_.p.topLeftCorner(keys, rows), logit_error = scratch_.logit_error.topLeftCorner(keys, rows);
 
   // Weights, and their errors w_ij = ε_ij + r_i.
-  p.noalias() = scale * k_.x.topRows(keys) * q.transpose();
-  logit_error.noalias() =
-      (abs_scale * growth(problem_.head_dim, kLogit + of_inputs)) * k_.abs.topRows(keys) * abs_q.transpose();
-  const Row lse = softmax(p, first);
+  p.noalias() = scale * k_.x.middleRows(first_key, keys) * q.transpose();
+  logit_error.noalias() = (abs_scale * growth(problem_.head_dim, kLogit + of_inputs)) *
+                          k_.abs.middleRows(first_key, keys) * abs_q.transpose();
+  const Row lse = softmax(p, sight);
   Row row_error = Row::Zero(rows), row_growth(rows);
   for (Index j = 0; j < keys; ++j) row_error += p.row(j).array() * logit_error.row(j).array();
   for (Index r = 0; r < rows; ++r) {
-    const Index m = visible(first + r);
+    const Index m = keys_seen(problem_, rows_[static_cast<std::size_t>(first + r)]).count();
     row_error[r] = weight_error(m, lse[r], row_error[r]);
     row_growth[r] = growth(m, of_outer);
   }
 
   auto o = scratch_.o.value.topRows(rows), error_o = scratch_.o.error.topRows(rows);
-  o.noalias() = p.transpose() * v_.x.topRows(keys);
+  o.noalias() = p.transpose() * v_.x.middleRows(first_key, keys);
   error_o.setZero();
   for (Index j = 0; j < keys; j += kKeys) {
-    const Index count = std::min(kKeys, keys - j), seeing = rows - blind(j, first, rows);
+    const Index count = std::min(kKeys, keys - j);
+    const auto [row, seeing] = sight.of(j, count);
     auto weighted = scratch_.dv_error.topLeftCorner(count, seeing);
-    const auto error = row_error.tail(seeing) + row_growth.tail(seeing);
-    weighted = p.block(j, rows - seeing, count, seeing).array() *
-               (logit_error.block(j, rows - seeing, count, seeing).array().rowwise() + error);
-    error_o.bottomRows(seeing).noalias() += weighted.transpose() * v_.abs.middleRows(j, count);
+    const auto error = row_error.segment(row, seeing) + row_growth.segment(row, seeing);
+    weighted = p.block(j, row, count, seeing).array() *
+               (logit_error.block(j, row, count, seeing).array().rowwise() + error);
+    error_o.middleRows(row, seeing).noalias() +=
+        weighted.transpose() * v_.abs.middleRows(first_key + j, count);
   }
   auto stored_o = scratch_.o.storage.topRows(rows);
   stored_o = o.cwiseAbs().cwiseMax(smallest);
@@ -170,41 +196,42 @@ void Head::block(Index first, Index rows, Bounded& dk, Bounded& dv) const {
   dq.setZero();
   error_dq.setZero();
   for (Index j = 0; j < keys; j += kKeys) {
-    const Index count = std::min(kKeys, keys - j), unseen = blind(j, first, rows), seeing = rows - unseen;
-    const auto k = k_.x.middleRows(j, count), abs_k = k_.abs.middleRows(j, count);
-    const auto v = v_.x.middleRows(j, count), abs_v = v_.abs.middleRows(j, count);
-    const auto weights = p.block(j, unseen, count, seeing);
+    const Index count = std::min(kKeys, keys - j), key = first_key + j;
+    const auto [row, seeing] = sight.of(j, count);
+    const auto k = k_.x.middleRows(key, count), abs_k = k_.abs.middleRows(key, count);
+    const auto v = v_.x.middleRows(key, count), abs_v = v_.abs.middleRows(key, count);
+    const auto weights = p.block(j, row, count, seeing);
 
     // dS = P ∘ (dP - Δ), and the errors of the terms of dq, dk and dv.
     auto ds = scratch_.ds.topLeftCorner(count, seeing);
     auto dq_error = scratch_.dq_error.topLeftCorner(count, seeing);
     auto dk_error = scratch_.dk_error.topLeftCorner(count, seeing);
     auto dv_error = scratch_.dv_error.topLeftCorner(count, seeing);
-    ds.noalias() = v * dout.bottomRows(seeing).transpose();
-    dk_error.noalias() = (value_growth + of_inputs) * abs_v * abs_dout.bottomRows(seeing).transpose();
+    ds.noalias() = v * dout.middleRows(row, seeing).transpose();
+    dk_error.noalias() = (value_growth + of_inputs) * abs_v * abs_dout.middleRows(row, seeing).transpose();
     for (Index c = 0; c < count; ++c) {
-      const double growth_of_key = key_growth(problem_, rows_, j + c, of_outer);
+      const double growth_of_key = key_growth(problem_, rows_, key + c, of_outer);
       const auto weight = weights.row(c).array();
-      const Row error = logit_error.row(j + c).tail(seeing).array() + row_error.tail(seeing);
-      ds.row(c).array() = weight * (ds.row(c).array() - delta.tail(seeing));
+      const Row error = logit_error.row(j + c).segment(row, seeing).array() + row_error.segment(row, seeing);
+      ds.row(c).array() = weight * (ds.row(c).array() - delta.segment(row, seeing));
       const Row abs_ds = ds.row(c).cwiseAbs();
       const Row error_ds =
-          abs_ds * (error + kScore) + weight * (dk_error.row(c).array() + delta_error.tail(seeing));
-      dq_error.row(c) = error_ds + row_growth.tail(seeing) * abs_ds;
+          abs_ds * (error + kScore) + weight * (dk_error.row(c).array() + delta_error.segment(row, seeing));
+      dq_error.row(c) = error_ds + row_growth.segment(row, seeing) * abs_ds;
       dk_error.row(c) = error_ds + growth_of_key * abs_ds;
       dv_error.row(c) = weight * (error + growth_of_key);
     }
 
-    dq.bottomRows(seeing).noalias() += scale * ds.transpose() * k;
-    error_dq.bottomRows(seeing).noalias() += abs_scale * dq_error.transpose() * abs_k;
-    dk.value.middleRows(j, count).noalias() += scale * ds * q.bottomRows(seeing);
-    dk.error.middleRows(j, count).noalias() += abs_scale * dk_error * abs_q.bottomRows(seeing);
-    dk.storage.middleRows(j, count).noalias() += weights * stored_q.bottomRows(seeing);
-    dv.value.middleRows(j, count).noalias() += weights * dout.bottomRows(seeing);
-    dv.error.middleRows(j, count).noalias() += dv_error * abs_dout.bottomRows(seeing);
+    dq.middleRows(row, seeing).noalias() += scale * ds.transpose() * k;
+    error_dq.middleRows(row, seeing).noalias() += abs_scale * dq_error.transpose() * abs_k;
+    dk.value.middleRows(key, count).noalias() += scale * ds * q.middleRows(row, seeing);
+    dk.error.middleRows(key, count).noalias() += abs_scale * dk_error * abs_q.middleRows(row, seeing);
+    dk.storage.middleRows(key, count).noalias() += weights * stored_q.middleRows(row, seeing);
+    dv.value.middleRows(key, count).noalias() += weights * dout.middleRows(row, seeing);
+    dv.error.middleRows(key, count).noalias() += dv_error * abs_dout.middleRows(row, seeing);
   }
   auto storage_dq = scratch_.dq.storage.topRows(rows);
-  storage_dq.noalias() = p.transpose() * k_.abs.topRows(keys);
+  storage_dq.noalias() = p.transpose() * k_.abs.middleRows(first_key, keys);
   storage_dq = dq.cwiseAbs().cwiseMax(smallest) + stored * storage_dq;
 }
 

@@ -17,6 +17,18 @@ using test::Fill;
 using test::make_data;
 using test::softmax_problem;
 
+/// By the definition in problem.h, one document after the other.
+bool sees(const Problem& p, Index query, Index key) {
+  if (p.causal && key > query) return false;
+  if (p.window > 0 && query - key >= p.window) return false;
+  bool same = p.cu_seqlens.empty();
+  for (std::size_t i = 0; i + 1 < p.cu_seqlens.size(); ++i) {
+    const auto holds = [&](Index token) { return p.cu_seqlens[i] <= token && token < p.cu_seqlens[i + 1]; };
+    same = same || (holds(query) && holds(key));
+  }
+  return same;
+}
+
 /// Written out once more, from the definition alone, for the finite differences.
 std::vector<double> forward(const Problem& p, const std::vector<double>& q, const std::vector<double>& k,
                             const std::vector<double>& v) {
@@ -28,7 +40,7 @@ std::vector<double> forward(const Problem& p, const std::vector<double>& q, cons
         std::vector<double> row(static_cast<std::size_t>(p.value_dim));
         double norm = 0;
         for (Index j = 0; j < p.seq; ++j) {
-          if (p.causal && j > i) continue;
+          if (!sees(p, i, j)) continue;
           double logit = 0;
           for (std::size_t c = 0; c < static_cast<std::size_t>(p.head_dim); ++c) {
             logit += qs.row(b, h, i)[c] * ks.row(b, h / p.group(), j)[c];
@@ -37,7 +49,7 @@ std::vector<double> forward(const Problem& p, const std::vector<double>& q, cons
           norm += weight;
           for (std::size_t c = 0; c < row.size(); ++c) row[c] += weight * vs.row(b, h / p.group(), j)[c];
         }
-        for (const double sum : row) o.push_back(sum / norm);
+        for (const double sum : row) o.push_back(norm == 0 ? 0 : sum / norm);
       }
     }
   }
@@ -53,6 +65,135 @@ TEST(SoftmaxOracle, GradientsAreDerivatives) {
     const Data data = make_data(softmax_problem({2, 4, 2, 5, 3, 2}, causal));
     test::expect_finite_differences(data, oracle(data), forward);
   }
+}
+
+/// A problem of one batch entry with documents, a window or both.
+Problem packed(Index seq, std::vector<Index> cu_seqlens, bool causal = true, Index window = 0) {
+  Problem problem = softmax_problem({1, 2, 1, seq, 5, 3}, causal);
+  problem.cu_seqlens = std::move(cu_seqlens);
+  problem.window = window;
+  return problem;
+}
+
+/// Documents of one and of many tokens, that end within and at blocks of rows; padding; windows of one token,
+/// within and beyond a block.
+std::vector<Problem> packed_problems() {
+  const std::vector<Index> bounds = {0, 1, 2, 64, 128, 131, 250};
+  std::vector<Problem> all;
+  for (const bool causal : {true, false}) {
+    all.push_back(packed(250, bounds, causal));
+    all.push_back(packed(257, bounds, causal));
+    all.push_back(packed(390, bounds, causal));  // a whole block of padding
+    all.push_back(packed(140, {0, 127}, causal));
+    all.push_back(packed(3, {0, 1, 2, 3}, causal));
+  }
+  for (const Index window : {1, 2, 64, 100, 129, 1000}) {
+    all.push_back(packed(257, {}, true, window));
+    all.push_back(packed(257, bounds, true, window));
+  }
+  return all;
+}
+
+TEST(SoftmaxOracle, PackedGradientsAreDerivatives) {
+  for (const bool causal : {true, false}) {
+    const Data data = make_data(packed(9, {0, 1, 5, 7}, causal));
+    test::expect_finite_differences(data, oracle(data), forward);
+  }
+  for (const Index window : {1, 3}) {
+    for (const std::vector<Index>& bounds : {std::vector<Index>{}, {0, 1, 6, 7}}) {
+      const Data data = make_data(packed(8, bounds, true, window));
+      test::expect_finite_differences(data, oracle(data), forward);
+    }
+  }
+}
+
+TEST(SoftmaxOracle, PackedAgreesWithDirectLoops) {
+  for (const Problem& problem : packed_problems()) {
+    for (const Fill kind : {Fill::gaussian, Fill::large, Fill::denormal}) {
+      SCOPED_TRACE(testing::Message()
+                   << "seq " << problem.seq << " documents " << problem.cu_seqlens.size() << " causal "
+                   << problem.causal << " window " << problem.window << " fill " << static_cast<int>(kind));
+      const Data data = make_data(problem, kind);
+      test::expect_agree(oracle(data), direct_softmax(data.problem, data.operands(), 1));
+    }
+  }
+}
+
+/// Tokens [first, end) of a problem, as one of their own.
+Data part(const Data& data, Index first, Index end) {
+  Data cut;
+  cut.problem = data.problem;
+  cut.problem.seq = end - first;
+  cut.problem.cu_seqlens = {};
+  const auto take = [&](const std::vector<float>& from, const Shape& shape, std::vector<float>& to) {
+    for (Index h = 0; h < shape.heads; ++h) {
+      const float* head = View<const float>{from.data(), shape}.head(0, h);
+      to.insert(to.end(), head + first * shape.dim, head + end * shape.dim);
+    }
+  };
+  take(data.q, data.problem.q_shape(), cut.q);
+  take(data.k, data.problem.k_shape(), cut.k);
+  take(data.v, data.problem.v_shape(), cut.v);
+  take(data.dout, data.problem.o_shape(), cut.dout);
+  return cut;
+}
+
+/// A document is what it is alone, value and error, up to the order of sums (test::expect_agree); padding is
+/// 0 with no error at all.
+TEST(SoftmaxOracle, DocumentsAreProblemsOfTheirOwn) {
+  for (const Problem& problem : packed_problems()) {
+    if (problem.cu_seqlens.empty()) continue;
+    const Data data = make_data(problem);
+    const Truth whole = oracle(data);
+    const auto tokens = [&](const Expected& x, Index first, Index end) {
+      Expected some = {
+          .shape = x.shape, .value = {}, .error = {}, .storage = {}, .floor = 0, .smallest = x.smallest};
+      some.shape.tokens = end - first;
+      for (Index h = 0; h < x.shape.heads; ++h) {
+        for (Index i = (h * x.shape.tokens + first) * x.shape.dim;
+             i < (h * x.shape.tokens + end) * x.shape.dim; ++i) {
+          some.value.push_back(x.value[static_cast<std::size_t>(i)]);
+          some.error.push_back(x.error[static_cast<std::size_t>(i)]);
+          some.storage.push_back(x.stored(static_cast<std::size_t>(i)));
+        }
+      }
+      return some;
+    };
+    const auto cut = [&](const Truth& t, Index first, Index end) {
+      return Truth{tokens(t.o, first, end), tokens(t.dq, first, end), tokens(t.dk, first, end),
+                   tokens(t.dv, first, end)};
+    };
+    for (std::size_t i = 0; i + 1 < problem.cu_seqlens.size(); ++i) {
+      SCOPED_TRACE(testing::Message() << "seq " << problem.seq << " document " << i << " causal "
+                                      << problem.causal << " window " << problem.window);
+      const Index first = problem.cu_seqlens[i], end = problem.cu_seqlens[i + 1];
+      test::expect_agree(cut(whole, first, end), cut(oracle(part(data, first, end)), 0, end - first));
+    }
+    const Truth padding = cut(whole, problem.cu_seqlens.back(), problem.seq);
+    for (const Expected* x : {&padding.o, &padding.dq, &padding.dk, &padding.dv}) {
+      EXPECT_TRUE(std::ranges::all_of(x->value, [](double value) { return value == 0; }));
+      EXPECT_TRUE(std::ranges::all_of(x->error, [](float error) { return error == 0; }));
+    }
+  }
+}
+
+TEST(SoftmaxOracle, SomeRowsOfDocumentsAreWhatTheyAreByDirectLoops) {
+  for (const Problem& problem : packed_problems()) {
+    if (problem.seq < 200) continue;
+    for (const std::vector<Index>& rows : {std::vector<Index>{0}, {1, 63, 64, 130, 199}, {5, 6, 7, 129}}) {
+      const Data data = make_data(problem);
+      Operands some = data.operands();
+      some.rows = rows;
+      test::expect_agree(softmax_oracle(data.problem, some, 1), direct_softmax(data.problem, some, 1));
+    }
+  }
+}
+
+TEST(SoftmaxOracle, RefusesBoundsThatAreNone) {
+  for (const std::vector<Index>& bounds : {std::vector<Index>{0}, {1, 4}, {0, 2, 2}, {0, 3, 2}, {0, 5}}) {
+    EXPECT_THROW((void)oracle(make_data(packed(4, bounds))), std::invalid_argument) << bounds.back();
+  }
+  EXPECT_THROW((void)oracle(make_data(packed(4, {}, false, 2))), std::invalid_argument);
 }
 
 TEST(SoftmaxOracle, AgreesWithDirectLoops) {

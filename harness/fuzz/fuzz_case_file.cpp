@@ -2,12 +2,10 @@
 // out.
 #include <algorithm>
 #include <cctype>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <string>
 
 #include "harness/case_file.h"
-#include "harness/case_json.h"
 #include "harness/fuzz/fuzz.h"
 #include "reference/error.h"
 
@@ -16,34 +14,13 @@ namespace {
 
 // As the variants' names go: those that the files in cases/ name are among them.
 std::vector<Operator> operators_of(std::string_view variant) {
-  if (variant.find_first_not_of("abcdefghijklmnopqrstuvwxyz_") != variant.npos) return {};
-  if (variant.starts_with("ring")) return {Operator::softmax};
-  if (variant.starts_with("l")) return {Operator::lightning};
+  if (variant.find_first_not_of("abcdefghijklmnopqrstuvwxyz_.0123456789") != variant.npos) return {};
+  for (const char* name : {"ring", "usp", "double_ring.", "all_gather_kv.", "balanced"}) {
+    if (variant.starts_with(name)) return {Operator::softmax};
+  }
+  if (variant.starts_with("l") || variant.starts_with("zeco.")) return {Operator::lightning};
   if (variant.starts_with("u")) return {Operator::softmax, Operator::lightning};
   return {};
-}
-
-// As RFC 4180 quotes a cell.
-std::string quoted_cell(std::string_view text) {
-  std::string cell = "\"";
-  for (const char c : text) cell.append(c == '"' ? 2 : 1, c);
-  return cell + '"';
-}
-
-// The cases as a table with all columns, one row each.
-std::string table(std::span<const Case> cases) {
-  std::string text;
-  for (const CaseColumn& column : case_columns()) text.append(text.empty() ? "" : ",").append(column.name);
-  for (const Case& c : cases) {
-    const nlohmann::ordered_json row = case_json(c);
-    char separator = '\n';
-    for (const CaseColumn& column : case_columns()) {
-      const auto& cell = row.at(std::string(column.name));
-      text.append(1, separator).append(quoted_cell(cell.is_string() ? cell.get<std::string>() : cell.dump()));
-      separator = ',';
-    }
-  }
-  return text;
 }
 
 void check_case(const Case& c) {
@@ -54,6 +31,12 @@ void check_case(const Case& c) {
   require(c.dp >= 1 && c.sp >= 1 && c.ranks() <= kMaxRanks && c.batch % c.dp == 0, "ranks divide the batch");
   require(c.batch * c.heads <= kMaxElements / (c.seq * std::max(c.head_dim, c.value_dim)),
           "tensors are within limits");
+  require(c.window >= 0 && c.padding >= 0 && c.padding < c.seq, "padding leaves some tokens");
+  require(c.cu_seqlens.empty() || (c.cu_seqlens.size() > 1 && c.cu_seqlens.front() == 0 &&
+                                   c.cu_seqlens.back() == c.seq - c.padding),
+          "documents reach to the padding");
+  require(std::ranges::adjacent_find(c.cu_seqlens, std::ranges::greater_equal{}) == c.cu_seqlens.end(),
+          "bounds of documents increase");
   const auto is_plain = [](char x) {
     return std::isalnum(static_cast<unsigned char>(x)) || x == '.' || x == '_' || x == '-';
   };
@@ -77,7 +60,7 @@ void check(std::string_view text) {
     check_case(c);
     require(names.insert(c.name()).second, "names are distinct");
   }
-  require(parse_cases(table(cases), kFuzzName, operators_of) == cases,
+  require(parse_cases(case_table(cases), kFuzzName, operators_of) == cases,
           "written out and read again it is the same");
 }
 

@@ -112,7 +112,7 @@ void add_layout_bugs(Mutants& list) {
       list, 30, "cached_boundaries", "positions are cached by local shape: later cases get the first one's",
       striped);
   add_on_device<MaskedRowIsNan>(list, 31, "masked_row_nan", "rows that see none of a block's keys become NaN",
-                                both);
+                                softmax_variants());
 }
 
 }  // namespace ringside

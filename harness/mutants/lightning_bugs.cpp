@@ -1,8 +1,10 @@
 // Bugs of lightning attention's states and decays.
+#include <algorithm>
 #include <cmath>
+#include <map>
 
-#include "harness/mutants/communicator_decorator.h"
-#include "harness/mutants/device_decorator.h"
+#include "harness/communicator_decorator.h"
+#include "harness/device_decorator.h"
 #include "harness/mutants/mutant.h"
 #include "harness/mutants/rewrite.h"
 
@@ -29,14 +31,15 @@ struct MixedExponents : DeviceDecorator {
 
 struct PositionsInBf16 : DeviceDecorator {
   using DeviceDecorator::DeviceDecorator;
-  void decay_scores(const Tensor& scores, std::span<const float> slopes) override {
+  void decay_scores(const Tensor& scores, std::span<const float> slopes, TokenSpan tokens) override {
     const Shape& s = scores.shape();
+    const Index end = std::min(tokens.end, s.tokens);
     const View<float> view = scores.view<float>();
     for (Index b = 0; b < s.batch; ++b) {
       for (Index h = 0; h < s.heads; ++h) {
-        for (Index i = 0; i < s.tokens; ++i) {
+        for (Index i = tokens.first; i < end; ++i) {
           const std::span<float> row = view.row(b, h, i);
-          for (Index j = 0; j <= i; ++j) {
+          for (Index j = tokens.first; j <= i; ++j) {
             const float distance = as_bf16(static_cast<float>(i)) - as_bf16(static_cast<float>(j));
             row[static_cast<std::size_t>(j)] *= std::exp(-slopes[static_cast<std::size_t>(h)] * distance);
           }
@@ -62,7 +65,8 @@ struct RemainderIgnored : DeviceDecorator {
     return y;
   }
   static LightningChunk whole_blocks(const LightningChunk& chunk) {
-    return {whole_blocks(chunk.q), whole_blocks(chunk.k), whole_blocks(chunk.v), chunk.slopes};
+    return {whole_blocks(chunk.q), whole_blocks(chunk.k), whole_blocks(chunk.v), chunk.slopes,
+            chunk.documents};
   }
 
   void lightning_forward(const LightningChunk& chunk, const Tensor& state, const Tensor& o) override {
@@ -73,9 +77,10 @@ struct RemainderIgnored : DeviceDecorator {
                           const Tensor& dv) override {
     real_.lightning_backward(whole_blocks(chunk), whole_blocks(dout), state, dstate, dq, dk, dv);
   }
-  void lightning_states(const Tensor& a, const Tensor& b, std::span<const float> slopes, Index block,
-                        Toward toward, const Tensor& states) override {
-    real_.lightning_states(whole_blocks(a), whole_blocks(b), slopes, block, toward, states);
+  void lightning_states(const Tensor& a, const Tensor& b, std::span<const float> slopes,
+                        const Documents& documents, Index block, Toward toward,
+                        const Tensor& states) override {
+    real_.lightning_states(whole_blocks(a), whole_blocks(b), slopes, documents, block, toward, states);
   }
   void lightning_forward_blocks(const LightningChunk& chunk, const BlockStates& states,
                                 const Tensor& o) override {
@@ -90,20 +95,20 @@ struct RemainderIgnored : DeviceDecorator {
 
 struct ScanOffByOne : DeviceDecorator {
   using DeviceDecorator::DeviceDecorator;
-  void lightning_scan(const Tensor& states, std::span<const float> slopes, Index tokens, Index block,
-                      Toward toward, const Tensor& total) override {
+  void lightning_scan(const Tensor& states, std::span<const float> slopes, const Documents& documents,
+                      Index tokens, Index block, Toward toward, const Tensor& total) override {
     const Tensor own = snapshot(states);
-    real_.lightning_scan(states, slopes, tokens, block, toward, total);
+    real_.lightning_scan(states, slopes, documents, tokens, block, toward, total);
     real_.add(own, states);
   }
 };
 
 struct ScanWithoutDecay : DeviceDecorator {
   using DeviceDecorator::DeviceDecorator;
-  void lightning_scan(const Tensor& states, std::span<const float> slopes, Index tokens, Index block,
-                      Toward toward, const Tensor& total) override {
+  void lightning_scan(const Tensor& states, std::span<const float> slopes, const Documents& documents,
+                      Index tokens, Index block, Toward toward, const Tensor& total) override {
     const std::vector<float> none(slopes.size(), 0.0F);
-    real_.lightning_scan(states, none, tokens, block, toward, total);
+    real_.lightning_scan(states, none, documents, tokens, block, toward, total);
   }
 };
 
@@ -120,9 +125,61 @@ struct IncomingForgotten : DeviceDecorator {
 
 struct StateOfOtherEnd : DeviceDecorator {
   using DeviceDecorator::DeviceDecorator;
-  void lightning_states(const Tensor& a, const Tensor& b, std::span<const float> slopes, Index block,
-                        Toward toward, const Tensor& states) override {
-    real_.lightning_states(a, b, slopes, block, toward == Toward::end ? Toward::start : Toward::end, states);
+  void lightning_states(const Tensor& a, const Tensor& b, std::span<const float> slopes,
+                        const Documents& documents, Index block, Toward toward,
+                        const Tensor& states) override {
+    real_.lightning_states(a, b, slopes, documents, block,
+                           toward == Toward::end ? Toward::start : Toward::end, states);
+  }
+};
+
+/// Of gathered shares each is taken for that of the next rank upstream, so that a rank's sum begins one share
+/// late and ends with its own.
+template <Toward toward>
+class SharesOffByOne : public CommunicatorDecorator {
+ public:
+  using CommunicatorDecorator::CommunicatorDecorator;
+
+ private:
+  void begins(const std::string& what) override {
+    wrong_ = what.find(toward == Toward::end ? "forward" : "backward") != what.npos;
+  }
+  void leaving(Message& own, const std::string&) override { shares_.insert_or_assign(rank(), own.tensor); }
+  void arrived(const Message& message, const std::string&) override {
+    shares_.insert_or_assign(message.peer, message.tensor);
+    if (std::ssize(shares_) < size()) return;
+    if (wrong_) shift();
+    shares_.clear();  // they are the subject's
+  }
+  void shift() {
+    const int by = toward == Toward::end ? 1 : size() - 1;
+    std::vector<Tensor> right;
+    for (const auto& [peer, share] : shares_) right.push_back(snapshot(share));
+    for (const auto& [peer, share] : shares_) {
+      share.device().copy(right[static_cast<std::size_t>((peer + by) % size())], share);
+    }
+  }
+
+  bool wrong_ = false;
+  std::map<int, Tensor> shares_;  // by rank
+};
+
+/// The first slice of a pass is sent on as it came, decayed.
+struct SliceWithoutOwn : DeviceDecorator {
+  using DeviceDecorator::DeviceDecorator;
+  int slices = 0;
+  void add(const Tensor& from, const Tensor& to) override {
+    if (slices++ == 0) return real_.copy(from, to);
+    real_.add(from, to);
+  }
+};
+
+struct SliceDecayedTwice : DeviceDecorator {
+  using DeviceDecorator::DeviceDecorator;
+  int slices = 0;
+  void decay_rows(const Tensor& x, std::span<const float> slopes, Decay decay, const Tensor& y) override {
+    if (slices++ == 0) decay.offset *= 2;
+    real_.decay_rows(x, slopes, decay, y);
   }
 };
 
@@ -163,14 +220,97 @@ Variant cache_not_written(const Variant& right) {
   return twin;
 }
 
+/// The variant on a problem with other bounds of its documents.
+using SpoilBounds = void (*)(std::vector<Index>& cu_seqlens, const Problem& problem, int size);
+
+Variant with_bounds(const Variant& right, SpoilBounds spoil) {
+  const auto wrong = [spoil](const Context& c) {
+    Problem problem = c.problem;
+    if (!problem.cu_seqlens.empty()) spoil(problem.cu_seqlens, c.problem, c.comm.size());
+    return problem;
+  };
+  Variant twin = right;
+  twin.forward = [forward = right.forward, wrong](const Context& c, const Inputs& in) {
+    const Problem problem = wrong(c);
+    return forward({c.comm, c.device, problem}, in);
+  };
+  twin.backward = [backward = right.backward, wrong](const Context& c, const Inputs& in, const Forward& saved,
+                                                     const Tensor& dout) {
+    const Problem problem = wrong(c);
+    return backward({c.comm, c.device, problem}, in, saved, dout);
+  };
+  return twin;
+}
+
+void no_starts(std::vector<Index>& bounds, const Problem&, int) { bounds = {0, bounds.back()}; }
+
+void late_starts(std::vector<Index>& bounds, const Problem&, int) {
+  for (std::size_t i = 1; i + 1 < bounds.size(); ++i) ++bounds[i];
+}
+
+void no_padding(std::vector<Index>& bounds, const Problem& problem, int) { bounds.back() = problem.seq; }
+
+void divided(std::vector<Index>& bounds, const Problem&, int size) {
+  for (Index& bound : bounds) bound = bound / size * size;
+  bounds.erase(std::unique(bounds.begin(), bounds.end()), bounds.end());
+}
+
+struct StatesOverDocuments : DeviceDecorator {
+  using DeviceDecorator::DeviceDecorator;
+  void lightning_states(const Tensor& a, const Tensor& b, std::span<const float> slopes,
+                        const Documents& documents, Index block, Toward toward,
+                        const Tensor& states) override {
+    real_.lightning_states(a, b, slopes, {.end = documents.end}, block, toward, states);
+  }
+};
+
+struct ScanOverDocuments : DeviceDecorator {
+  using DeviceDecorator::DeviceDecorator;
+  void lightning_scan(const Tensor& states, std::span<const float> slopes, const Documents& documents,
+                      Index tokens, Index block, Toward toward, const Tensor& total) override {
+    real_.lightning_scan(states, slopes, {.end = documents.end}, tokens, block, toward, total);
+  }
+};
+
+/// Products with a state are not causal.
+struct ProductsOverDocuments : DeviceDecorator {
+  using DeviceDecorator::DeviceDecorator;
+  void matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose tb, const Tensor& c, bool accumulate,
+              Causal causal, TokenSpan tokens) override {
+    if (causal == Causal::none) tokens = kEveryToken;
+    real_.matmul(a, ta, b, tb, c, accumulate, causal, tokens);
+  }
+};
+
 }  // namespace
 
 void add_lightning_bugs(Mutants& list) {
   const auto find = [](std::string_view name) { return find_variant(name, Operator::lightning); };
   const auto lasp = lasp_family();
+  const auto zeco = zeco_family();
   const std::vector unfused = {find("lasp_naive"), find("lasp_cache")};
-  const std::vector fused = {find("lasp_fuse"), find("lasp_fuse_parallel")};
+  const std::vector decays_rows = {find("lasp_naive"), find("lasp_cache"), find("lasp2")};
+  std::vector fused = {find("lasp_fuse"), find("lasp_fuse_parallel"), find("lasp2")};
+  fused.insert(fused.end(), zeco.begin(), zeco.end());
   const std::vector parallel = {find("lasp_fuse_parallel")};
+  const auto all = lightning_variants();
+  const auto add_bounds = [&](int number, std::string_view bug, std::string_view summary, SpoilBounds spoil) {
+    for (const Variant* variant : all) list.push_back({number, bug, summary, with_bounds(*variant, spoil)});
+  };
+  add_bounds(27, "state_not_reset", "states go on from one document to the next", no_starts);
+  add_bounds(27, "reset_late", "states are reset one token after a document's first", late_starts);
+  add_on_device<StatesOverDocuments>(list, 27, "states_over_documents",
+                                     "the state that leaves is made of all documents", fused);
+  add_on_device<ScanOverDocuments>(list, 27, "scan_over_documents",
+                                   "states are scanned over the starts of documents", parallel);
+  add_on_device<ProductsOverDocuments>(list, 27, "products_over_documents",
+                                       "states are made of, and meet, all documents of a chunk", decays_rows);
+  add_bounds(28, "padding_counted", "padding belongs to the last document", no_padding);
+  for (const Variant* variant : all) {
+    if (variant->name == "lightning") continue;  // on one rank there is nothing to divide by
+    list.push_back({29, "bounds_divided", "cu_seqlens // P, of each rank's part: last tokens are lost",
+                    with_bounds(*variant, divided)});
+  }
   add_on_device<CarryOff<1>>(list, 41, "carry_too_far", "a state crosses a chunk with lambda^(C+1)", lasp);
   add_on_device<CarryOff<-1>>(list, 41, "carry_too_short", "a state crosses a chunk with lambda^(C-1)", lasp);
   for (const Variant* variant : lasp) {
@@ -187,12 +327,20 @@ void add_lightning_bugs(Mutants& list) {
                                   "tokens beyond the last whole block of 64 are left out", fused);
   add_on_device<ScanOffByOne>(list, 48, "scan_off_by_one", "a block's incoming state includes its own",
                               parallel);
+  list.push_back({48, "prefix_off_by_one", "forward's prefix sum of gathered states is off by one rank",
+                  *find("lasp2"), world_of<SharesOffByOne<Toward::end>>});
+  list.push_back({48, "suffix_off_by_one", "backward's suffix sum of gathered states is off by one rank",
+                  *find("lasp2"), world_of<SharesOffByOne<Toward::start>>});
   add_on_device<MixedExponents>(list, 0, "mixed_exponents", "keys decay by C-1-j where queries decay by i",
-                                unfused);
+                                decays_rows);
   add_on_device<StateOfOtherEnd>(list, 0, "state_of_other_end",
                                  "the state that leaves is decayed to the other end", fused);
   add_on_device<ScanWithoutDecay>(list, 0, "scan_without_decay", "states are scanned without decay",
                                   parallel);
+  add_on_device<SliceWithoutOwn>(list, 0, "slice_without_own",
+                                 "a slice is sent on before the chunk's own part is added", zeco);
+  add_on_device<SliceDecayedTwice>(list, 0, "slice_decayed_twice", "a slice is decayed twice on its way",
+                                   zeco);
   add_on_device<IncomingForgotten>(list, 0, "incoming_forgotten", "blocks see the chunk's own states only",
                                    parallel);
 }

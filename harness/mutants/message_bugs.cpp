@@ -4,7 +4,7 @@
 #include <stdexcept>
 #include <thread>
 
-#include "harness/mutants/communicator_decorator.h"
+#include "harness/communicator_decorator.h"
 #include "harness/mutants/mutant.h"
 #include "harness/mutants/rewrite.h"
 
@@ -131,13 +131,6 @@ struct Dies : Base {
   }
 };
 
-template <typename C>
-std::unique_ptr<Communicator> world_of(Communicator& world) {
-  return std::make_unique<WorldDecorator>(world, [](Communicator& real, int color, int key) {
-    return std::make_unique<C>(real.split(color, key));
-  });
-}
-
 /// Groups of every dp-th rank instead of sp neighbours.
 std::unique_ptr<Communicator> world_of_wrong_groups(Communicator& world) {
   return std::make_unique<WorldDecorator>(world, [](Communicator& real, int color, int key) {
@@ -146,12 +139,6 @@ std::unique_ptr<Communicator> world_of_wrong_groups(Communicator& world) {
     if (groups == 1) return right;
     return real.split(real.rank() % groups, real.rank() / groups);
   });
-}
-
-template <typename C>
-void add_in_transit(Mutants& list, int number, std::string_view bug, std::string_view summary,
-                    const std::vector<const Variant*>& variants) {
-  for (const Variant* variant : variants) list.push_back({number, bug, summary, *variant, world_of<C>});
 }
 
 }  // namespace

@@ -17,16 +17,28 @@ std::vector<const Variant*> select(const Predicate& is_in) {
 }  // namespace
 
 std::vector<const Variant*> ring_family() {
-  return select([](const Variant& v) { return v.name.starts_with("ring"); });
+  return select([](const Variant& v) { return v.name.starts_with("ring") || v.name == "double_ring.2"; });
 }
 std::vector<const Variant*> lasp_family() {
-  return select([](const Variant& v) { return v.name.starts_with("lasp"); });
+  return select([](const Variant& v) { return v.name.starts_with("lasp") || v.name.starts_with("zeco"); });
+}
+std::vector<const Variant*> zeco_family() {
+  return select([](const Variant& v) { return v.name.starts_with("zeco"); });
 }
 std::vector<const Variant*> ulysses_family() {
   return select([](const Variant& v) { return v.name.starts_with("ulysses"); });
 }
+std::vector<const Variant*> usp_family() {
+  return select([](const Variant& v) { return v.name.starts_with("usp"); });
+}
+std::vector<const Variant*> all_gather_kv_family() {
+  return select([](const Variant& v) { return v.name.starts_with("all_gather_kv"); });
+}
 std::vector<const Variant*> softmax_variants() {
   return select([](const Variant& v) { return v.op == Operator::softmax; });
+}
+std::vector<const Variant*> lightning_variants() {
+  return select([](const Variant& v) { return v.op == Operator::lightning; });
 }
 std::vector<const Variant*> distributed_variants() {
   return select([](const Variant& v) { return v.name != "lightning"; });  // which runs on one rank alone
@@ -39,6 +51,9 @@ std::vector<Mutant> all_mutants() {
   add_softmax_bugs(list);
   add_lightning_bugs(list);
   add_ulysses_bugs(list);
+  add_balanced_bugs(list);
+  add_packing_bugs(list);
+  add_hybrid_bugs(list);
   add_message_bugs(list);
   add_result_bugs(list);
   std::ranges::stable_sort(list, {}, [](const Mutant& m) { return m.number == 0 ? 1000 : m.number; });
@@ -46,15 +61,7 @@ std::vector<Mutant> all_mutants() {
 }
 
 std::vector<AbsentBug> absent_bugs() {
-  return {{22, "heads_k_stride", "no variant gathers k and v of some heads at a time yet"},
-          {27, "document_leak", "no packed sequences yet"},
-          {28, "padding_leak", "no packed sequences yet"},
-          {29, "cu_seqlens_divided", "no packed sequences yet"},
-          {37, "helper_not_reset", "no balanced schedule yet"},
-          {38, "helper_normalised", "no balanced schedule yet"},
-          {39, "helper_one_step_off", "no balanced schedule yet"},
-          {40, "odd_size_accepted", "no variant refuses odd sp yet"},
-          {50, "another_layer", "a case has one layer"},
+  return {{50, "another_layer", "a case has one layer"},
           {51, "shared_fault",
            "in the oracle, which no decorator reaches: the include rules and the second "
            "formulas stand against it, and a case of zeros is MISTRUSTED"}};

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "distributed/variant.h"
+#include "harness/communicator_decorator.h"
 
 namespace ringside {
 
@@ -45,17 +46,32 @@ void add_layout_bugs(Mutants& list);
 void add_softmax_bugs(Mutants& list);
 void add_lightning_bugs(Mutants& list);
 void add_ulysses_bugs(Mutants& list);
+void add_balanced_bugs(Mutants& list);
+void add_packing_bugs(Mutants& list);
+void add_hybrid_bugs(Mutants& list);
 void add_message_bugs(Mutants& list);
 void add_result_bugs(Mutants& list);
 
 // --- what those files have in common
 
-/// Registered variants: the softmax ring family, those of LASP, and all that run on several ranks.
+/// Registered variants: the softmax ring family, those that send lightning attention's state, of these
+/// ZeCO's, and all that run on several ranks.
 std::vector<const Variant*> ring_family();
 std::vector<const Variant*> lasp_family();
+std::vector<const Variant*> zeco_family();
 std::vector<const Variant*> ulysses_family();
+std::vector<const Variant*> usp_family();
+std::vector<const Variant*> all_gather_kv_family();
 std::vector<const Variant*> softmax_variants();
+std::vector<const Variant*> lightning_variants();
 std::vector<const Variant*> distributed_variants();
+
+/// Adds such a bug in each of `variants`.
+template <typename C>
+void add_in_transit(Mutants& list, int number, std::string_view bug, std::string_view summary,
+                    const std::vector<const Variant*>& variants) {
+  for (const Variant* variant : variants) list.push_back({number, bug, summary, *variant, world_of<C>});
+}
 
 /// The variant on a device D(device, rank, size) in both passes.
 template <typename D>

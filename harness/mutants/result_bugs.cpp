@@ -61,15 +61,19 @@ void zero_a_row(const Context& c, const Tensor& x, Index token) {
     std::ranges::fill(row_bytes(x, {s.batch - 1, s.heads - 1, token}), std::byte{0});
 }
 
-/// Rows of tokens beyond a multiple of the ranks.
-void zero_remainder(const Context& c, Layout layout, const Tensor& x) {
-  const Index kept = c.problem.seq - c.problem.seq % c.comm.size();
+/// Rows of tokens at `first` or behind it.
+void fill_from(const Context& c, Layout layout, const Tensor& x, Index first, float value) {
   Index row = 0;
   for (const Run& run : positions(layout, c.problem, c.comm.size(), c.comm.rank())) {
     for (Index i = 0; i < run.count; ++i, ++row) {
-      if (run.position(i) >= kept) fill_tokens(x, row, row + 1, 0);
+      if (run.position(i) >= first) fill_tokens(x, row, row + 1, value);
     }
   }
+}
+
+/// Rows of tokens beyond a multiple of the ranks.
+void zero_remainder(const Context& c, Layout layout, const Tensor& x) {
+  fill_from(c, layout, x, c.problem.seq - c.problem.seq % c.comm.size(), 0);
 }
 
 void average_group(const Context& c, Layout, Gradients& grad) {
@@ -95,6 +99,9 @@ void drop_remainder(const Context& c, Layout layout, Gradients& grad) {
 void dq_a_little_off(const Context&, Layout, Gradients& grad) { scale(grad.dq, 1 + 0x1p-7F); }
 void zero_dk_row(const Context& c, Layout, Gradients& grad) { zero_a_row(c, grad.dk, 5); }
 void zero_o_row(const Context& c, Layout, const Tensor& o) { zero_a_row(c, o, 7); }
+void dust_in_padding(const Context& c, Layout layout, const Tensor& o) {
+  fill_from(c, layout, o, c.problem.tokens_in_documents(), 0x1p-24F);  // fp16's smallest
+}
 
 void shift_labels(const Context&, const Tensor& dout) {
   if (dout.shape().tokens > 0) roll_tokens(dout, 1);
@@ -115,6 +122,8 @@ void add_result_bugs(Mutants& list) {
   add(21, "dk_averaged", "dk is averaged over its query heads, not summed", with_gradients, average_group,
       all);
   add(24, "scale_missing_in_dk", "dk lacks the factor of the logits", with_gradients, unscale_dk,
+      softmax_variants());
+  add(28, "padding_not_zero", "o is 2^-24, not 0, in the padding", with_output, dust_in_padding,
       softmax_variants());
   add(33, "dv_times_size", "dv is P times too large", with_gradients, times_size, all);
   add(33, "dq_over_size", "dq is P times too small", with_gradients, over_size, all);

@@ -1,5 +1,9 @@
 // Bugs of the two ways of cutting a tensor between which Ulysses goes back and forth.
-#include "harness/mutants/device_decorator.h"
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "harness/device_decorator.h"
 #include "harness/mutants/mutant.h"
 #include "harness/mutants/rewrite.h"
 
@@ -34,14 +38,15 @@ struct RanksReversed : DeviceDecorator {
   }
 };
 
-/// One head at a time is packed for the ranks, more than there are where kv heads are copied: head h for h
-/// + 1.
+/// One head at a time is packed for the ranks, and again where kv heads are copied: then head h + 1 for h.
 struct WrongKvHead : DeviceDecorator {
   using DeviceDecorator::DeviceDecorator;
+  std::pair<const std::byte*, Index> last{};  // the head before
   void copy_part(const Tensor& from, Corner from_at, const Tensor& to, Corner to_at, Index heads,
                  Index tokens) override {
-    const bool copies = heads == 1 && to.shape().heads * size_ > from.shape().heads;
-    if (copies) from_at.head = (from_at.head + 1) % from.shape().heads;
+    const std::pair now(static_cast<const std::byte*>(from.data()), from_at.head);
+    const bool again = heads == 1 && std::exchange(last, now) == now;
+    if (again) from_at.head = (from_at.head + 1) % from.shape().heads;
     real_.copy_part(from, from_at, to, to_at, heads, tokens);
   }
 };
@@ -59,12 +64,13 @@ struct CopiesNotSummed : DeviceDecorator {
 }  // namespace
 
 void add_ulysses_bugs(Mutants& list) {
-  const auto ulysses = ulysses_family();
+  auto ulysses = ulysses_family();
+  std::ranges::copy(usp_family(), std::back_inserter(ulysses));
   add_on_device<HeadsForTokens>(list, 17, "heads_for_tokens",
                                 "all-to-all parts are read with heads and tokens swapped", ulysses);
   add_on_device<RanksReversed>(list, 18, "ranks_reversed",
                                "tokens are in reverse order of ranks between the all-to-alls", ulysses);
-  add_on_device<WrongKvHead>(list, 20, "wrong_kv_head", "ranks get copies of the next group's kv head",
+  add_on_device<WrongKvHead>(list, 20, "wrong_kv_head", "further copies of a kv head are of the next group's",
                              ulysses);
   add_on_device<CopiesNotSummed>(list, 0, "copies_not_summed",
                                  "one copy's dk, dv stands for the sum of all copies", ulysses);

@@ -1,7 +1,7 @@
 // The base of bugs in what a block of softmax attention sees.
 #pragma once
 
-#include "harness/mutants/device_decorator.h"
+#include "harness/device_decorator.h"
 
 namespace ringside {
 
@@ -20,7 +20,7 @@ struct WrongBlock : DeviceDecorator {
 
   /// The block as if all its keys lay in the future.
   static SoftmaxBlock hidden(SoftmaxBlock block) {
-    block.causal = true;
+    block.mask = {};
     for (Run& run : block.k_positions) run.start += Index{1} << 40;
     return block;
   }

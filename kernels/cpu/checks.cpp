@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <stdexcept>
 
 namespace ringside {
@@ -60,6 +61,20 @@ void require_positions(std::string_view operation, std::string_view what, const 
   if (count(positions) == x.shape().tokens) return;
   throw std::invalid_argument(
       fmt::format("{}: {} name {} tokens of {}", operation, what, count(positions), describe(x)));
+}
+
+void require_documents(std::string_view operation, const Documents& documents, Index tokens) {
+  const Index end = std::min(documents.end, tokens);
+  Index last = -1;
+  for (const Index start : documents.starts) {
+    if (start <= last || start >= end) {
+      throw std::invalid_argument(
+          fmt::format("{}: a document begins at token {} of {}, after {}", operation, start, end, last));
+    }
+    last = start;
+  }
+  if (documents.end < 0)
+    throw std::invalid_argument(fmt::format("{}: padding begins at {}", operation, documents.end));
 }
 
 void require_slopes(std::string_view operation, std::span<const float> slopes, Index heads) {

@@ -20,6 +20,8 @@ void require_attention(std::string_view operation, const Tensor& q, const Tensor
 /// Throws unless the runs have positive strides and cover exactly the tensor's tokens.
 void require_positions(std::string_view operation, std::string_view what, const Positions& positions,
                        const Tensor& x);
+/// Throws unless the documents' starts increase strictly from 0 or later on, before `tokens` and the padding.
+void require_documents(std::string_view operation, const Documents& documents, Index tokens);
 /// Throws unless there is one slope >= 0 for each of `heads`.
 void require_slopes(std::string_view operation, std::span<const float> slopes, Index heads);
 

@@ -40,10 +40,11 @@ class CpuDevice final : public Device {
                           const Tensor& dstate, const Tensor& dq, const Tensor& dk,
                           const Tensor& dv) override;
 
-  void lightning_states(const Tensor& a, const Tensor& b, std::span<const float> slopes, Index block,
-                        Toward toward, const Tensor& states) override;
-  void lightning_scan(const Tensor& states, std::span<const float> slopes, Index tokens, Index block,
-                      Toward toward, const Tensor& total) override;
+  void lightning_states(const Tensor& a, const Tensor& b, std::span<const float> slopes,
+                        const Documents& documents, Index block, Toward toward,
+                        const Tensor& states) override;
+  void lightning_scan(const Tensor& states, std::span<const float> slopes, const Documents& documents,
+                      Index tokens, Index block, Toward toward, const Tensor& total) override;
   void lightning_forward_blocks(const LightningChunk& chunk, const BlockStates& states,
                                 const Tensor& o) override;
   void lightning_backward_blocks(const LightningChunk& chunk, const Tensor& dout, const BlockStates& states,
@@ -51,8 +52,8 @@ class CpuDevice final : public Device {
                                  const Tensor& dv) override;
 
   void matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose tb, const Tensor& c, bool accumulate,
-              Causal causal) override;
-  void decay_scores(const Tensor& scores, std::span<const float> slopes) override;
+              Causal causal, TokenSpan tokens) override;
+  void decay_scores(const Tensor& scores, std::span<const float> slopes, TokenSpan tokens) override;
   void decay_rows(const Tensor& x, std::span<const float> slopes, Decay decay, const Tensor& y) override;
 
  private:

@@ -23,6 +23,7 @@ void require_chunk(std::string_view operation, const LightningChunk& chunk) {
   require_attention(operation, chunk.q, chunk.k, chunk.v);
   require_pair(operation, chunk.q.shape().tokens == chunk.k.shape().tokens, "q", chunk.q, "k", chunk.k);
   require_slopes(operation, chunk.slopes, chunk.q.shape().heads);
+  require_documents(operation, chunk.documents, chunk.q.shape().tokens);
 }
 
 /// Throws unless x has this shape and is stored in fp32 or in the chunk's dtype.
@@ -68,9 +69,9 @@ struct Blocks {
 
   Index count() const { return std::max<Index>(1, (tokens + block - 1) / block); }
   TokenSpan span(Index i) const { return {i * block, std::min(tokens, (i + 1) * block)}; }
-  /// Across the tokens between a state's entry into the chunk and its entry into block i.
-  Decay on_the_way_to(Index i, Toward toward) const {
-    return decay_across(toward == Toward::end ? span(i).first : tokens - span(i).end);
+  /// The tokens between a state's entry into the chunk and its entry into block i.
+  TokenSpan on_the_way_to(Index i, Toward toward) const {
+    return toward == Toward::end ? TokenSpan{0, span(i).first} : TokenSpan{span(i).end, tokens};
   }
 };
 
@@ -94,11 +95,16 @@ HeadMemory state_memory(const Tensor& states, Index b, Index h, Index head_dim, 
 }
 
 /// The state that enters a block.
-CpuTiles::Accumulator load_entering(CpuTiles& tiles, const BlockStates& states, const Blocks& blocks,
-                                    Index block, Toward toward, float slope, Index b, Index h) {
+CpuTiles::Accumulator load_entering(CpuTiles& tiles, const LightningChunk& chunk, const BlockStates& states,
+                                    Index block, Toward toward, Index b, Index h) {
   const HeadMemory incoming = head_memory(states.incoming, b, h);
   const auto state = tiles.load_state(state_memory(states.own, b, h, incoming.tokens, block));
-  tiles.add_scaled(state, incoming, decay_power(slope, blocks.on_the_way_to(block, toward).offset));
+  const Blocks blocks = {chunk.q.shape().tokens, states.block};
+  const TokenSpan way = blocks.on_the_way_to(block, toward);
+  if (chunk.documents.across(way)) {
+    const float slope = chunk.slopes[static_cast<std::size_t>(h)];
+    tiles.add_scaled(state, incoming, decay_power(slope, decay_across(way.end - way.first).offset));
+  }
   return state;
 }
 
@@ -164,7 +170,8 @@ void CpuDevice::lightning_forward(const LightningChunk& chunk, const Tensor& sta
                       const auto scope = t.scope();
                       const HeadMemory memory = head_memory(state, b, h);
                       const auto s = t.load_state(memory);
-                      lightning_forward_span(t, decay, head, {0, head.q.tokens}, s, Leaves::yes, o_head);
+                      lightning_forward_documents(t, decay, head, chunk.documents, {0, head.q.tokens}, s,
+                                                  Leaves::yes, o_head);
                       t.store(s, memory, 0);
                     });
 }
@@ -179,11 +186,11 @@ void CpuDevice::lightning_forward_blocks(const LightningChunk& chunk, const Bloc
   const Blocks blocks = {chunk.q.shape().tokens, states.block};
   for_forward_heads("lightning_forward_blocks", chunk, o,
                     [&](const auto& decay, const auto& head, const HeadMemory& o_head, Index b, Index h) {
-                      const float slope = chunk.slopes[static_cast<std::size_t>(h)];
                       for (Index i = 0; i < blocks.count(); ++i) {
                         const auto scope = t.scope();
-                        const auto s = load_entering(t, states, blocks, i, Toward::end, slope, b, h);
-                        lightning_forward_span(t, decay, head, blocks.span(i), s, Leaves::no, o_head);
+                        const auto s = load_entering(t, chunk, states, i, Toward::end, b, h);
+                        lightning_forward_documents(t, decay, head, chunk.documents, blocks.span(i), s,
+                                                    Leaves::no, o_head);
                       }
                     });
 }
@@ -201,13 +208,14 @@ void CpuDevice::lightning_backward(const LightningChunk& chunk, const Tensor& do
     const TokenSpan all = {0, x.head.q.tokens};
     {
       const auto scope = t.scope();
-      lightning_backward_states(t, x.decay, x.head, all, x.dout, t.load_state(head_memory(state, x.b, x.h)),
-                                x.dq);
+      const auto s = t.load_state(head_memory(state, x.b, x.h));
+      lightning_backward_states_documents(t, x.decay, x.head, chunk.documents, all, x.dout, s, x.dq);
     }
     const auto scope = t.scope();
     const HeadMemory memory = head_memory(dstate, x.b, x.h);
     const auto r = t.load_state(memory);
-    lightning_backward_span(t, x.decay, x.head, all, x.dout, r, Leaves::yes, x.dq, x.dk, x.dv, x.into);
+    lightning_backward_documents(t, x.decay, x.head, chunk.documents, all, x.dout, r, Leaves::yes, x.dq, x.dk,
+                                 x.dv, x.into);
     t.store(r, memory, 0);
   });
 }
@@ -223,23 +231,24 @@ void CpuDevice::lightning_backward_blocks(const LightningChunk& chunk, const Ten
   CpuTiles t(chunk.q.shape().dim, chunk.v.shape().dim, options_.math);
   const Blocks s_blocks = {chunk.q.shape().tokens, states.block}, r_blocks = {s_blocks.tokens, dstates.block};
   for_backward_heads("lightning_backward_blocks", chunk, dout, dq, dk, dv, [&](const BackwardHead& x) {
-    const float slope = chunk.slopes[static_cast<std::size_t>(x.h)];
     for (Index i = 0; i < s_blocks.count(); ++i) {
       const auto scope = t.scope();
-      const auto s = load_entering(t, states, s_blocks, i, Toward::end, slope, x.b, x.h);
-      lightning_backward_states(t, x.decay, x.head, s_blocks.span(i), x.dout, s, x.dq);
+      const auto s = load_entering(t, chunk, states, i, Toward::end, x.b, x.h);
+      lightning_backward_states_documents(t, x.decay, x.head, chunk.documents, s_blocks.span(i), x.dout, s,
+                                          x.dq);
     }
     for (Index i = 0; i < r_blocks.count(); ++i) {
       const auto scope = t.scope();
-      const auto r = load_entering(t, dstates, r_blocks, i, Toward::start, slope, x.b, x.h);
-      lightning_backward_span(t, x.decay, x.head, r_blocks.span(i), x.dout, r, Leaves::no, x.dq, x.dk, x.dv,
-                              x.into);
+      const auto r = load_entering(t, chunk, dstates, i, Toward::start, x.b, x.h);
+      lightning_backward_documents(t, x.decay, x.head, chunk.documents, r_blocks.span(i), x.dout, r,
+                                   Leaves::no, x.dq, x.dk, x.dv, x.into);
     }
   });
 }
 
-void CpuDevice::lightning_states(const Tensor& a, const Tensor& b, std::span<const float> slopes, Index block,
-                                 Toward toward, const Tensor& states) {
+void CpuDevice::lightning_states(const Tensor& a, const Tensor& b, std::span<const float> slopes,
+                                 const Documents& documents, Index block, Toward toward,
+                                 const Tensor& states) {
   const Shape &as = a.shape(), &bs = b.shape();
   const Index heads = std::ssize(slopes);
   require_pair("lightning_states",
@@ -247,6 +256,7 @@ void CpuDevice::lightning_states(const Tensor& a, const Tensor& b, std::span<con
                    as.tokens == bs.tokens && as.heads > 0 && heads % as.heads == 0,
                "a", a, "b", b);
   require_slopes("lightning_states", slopes, heads);
+  require_documents("lightning_states", documents, as.tokens);
   const Blocks blocks = require_blocks("lightning_states", as.tokens, block);
   require_tensor("lightning_states", "states", states, {as.batch, heads, blocks.count() * as.dim, bs.dim},
                  DType::fp32);
@@ -259,9 +269,10 @@ void CpuDevice::lightning_states(const Tensor& a, const Tensor& b, std::span<con
     for (Index batch = 0; batch < as.batch; ++batch) {
       for (Index i = 0; i < blocks.count(); ++i) {
         const auto scope = t.scope();
-        const TokenSpan span = blocks.span(i);
-        const Decay factors =
-            toward == Toward::end ? decay_to_end(span.end - span.first) : decay_from_start();
+        const bool to_end = toward == Toward::end;
+        const TokenSpan span =
+            to_end ? documents.to_end(blocks.span(i)) : documents.from_start(blocks.span(i));
+        const Decay factors = to_end ? decay_to_end(span.end - span.first) : decay_from_start();
         t.store(lightning_state(t, head_memory(a, batch, h / group), head_memory(b, batch, h / group), span,
                                 decay.rows(factors)),
                 state_memory(states, batch, h, as.dim, i), 0);
@@ -270,10 +281,12 @@ void CpuDevice::lightning_states(const Tensor& a, const Tensor& b, std::span<con
   }
 }
 
-void CpuDevice::lightning_scan(const Tensor& states, std::span<const float> slopes, Index tokens, Index block,
-                               Toward toward, const Tensor& total) {
+void CpuDevice::lightning_scan(const Tensor& states, std::span<const float> slopes,
+                               const Documents& documents, Index tokens, Index block, Toward toward,
+                               const Tensor& total) {
   const Shape& s = total.shape();
   require_slopes("lightning_scan", slopes, s.heads);
+  require_documents("lightning_scan", documents, tokens);
   const Blocks blocks = require_blocks("lightning_scan", tokens, block);
   require_tensor("lightning_scan", "total", total, s, DType::fp32);
   require_tensor("lightning_scan", "states", states, {s.batch, s.heads, blocks.count() * s.tokens, s.dim},
@@ -287,13 +300,14 @@ void CpuDevice::lightning_scan(const Tensor& states, std::span<const float> slop
       for (Index step = 0; step < blocks.count(); ++step) {
         const Index i = toward == Toward::end ? step : blocks.count() - 1 - step;
         const TokenSpan span = blocks.span(i);
+        const bool crosses = documents.across(span);
         const float across =
             decay_power(slopes[static_cast<std::size_t>(h)], decay_across(span.end - span.first).offset);
         float* __restrict state = state_memory(states, batch, h, s.tokens, i).floats();
         for (Index x = 0; x < s.head_size(); ++x) {
           const float own = state[x];
           state[x] = sum[x];
-          sum[x] = across * sum[x] + own;
+          sum[x] = crosses ? across * sum[x] + own : own;
         }
       }
     }

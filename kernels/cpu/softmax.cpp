@@ -39,9 +39,9 @@ void CpuDevice::softmax_forward(const SoftmaxBlock& block, const Tensor& o, cons
   require_tensor("softmax_forward", "lse", lse, with_dim(qs, 1), DType::fp32);
 
   const DenormalMode guard(DenormalMode::flush);
-  const auto q_tiles = token_tiles(block.q_positions, CpuTiles::kTile);
-  const auto k_tiles = token_tiles(block.k_positions, CpuTiles::kTile);
-  const SoftmaxRule rule{block.causal, block.scale};
+  const auto q_tiles = token_tiles(block.q_positions, CpuTiles::kTile, block.mask.cu_seqlens);
+  const auto k_tiles = token_tiles(block.k_positions, CpuTiles::kTile, block.mask.cu_seqlens);
+  const SoftmaxRule rule{block.mask, block.scale};
   const Index group = qs.heads / ks.heads;
   CpuTiles tiles(qs.dim, value_dim, options_.math);
   CpuTiles::Packed k(ks.tokens, ks.dim, block.k.dtype(), options_.math, Pack::both);
@@ -74,9 +74,9 @@ void CpuDevice::softmax_backward(const SoftmaxBlock& block, const Tensor& dout, 
   require_tensor("softmax_backward", "dv", dv, block.v.shape(), DType::fp32);
 
   const DenormalMode guard(DenormalMode::flush);
-  const auto q_tiles = token_tiles(block.q_positions, CpuTiles::kTile);
-  const auto k_tiles = token_tiles(block.k_positions, CpuTiles::kTile);
-  const SoftmaxRule rule{block.causal, block.scale};
+  const auto q_tiles = token_tiles(block.q_positions, CpuTiles::kTile, block.mask.cu_seqlens);
+  const auto k_tiles = token_tiles(block.k_positions, CpuTiles::kTile, block.mask.cu_seqlens);
+  const SoftmaxRule rule{block.mask, block.scale};
   const Index group = qs.heads / ks.heads;
   CpuTiles tiles(qs.dim, value_dim, options_.math);
   CpuTiles::Packed q(qs.tokens, qs.dim, block.q.dtype(), options_.math, Pack::both);

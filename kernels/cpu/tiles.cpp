@@ -90,9 +90,11 @@ CpuTiles::Operand CpuTiles::load(const HeadMemory& head, Index first, Index coun
 
 CpuTiles::Accumulator CpuTiles::zeros(Index rows, Index cols) {
   const Accumulator x = accumulator(rows, cols);
-  std::fill_n(x.data, rows * cols, 0.0f);
+  clear(x);
   return x;
 }
+
+void CpuTiles::clear(const Accumulator& x) { std::fill_n(x.data, x.rows * x.cols, 0.0f); }
 
 CpuTiles::Accumulator CpuTiles::load_state(const HeadMemory& state) {
   const Accumulator x = accumulator(state.tokens, state.dim);
@@ -180,16 +182,28 @@ CpuTiles::Operand CpuTiles::row_scaled(const Operand& x, const float* factors) {
 
 // --- masks
 
-void CpuTiles::mask_keys(const Accumulator& s, const Run& queries, const Run& keys) {
+namespace {
+
+/// What stands in a row of s beside the columns [seen.begin, seen.end) <- value. An empty interval may lie
+/// anywhere.
+void fill_outside(const Matrix& s, Index row, const Interval& seen, float value) {
+  float* const x = s.data + row * s.stride;
+  std::fill(x, x + seen.begin, value);
+  std::fill(x + std::max(seen.begin, seen.end), x + s.cols, value);
+}
+
+}  // namespace
+
+void CpuTiles::mask_keys(const Accumulator& s, const Run& queries, const Run& keys, const Mask& mask) {
   for (Index i = 0; i < s.rows; ++i) {
-    const Index seen = count_up_to(keys, queries.position(i));
-    std::fill_n(s.data + i * s.stride + seen, s.cols - seen, -std::numeric_limits<float>::infinity());
+    fill_outside(s, i, tokens_in(keys, mask.keys_of(queries.position(i))),
+                 -std::numeric_limits<float>::infinity());
   }
 }
 
-void CpuTiles::mask_queries(const Accumulator& s, const Run& keys, const Run& queries) {
+void CpuTiles::mask_queries(const Accumulator& s, const Run& keys, const Run& queries, const Mask& mask) {
   for (Index j = 0; j < s.rows; ++j) {
-    std::fill_n(s.data + j * s.stride, count_up_to(queries, keys.position(j) - 1), 0.0f);
+    fill_outside(s, j, tokens_in(queries, mask.queries_of(keys.position(j))), 0);
   }
 }
 

@@ -55,6 +55,8 @@ class CpuTiles {
   /// [rows, cols], uninitialised.
   Accumulator accumulator(Index rows, Index cols) { return {workspace_.take(rows * cols), rows, cols, cols}; }
   Accumulator zeros(Index rows, Index cols);
+  /// x <- 0; dense.
+  void clear(const Accumulator& x);
   /// [count, dim] from rows first.. of memory.
   Operand load(const HeadMemory& head, Index first, Index count, Pack pack);
   Operand load(const Packed& packed, const TokenTile& tile) const;
@@ -99,10 +101,10 @@ class CpuTiles {
   Operand row_scaled(const Operand& x, const float* factors);
 
   // --- masks. s: [queries, keys] or, for the gradients, [keys, queries]
-  /// Keys after their query become -inf.
-  void mask_keys(const Accumulator& s, const Run& queries, const Run& keys);
-  /// Queries before their key become 0.
-  void mask_queries(const Accumulator& s, const Run& keys, const Run& queries);
+  /// Keys that their query does not see become -inf.
+  void mask_keys(const Accumulator& s, const Run& queries, const Run& keys, const Mask& mask);
+  /// Queries that do not see their key become 0.
+  void mask_queries(const Accumulator& s, const Run& keys, const Run& queries, const Mask& mask);
   /// [queries, keys] of one block: s_ij times λ^(i-j) for j <= i, 0 above.
   void decay_keys(const Accumulator& s, const DecayTable& decay);
   /// The same for [keys, queries].

@@ -1,5 +1,6 @@
 // The unfused pieces on the CPU: blocked matrix products and decays.
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "kernels/cpu/buffer.h"
@@ -17,13 +18,34 @@ constexpr Index kRows = 64;
 constexpr Index kDepth = 128;
 constexpr Index kCols = 128;
 
-/// One factor of a product, [rows, cols] after its transposition.
+/// One factor of a product, [rows, cols] after its transposition, in memory where rows are `stride` apart.
 struct Factor {
-  HeadMemory memory;
-  Transpose transposed;
+  std::byte* data = nullptr;
+  DType dtype = DType::fp32;
+  Index stride = 0;
+  Transpose transposed = Transpose::no;
+  Index rows = 0, cols = 0;
 
-  Index rows() const { return transposed == Transpose::no ? memory.tokens : memory.dim; }
-  Index cols() const { return transposed == Transpose::no ? memory.dim : memory.tokens; }
+  Factor(const HeadMemory& whole, Transpose t)
+      : data(whole.data),
+        dtype(whole.dtype),
+        stride(whole.dim),
+        transposed(t),
+        rows(whole.tokens),
+        cols(whole.dim) {
+    if (t == Transpose::yes) std::swap(rows, cols);
+  }
+
+  /// Those of its rows and columns.
+  Factor part(TokenSpan row_span, TokenSpan col_span) const {
+    const TokenSpan plain = transposed == Transpose::no ? row_span : col_span;
+    const TokenSpan across = transposed == Transpose::no ? col_span : row_span;
+    Factor part = *this;
+    part.data += static_cast<std::size_t>(plain.first * stride + across.first) * size_of(dtype);
+    part.rows = row_span.end - row_span.first;
+    part.cols = col_span.end - col_span.first;
+    return part;
+  }
 };
 
 /// Elements [row, row + rows) x [col, col + cols) of the factor, as operands in fp32, densely in `out`.
@@ -32,14 +54,14 @@ ConstMatrix pack(const Factor& x, Math math, bool lower, Index row, Index rows, 
                  float* out, float* scratch) {
   const bool plain = x.transposed == Transpose::no;
   const bool crosses = lower && (plain ? col + cols > row + 1 : row + rows > col + 1);
-  if (plain && x.memory.dtype == DType::fp32 && math == Math::fp32 && !crosses)
-    return {x.memory.floats(row) + col, rows, cols, x.memory.dim};
+  if (plain && x.dtype == DType::fp32 && math == Math::fp32 && !crosses)
+    return {reinterpret_cast<const float*>(x.data) + row * x.stride + col, rows, cols, x.stride};
   const Index stored_row = plain ? row : col, stored_rows = plain ? rows : cols;
   const Index stored_col = plain ? col : row, stored_cols = plain ? cols : rows;
   float* const stored = plain ? out : scratch;
-  with_storage(x.memory.data, x.memory.dtype, [&](const auto* data) {
+  with_storage(x.data, x.dtype, [&](const auto* data) {
     for (Index i = 0; i < stored_rows; ++i) {
-      convert(data + (stored_row + i) * x.memory.dim + stored_col, stored + i * stored_cols, stored_cols);
+      convert(data + (stored_row + i) * x.stride + stored_col, stored + i * stored_cols, stored_cols);
     }
   });
   round_operand(math, stored, stored_rows * stored_cols);
@@ -58,9 +80,9 @@ struct Columns {
 
 /// The columns of a's rows [row, row + rows) that are not all above its stored diagonal.
 Columns below_diagonal(const Factor& a, Index row, Index rows, Causal causal) {
-  if (causal != Causal::a) return {0, a.cols()};
-  return a.transposed == Transpose::no ? Columns{0, std::min(a.cols(), row + rows)}
-                                       : Columns{row / kDepth * kDepth, a.cols()};
+  if (causal != Causal::a) return {0, a.cols};
+  return a.transposed == Transpose::no ? Columns{0, std::min(a.cols, row + rows)}
+                                       : Columns{row / kDepth * kDepth, a.cols};
 }
 
 /// c += part, dense and of c's shape.
@@ -71,12 +93,13 @@ void add_block(const float* __restrict part, const Matrix& c) {
   }
 }
 
-/// c: [m, n] fp32 (+)= a·b.
-void multiply_blocked(const Factor& a, const Factor& b, Math math, const HeadMemory& c, Into into,
-                      Causal causal, const Buffer& a_panel, const Buffer& b_panel, const Buffer& scratch,
+/// c: [m, n] (+)= a·b.
+void multiply_blocked(const Factor& a, const Factor& b, Math math, const Matrix& c, Into into, Causal causal,
+                      const Buffer& a_panel, const Buffer& b_panel, const Buffer& scratch,
                       const Buffer& part) {
-  const Index m = a.rows(), n = b.cols(), depth = a.cols();
-  if (depth == 0 && into == Into::overwrite) std::fill_n(c.floats(), m * n, 0.0f);
+  const Index m = c.rows, n = c.cols, depth = a.cols;
+  for (Index i = 0; depth == 0 && into == Into::overwrite && i < m; ++i)
+    std::fill_n(c.data + i * c.stride, n, 0.0f);
   std::vector<ConstMatrix> right;  // b's columns j.., in blocks of kDepth rows
   for (Index j = 0; j < n; j += kCols) {
     const Index dn = std::min(kCols, n - j);
@@ -93,7 +116,7 @@ void multiply_blocked(const Factor& a, const Factor& b, Math math, const HeadMem
                                       a_panel.data(), scratch.data());
         ConstMatrix block = right[static_cast<std::size_t>(k / kDepth)];
         block.rows = left.cols;
-        const Matrix target = {c.floats(i) + j, dm, dn, n};
+        const Matrix target = {c.data + i * c.stride + j, dm, dn, c.stride};
         if (k == first && into == Into::overwrite) {
           multiply(left, block, target, Into::overwrite);
         } else {  // summed before it is added: a sum is kDepth + depth/kDepth roundings deep
@@ -105,10 +128,15 @@ void multiply_blocked(const Factor& a, const Factor& b, Math math, const HeadMem
   }
 }
 
+/// What of a span there is among `tokens`.
+TokenSpan clip(TokenSpan span, Index tokens) {
+  return {std::min(span.first, tokens), std::min(span.end, tokens)};
+}
+
 }  // namespace
 
 void CpuDevice::matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose tb, const Tensor& c,
-                       bool accumulate, Causal causal) {
+                       bool accumulate, Causal causal, TokenSpan tokens) {
   const Shape &as = a.shape(), &bs = b.shape(), &cs = c.shape();
   const auto transposed = [](const Shape& s, Transpose t) {
     return t == Transpose::no ? s : Shape{s.batch, s.heads, s.dim, s.tokens};
@@ -124,33 +152,45 @@ void CpuDevice::matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose
                "c", c, "a", a);
 
   require_pair("matmul", causal != Causal::a || as.tokens == as.dim, "causal a", a, "b", b);
-  require_pair("matmul", causal != Causal::c || cs.tokens == cs.dim, "causal c", c, "a", a);
+  require_pair("matmul", causal != Causal::c || (cs.tokens == cs.dim && ta == Transpose::no), "causal c", c,
+               "a", a);
 
   const DenormalMode guard(DenormalMode::flush);
   const Buffer a_panel(kRows * kDepth), b_panel(left.dim * std::min(kCols, right.dim)),
       scratch(kDepth * kCols), part(kRows * kCols);
+  // Which extents are a's tokens: the rows of op(a) and c, the columns of op(a) with the rows of op(b), the
+  // columns of op(b) and c.
+  const auto extent = [&](bool of_tokens, Index all) { return clip(of_tokens ? tokens : kEveryToken, all); };
+  const TokenSpan rows = extent(causal != Causal::none || ta == Transpose::no, left.tokens);
+  const TokenSpan depth =
+      extent(causal == Causal::a || (causal == Causal::none && ta == Transpose::yes), left.dim);
+  const TokenSpan cols = extent(causal == Causal::c, right.dim);
   const Index b_group = as.heads / bs.heads, c_group = as.heads / cs.heads;
   for (Index batch = 0; batch < as.batch; ++batch) {
     for (Index h = 0; h < as.heads; ++h) {
       const Into into = accumulate || h % c_group != 0 ? Into::add : Into::overwrite;
-      multiply_blocked({head_memory(a, batch, h), ta}, {head_memory(b, batch, h / b_group), tb},
-                       options_.math, head_memory(c, batch, h / c_group), into, causal, a_panel, b_panel,
-                       scratch, part);
+      const Matrix target = {head_memory(c, batch, h / c_group).floats(rows.first) + cols.first,
+                             rows.end - rows.first, cols.end - cols.first, cs.dim};
+      multiply_blocked(Factor(head_memory(a, batch, h), ta).part(rows, depth),
+                       Factor(head_memory(b, batch, h / b_group), tb).part(depth, cols), options_.math,
+                       target, into, causal, a_panel, b_panel, scratch, part);
     }
   }
 }
 
-void CpuDevice::decay_scores(const Tensor& scores, std::span<const float> slopes) {
+void CpuDevice::decay_scores(const Tensor& scores, std::span<const float> slopes, TokenSpan tokens) {
   const Shape& s = scores.shape();
   require_tensor("decay_scores", "scores", scores, {s.batch, s.heads, s.tokens, s.tokens}, DType::fp32);
   require_slopes("decay_scores", slopes, s.heads);
 
   const DenormalMode guard(DenormalMode::flush);
+  const TokenSpan span = clip(tokens, s.tokens);
+  const Index count = span.end - span.first;
   for (Index h = 0; h < s.heads; ++h) {
-    const DecayTable decay(slopes[static_cast<std::size_t>(h)], s.tokens);
+    const DecayTable decay(slopes[static_cast<std::size_t>(h)], count);
     for (Index b = 0; b < s.batch; ++b) {
-      for (Index i = 0; i < s.tokens; ++i) {
-        float* __restrict row = scores.view<float>().head(b, h) + i * s.tokens;
+      for (Index i = 0; i < count; ++i) {
+        float* __restrict row = scores.view<float>().head(b, h) + (span.first + i) * s.tokens + span.first;
         const float* __restrict factors = decay.rows(decay_to_end(i));  // from key j to query i
         for (Index j = 0; j <= i; ++j) row[j] *= factors[j];
       }

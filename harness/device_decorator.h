@@ -1,4 +1,4 @@
-// A device that passes everything on to another: the base for planting faults.
+// A device that passes everything on to another: the base for watching it and for planting faults.
 #pragma once
 
 #include <vector>
@@ -7,7 +7,7 @@
 
 namespace ringside {
 
-/// Forwards every operation to `real`; a fault overrides one or two.
+/// Forwards every operation to `real`, which must outlive it; a fault overrides one or two.
 class DeviceDecorator : public Device {
  public:
   DeviceDecorator(Device& real, int rank, int size) : real_(real), rank_(rank), size_(size) {}
@@ -50,13 +50,14 @@ class DeviceDecorator : public Device {
                           const Tensor& dv) override {
     real_.lightning_backward(chunk, dout, state, dstate, dq, dk, dv);
   }
-  void lightning_states(const Tensor& a, const Tensor& b, std::span<const float> slopes, Index block,
-                        Toward toward, const Tensor& states) override {
-    real_.lightning_states(a, b, slopes, block, toward, states);
+  void lightning_states(const Tensor& a, const Tensor& b, std::span<const float> slopes,
+                        const Documents& documents, Index block, Toward toward,
+                        const Tensor& states) override {
+    real_.lightning_states(a, b, slopes, documents, block, toward, states);
   }
-  void lightning_scan(const Tensor& states, std::span<const float> slopes, Index tokens, Index block,
-                      Toward toward, const Tensor& total) override {
-    real_.lightning_scan(states, slopes, tokens, block, toward, total);
+  void lightning_scan(const Tensor& states, std::span<const float> slopes, const Documents& documents,
+                      Index tokens, Index block, Toward toward, const Tensor& total) override {
+    real_.lightning_scan(states, slopes, documents, tokens, block, toward, total);
   }
   void lightning_forward_blocks(const LightningChunk& chunk, const BlockStates& states,
                                 const Tensor& o) override {
@@ -68,11 +69,11 @@ class DeviceDecorator : public Device {
     real_.lightning_backward_blocks(chunk, dout, states, dstates, dq, dk, dv);
   }
   void matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose tb, const Tensor& c, bool accumulate,
-              Causal causal) override {
-    real_.matmul(a, ta, b, tb, c, accumulate, causal);
+              Causal causal, TokenSpan tokens) override {
+    real_.matmul(a, ta, b, tb, c, accumulate, causal, tokens);
   }
-  void decay_scores(const Tensor& scores, std::span<const float> slopes) override {
-    real_.decay_scores(scores, slopes);
+  void decay_scores(const Tensor& scores, std::span<const float> slopes, TokenSpan tokens) override {
+    real_.decay_scores(scores, slopes, tokens);
   }
   void decay_rows(const Tensor& x, std::span<const float> slopes, Decay decay, const Tensor& y) override {
     real_.decay_rows(x, slopes, decay, y);

@@ -1,4 +1,5 @@
-// Communicators that pass everything on to another: the base for planting faults in transit.
+// Communicators that pass everything on to another: the base for watching, and for planting faults in
+// transit.
 #pragma once
 
 #include <functional>
@@ -86,5 +87,13 @@ class WorldDecorator : public ForwardingCommunicator {
  private:
   Make make_;
 };
+
+/// A world whose sequence groups are seen through the CommunicatorDecorator C.
+template <typename C>
+std::unique_ptr<Communicator> world_of(Communicator& world) {
+  return std::make_unique<WorldDecorator>(world, [](Communicator& real, int color, int key) {
+    return std::make_unique<C>(real.split(color, key));
+  });
+}
 
 }  // namespace ringside

@@ -1,0 +1,72 @@
+// Bugs of what double ring and all-gather of keys and values add to a ring and to nothing.
+#include "harness/mutants/mutant.h"
+#include "harness/mutants/rewrite.h"
+#include "harness/mutants/wrong_block.h"
+
+namespace ringside {
+namespace {
+
+/// Zigzag's rule of a plain ring: keys of steps 1 to r come from lower ranks, so that their first half is
+/// seen by all queries; later ones from higher ranks, all seen by the second half of the queries.
+struct MaskByStep : WrongBlock {
+  using WrongBlock::WrongBlock;
+  int step = 0;
+  SoftmaxBlock wrong(SoftmaxBlock block) override {
+    constexpr Index kFar = Index{1} << 40;
+    const bool own = step == 0, lower = step <= rank_;
+    step = (step + 1) % size_;
+    Positions &q = block.q_positions, &k = block.k_positions;
+    if (!block.mask.causal || own || q.size() != 2 || k.size() != 2) return block;
+    (lower ? k : q).front().start = -kFar;
+    (lower ? k : q).back().start = kFar;
+    return block;
+  }
+};
+
+/// Parts that have arrived stand in the opposite order.
+struct GatheredBackwards : DeviceDecorator {
+  using DeviceDecorator::DeviceDecorator;
+  void copy_part(const Tensor& from, Corner from_at, const Tensor& to, Corner to_at, Index heads,
+                 Index tokens) override {
+    if (from.shape().tokens < to.shape().tokens) to_at.token = to.shape().tokens - to_at.token - tokens;
+    real_.copy_part(from, from_at, to, to_at, heads, tokens);
+  }
+};
+
+/// Group g of `stride` kv heads gets the query heads of kv head g.
+template <int stride>
+struct StrideForgotten : DeviceDecorator {
+  using DeviceDecorator::DeviceDecorator;
+  void copy_part(const Tensor& from, Corner from_at, const Tensor& to, Corner to_at, Index heads,
+                 Index tokens) override {
+    const bool of_queries = heads > stride && heads < from.shape().heads;
+    if (of_queries) from_at.head /= stride;
+    real_.copy_part(from, from_at, to, to_at, heads, tokens);
+  }
+};
+
+struct ShareLeftOut : CommunicatorDecorator {
+  using CommunicatorDecorator::CommunicatorDecorator;
+  void arrived(const Message& message, const std::string& what) override {
+    if (what.find(": d") == what.npos || message.peer + 1 < size()) return;
+    transform(message.tensor, [](float) { return 0.0F; });
+  }
+};
+
+}  // namespace
+
+void add_hybrid_bugs(Mutants& list) {
+  const auto gathering = all_gather_kv_family();
+  add_on_device<StrideForgotten<2>>(list, 22, "heads_k_stride",
+                                    "kv heads 2g and 2g+1 get the query heads of kv head g",
+                                    {find_variant("all_gather_kv.2", Operator::softmax)});
+  add_on_device<GatheredBackwards>(list, 0, "gathered_backwards",
+                                   "gathered tokens are in reverse order of ranks", gathering);
+  add_in_transit<ShareLeftOut>(list, 0, "share_left_out", "the last rank's share of dk, dv is not added",
+                               gathering);
+  add_on_device<MaskByStep>(list, 0, "mask_by_step",
+                            "what is seen is told from the step, not from whose keys it is",
+                            {find_variant("double_ring.2", Operator::softmax)});
+}
+
+}  // namespace ringside

@@ -1,0 +1,100 @@
+// What a rank did when, in one timed iteration.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ringside {
+
+/// From begin to end of something that a rank did, in nanoseconds of a steady clock since the iteration
+/// began. Plain data without padding, so that it can travel between processes.
+struct Step {
+  enum class Kind : std::int32_t {
+    pass,     ///< forward or backward, with all that is in it
+    compute,  ///< one operation of the device
+    message,  ///< one operation of a communicator, from its start to the end of its wait
+    wait      ///< the part of a message that the rank spent in Pending::wait(): exposed, hidden by no work
+  };
+  Kind kind = Kind::pass;
+  std::int32_t name_size = 0;
+  std::int64_t name_at = 0;  ///< in Timeline::names
+  std::int64_t begin_ns = 0, end_ns = 0;
+  std::int64_t bytes = 0;  ///< that a message sends
+};
+
+/// One iteration of one rank. Steps are in the order of their ends.
+struct Timeline {
+  std::vector<Step> steps{};
+  std::string names{};  ///< of all steps, one after the other
+
+  std::string_view name(const Step& step) const {
+    return std::string_view(names).substr(static_cast<std::size_t>(step.name_at),
+                                          static_cast<std::size_t>(step.name_size));
+  }
+};
+
+/// Where an iteration of one rank went. compute_s + wait_s + other_s is the iteration.
+struct Shares {
+  double compute_s = 0;  ///< in operations of the device
+  double wait_s = 0;     ///< waiting for messages
+  double other_s = 0;    ///< the rest
+  /// With a message under way and not waiting for any: at most so much of communication was hidden. Less, if
+  /// a message arrived before it was waited for, or moves only while it is waited for (as between threads): a
+  /// rank does not see when a message moves.
+  double hidden_s = 0;
+};
+Shares shares(const Timeline& timeline);
+
+/// Count and seconds of the steps of one name.
+struct Total {
+  std::string_view name;  ///< in the timeline
+  std::int64_t count = 0;
+  double seconds = 0;
+};
+/// Of a device's operations, by name.
+std::vector<Total> compute_totals(const Timeline& timeline);
+
+/// Writes a timeline while it happens, in the thread of its rank. A step costs two readings of the clock, and
+/// no memory but what the longest iteration so far has left reserved.
+class Recorder {
+ public:
+  using Kind = Step::Kind;
+  /// A step's name, kept.
+  struct Name {
+    std::int64_t at = 0;
+    std::int32_t size = 0;
+  };
+
+  Recorder();
+
+  /// An iteration begins: the clock starts at 0, and what was recorded is forgotten.
+  void restart();
+  std::int64_t now() const {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - origin_).count();
+  }
+  Name keep(std::string_view name);
+  void add(Kind kind, Name name, std::int64_t begin_ns, std::int64_t end_ns, std::int64_t bytes = 0);
+
+  /// Runs `work` as a step; a step that throws is none. Returns its seconds.
+  template <typename Work>
+  double record(Kind kind, std::string_view name, const Work& work) {
+    const std::int64_t begin_ns = now();
+    work();
+    const std::int64_t end_ns = now();
+    add(kind, keep(name), begin_ns, end_ns);
+    return 1e-9 * static_cast<double>(end_ns - begin_ns);
+  }
+
+  const Timeline& timeline() const { return timeline_; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  Timeline timeline_;
+  Clock::time_point origin_ = Clock::now();
+};
+
+}  // namespace ringside
