@@ -8,14 +8,14 @@
 namespace ringside {
 
 inline constexpr const char* kTable =
-    "variant,dtype,math,batch,seq,heads,kv_heads,head_dim,value_dim,dp,sp,causal,window,cu_seqlens,padding\n"
-    "ring_zigzag,fp32,,2,64,4,2,8,5,2,2,true,,,\n"
-    "ring,bf16,bf16,2,40,4,2,8,,2,4,true,,,\n"
-    "ring_striped,fp16,tf32,1,37,2,1,7,,1,3,true,,,\n"
-    "ring_zigzag,fp32,tf32,1,50,2,2,4,,1,2,true,9,0+20+45,5\n"
-    "ulysses,bf16,bf16,1,33,4,2,8,,1,2,false,,,\n"
-    "lasp_naive,bf16,bf16,2,48,2,,8,6,2,2,,,,\n"
-    "lasp_naive,fp32,tf32,1,31,2,,8,,1,4,,,,\n";
+    "variant,dtype,math,batch,seq,heads,kv_heads,head_dim,value_dim,dp,sp,causal\n"
+    "ring_zigzag,fp32,,2,64,4,2,8,5,2,2,true\n"
+    "ring,bf16,bf16,2,40,4,2,8,,2,4,true\n"
+    "ring_striped,fp16,tf32,1,37,2,1,7,,1,3,true\n"
+    "ring_zigzag,fp32,tf32,1,50,2,2,4,,1,2,true\n"
+    "ulysses,bf16,bf16,1,33,4,2,8,,1,2,false\n"
+    "lasp_naive,bf16,bf16,2,48,2,,8,6,2,2,\n"
+    "lasp_naive,fp32,tf32,1,31,2,,8,,1,4,\n";
 inline constexpr std::size_t kCount = 7;
 
 inline const SweptDump& dump() {

@@ -18,7 +18,7 @@ class ProductsOfBf16 : public ::testing::TestWithParam<std::pair<const char*, Op
             .dtype = DType::bf16,
             .math = Math::bf16,
             .batch = 4,
-            .seq = 192,
+            .seq = 128,
             .heads = 4,
             .kv_heads = softmax ? 2 : 4,
             .head_dim = 32,
@@ -56,7 +56,7 @@ TEST_P(ProductsOfBf16, AreRightAndALittleMoreIsBiased) {
 INSTANTIATE_TEST_SUITE_P(Variants, ProductsOfBf16,
                          ::testing::Values(std::pair{"ring_zigzag", Operator::softmax},
                                            std::pair{"lasp_naive", Operator::lightning}),
-                         [](const auto& variant) { return std::string(variant.param.first); });
+                         [](const auto& of) { return std::string(of.param.first); });
 
 }  // namespace
 }  // namespace ringside
