@@ -23,7 +23,7 @@ namespace {
 using Seconds = std::chrono::seconds;
 
 /// How much of each limit right variants use.
-class LimitsUsed {
+class LimitShares {
  public:
   void add(const CaseResult& result) {
     for (const Out out : kOuts) {
@@ -107,7 +107,7 @@ int soak(const SoakOptions& options) {
                            : fmt::format("minutes {}", options.minutes.value_or(1)));
   RandomCases random(seed);
   RedCases red(options.red);
-  LimitsUsed used;
+  LimitShares shares;
   std::map<std::string, int> runs;
   Stopwatch watch;
   double seconds = 0, told = 0;
@@ -128,7 +128,7 @@ int soak(const SoakOptions& options) {
       try {
         const CaseResult result =
             run_case(c, *find_variant(c.variant, c.op), "cpu", {.repeat = 1}, standard, fleet, inputs);
-        used.add(result);
+        shares.add(result);
         if (tells_nothing(result)) {
           ++told_nothing;
         } else if (result.status != Status::pass) {
@@ -145,7 +145,7 @@ int soak(const SoakOptions& options) {
   }
   for (const auto& [variant, count] : runs) fmt::print("{:<18} {:>10} cases\n", variant, count);
   fmt::print("{}seed {}: {} clean cases, {} red, {} that could not have been (zeros would pass), {}\n",
-             used.table(), seed, done, red.count(), told_nothing, human_seconds(seconds));
+             shares.table(), seed, done, red.count(), told_nothing, human_seconds(seconds));
   if (red.count() > 0) fmt::print("red cases: {}\n", red.path());
   return red.count() == 0 ? 0 : 1;
 }
