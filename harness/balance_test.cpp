@@ -56,6 +56,7 @@ Pairs pairs_of(const Variant& variant, Index seq, int sp, Index heads = 1, bool 
   const Case c = {.variant = variant.name,
                   .seq = seq,
                   .heads = heads,
+                  .kv_heads = heads,
                   .head_dim = 3,
                   .value_dim = 2,
                   .sp = sp,

@@ -42,7 +42,7 @@ void RandomCases::draw_documents(Case& c) {
     bounds.erase(std::ranges::unique(bounds).begin(), bounds.end());
     if (c.padding == 0 || between(0, 3) > 0) c.cu_seqlens = std::move(bounds);
   }
-  if (c.causal && between(0, 2) == 0) c.window = size_up_to(c.seq);
+  if (c.op == Operator::softmax && c.causal && between(0, 2) == 0) c.window = size_up_to(c.seq);
 }
 
 Case RandomCases::problem() {
@@ -64,7 +64,7 @@ Case RandomCases::problem() {
     if (c.op == Operator::lightning && between(0, 1) == 0) c.decay = {one_of(slopes)};
     c.seed = random_() >> 33;
   } while (work(c) > kMostWork);
-  if (c.op == Operator::softmax) draw_documents(c);
+  draw_documents(c);
   c.variant = single_rank_variant(c.op).name;
   return c;
 }
