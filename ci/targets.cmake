@@ -31,7 +31,7 @@ set(RINGSIDE_MPI_ENVIRONMENT
 # One GoogleTest program. Without MPI_RANKS it runs by itself; with them, once under mpirun for each count (its main
 # is then the program's own). A run that executes no test fails.
 function(ringside_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LIBS;MPI_RANKS" ${ARGN})
+  cmake_parse_arguments(ARG "" "TIMEOUT;SHARDS" "SOURCES;LIBS;MPI_RANKS" ${ARGN})
   if(NOT RINGSIDE_BUILD_TESTS)
     return()
   endif()
@@ -46,8 +46,20 @@ function(ringside_test name)
   target_link_libraries(${name} PRIVATE ${ARG_LIBS} GTest::gmock GTest::gtest)
   if(NOT ARG_MPI_RANKS)
     target_link_libraries(${name} PRIVATE GTest::gtest_main)
-    add_test(NAME ${name} COMMAND ${name})
-    set(tests ${name})
+    if(NOT ARG_SHARDS)
+      set(ARG_SHARDS 1)
+    endif()
+    math(EXPR last "${ARG_SHARDS} - 1")
+    foreach(shard RANGE ${last})  # every SHARDS-th test of the program, from this one on
+      set(test ${name})
+      if(shard GREATER 0)
+        set(test ${name}.${shard})
+      endif()
+      add_test(NAME ${test} COMMAND ${name})
+      set_tests_properties(${test} PROPERTIES
+                           ENVIRONMENT "GTEST_TOTAL_SHARDS=${ARG_SHARDS};GTEST_SHARD_INDEX=${shard}")
+      list(APPEND tests ${test})
+    endforeach()
   endif()
   foreach(ranks IN LISTS ARG_MPI_RANKS)
     add_test(NAME ${name}.mpi${ranks}

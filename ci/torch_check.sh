@@ -36,6 +36,7 @@ example=(mpirun -n 4 /usr/bin/python3 baselines/peers/torch_check.py)
 stage "torch_check sdpa" expect 0 "$green" "${example[@]}" sdpa
 stage "torch_check ring" expect 0 "$green" "${example[@]}" ring --case seq=96,heads=2,head_dim=16,dtype=bf16
 stage "torch_check ring_wrong" expect 1 "$wrong" "${example[@]}" ring_wrong
+stage "torch_check ring_wrong, rank 0" expect 1 '^ +o rank 0 .*\| 0 of [0-9]+ wrong$' "${example[@]}" ring_wrong
 
 # README's mine.py, on a shorter sequence, with an attention that gathers all tokens: positions of a zigzag of 4 ranks.
 awk '/^# mine\.py/ { on = 1 } /^```/ { on = 0 } on' README.md | sed 's/seq=[0-9]*/seq=96/' >"$folder/mine.py"

@@ -69,6 +69,12 @@ std::string name_of_documents(const std::vector<Index>& cu_seqlens) {
 
 }  // namespace
 
+std::string documents_text(const std::vector<Index>& cu_seqlens) {
+  std::string text;
+  for (const Index bound : cu_seqlens) text += fmt::format("{}{}", text.empty() ? "" : "+", bound);
+  return text.empty() ? "none" : text;
+}
+
 std::string Case::name() const {
   const bool has_decay = op == Operator::lightning || decay.slope;
   const std::string decay_part = has_decay ? fmt::format("-{}", to_string(decay)) : "";

@@ -52,6 +52,9 @@ struct DecaySpec {
 /// "alibi", or the slope in the fewest digits that read back as the same fp32 value.
 std::string to_string(const DecaySpec& decay);
 
+/// "0+100+250", or "none" for one document.
+std::string documents_text(const std::vector<Index>& cu_seqlens);
+
 /// One case. Sizes are global: `batch` over all data-parallel groups, `seq` over all ranks of a group.
 /// World size is dp·sp.
 struct Case {

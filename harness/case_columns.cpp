@@ -99,12 +99,6 @@ std::vector<Index> parse_documents(std::string_view text) {
   return bounds;
 }
 
-std::string written_documents(const std::vector<Index>& bounds) {
-  std::string text;
-  for (const Index bound : bounds) text += fmt::format("{}{}", text.empty() ? "" : "+", bound);
-  return text.empty() ? "none" : text;
-}
-
 /// What results can hold as it is: whole characters of UTF-8, in their shortest form.
 bool is_utf8(std::string_view text) {
   const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
@@ -218,7 +212,7 @@ constexpr std::array kColumns = {
     CaseColumn{"cu_seqlens", "none",
                "documents packed into each sequence: their bounds, joined by +, as in 0+100+250; none: one",
                [](Case& c, std::string_view text) { c.cu_seqlens = parse_documents(text); },
-               [](const Case& c) { return written_documents(c.cu_seqlens); }},
+               [](const Case& c) { return documents_text(c.cu_seqlens); }},
     CaseColumn{
         "padding", "0", "tokens at the end of each sequence, behind cu_seqlens, that are in no document",
         [](Case& c, std::string_view text) { c.padding = parse_number("padding", text, Index{0}, kMaxSize); },

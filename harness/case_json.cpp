@@ -29,7 +29,7 @@ nlohmann::ordered_json case_json(const Case& c) {
                                  {"seed", c.seed},
                                  {"sample", c.sample},
                                  {"window", c.window},
-                                 {"cu_seqlens", c.cu_seqlens},
+                                 {"cu_seqlens", documents_text(c.cu_seqlens)},
                                  {"padding", c.padding},
                                  {"checks", to_string(c.checks)},
                                  {"expect", c.fault.empty() ? "pass" : "fail:" + c.fault}};

@@ -197,6 +197,7 @@ void add_check_options(CLI::App& app, CheckOptions& options) {
   column("--cu-seqlens", "cu_seqlens",
          "bounds of packed documents, as 0+100+250; default: the case's, or one");
   column("--padding", "padding", "tokens at the end that are in no document; default: the case's, or 0");
+  column("--sp", "sp", "ranks that share a sequence; default: the case's, or as many as there are files");
   column("--dp", "dp", "data-parallel groups among the ranks; default: the case's, or 1");
   column("--dtype", "dtype",
          "What the implementation computed in: fp32, bf16, fp16; default: the case's, or that of q's file");

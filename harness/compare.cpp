@@ -112,7 +112,7 @@ bool measure_element(const HeadView& head, Index token, Index dim, std::size_t a
   }
   const bool same_pattern = finite && std::isfinite(s.x);
   const double error = same_pattern ? std::abs(s.x - s.ref) : kInfinity;
-  const double share = error == 0 ? 0 : error / s.bound;
+  const double share = error == 0 ? 0 : same_pattern ? error / s.bound : kInfinity;
   if (!(share <= stats.max_share)) {
     stats.max_share = share;
     const int rank = head.first_rank + head.holder[static_cast<std::size_t>(token)];

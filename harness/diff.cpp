@@ -73,8 +73,8 @@ Index compare(const GivenRun& a, const GivenRun& b, const Standard& standard, Ou
       continue;  // is not asked for
     const Index head = row / shape.tokens;
     if (head != of_head) {
-      either_a = either_rows(a.c, a.maker.layout, out, head / shape.heads, head % shape.heads);
-      either_b = either_rows(b.c, b.maker.layout, out, head / shape.heads, head % shape.heads);
+      either_a = either_rows(a.c, a.maker.layout, a.maker.block, out, head / shape.heads, head % shape.heads);
+      either_b = either_rows(b.c, b.maker.layout, b.maker.block, out, head / shape.heads, head % shape.heads);
       of_head = head;
     }
     if (may_be(x, truth.value[i], either_a, token) || may_be(y, truth.value[i], either_b, token)) continue;
@@ -168,7 +168,7 @@ int diff(const DiffOptions& options) {
   if (are_dumps)
     fmt::print("{} cases compared; {} of {} and {} of {} have no counterpart\n", compared,
                std::ssize(of_a) - compared, options.a, std::ssize(of_b) - compared, options.b);
-  fmt::print("{}\n", beyond == 0 ? "they agree within their bounds"
+  fmt::print("{}\n", beyond == 0 ? "what both have agrees within its bounds"
                                  : fmt::format("{} elements differ beyond their bounds", beyond));
   return beyond > 0 ? 1 : 0;
 }

@@ -25,7 +25,7 @@ std::vector<bool> weightless_rows(const Case& c, Index batch, Index head) {
 
 }  // namespace
 
-EitherRows either_rows(const Case& c, Layout layout, Out out, Index batch, Index head) {
+EitherRows either_rows(const Case& c, Layout layout, Index block, Out out, Index batch, Index head) {
   EitherRows rows;
   const auto token = poisoned_token(c);
   const Index group = c.heads / c.kv_heads;
@@ -34,7 +34,7 @@ EitherRows either_rows(const Case& c, Layout layout, Out out, Index batch, Index
   const Index position = token->position;
   const TokenRange seeing = queries_seeing(problem, position);
   if (seeing.count() == 0) return rows;  // a bad token in the padding reaches nobody
-  const Index reach = 2 * 64 * (layout.order == Layout::Order::striped ? c.sp : 1);
+  const Index reach = 2 * block * (layout.order == Layout::Order::striped ? c.sp / layout.parts : 1);
   const auto same_document = [document = document_of(problem, position)](Index t) {
     return document.first <= t && t < document.end;
   };

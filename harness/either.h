@@ -24,7 +24,10 @@ struct EitherRows {
   std::function<bool(Index token)> may_be_finite{};
 };
 
-/// Those of head `head`, a kv head for dk and dv.
-EitherRows either_rows(const Case& c, Layout layout, Out out, Index batch, Index head);
+/// Tokens of the largest block that our kernels multiply.
+inline constexpr Index kOwnBlock = 64;
+
+/// Those of head `head`, a kv head for dk and dv. `block`: tokens of the largest block of the subject's.
+EitherRows either_rows(const Case& c, Layout layout, Index block, Out out, Index batch, Index head);
 
 }  // namespace ringside

@@ -49,6 +49,9 @@ std::vector<CaseCell> known_cells(const std::filesystem::path& directory, const 
     cells.insert(cells.end(), more.begin(), more.end());
   };
   if (options.given_case) append(case_cells(*options.given_case, options.filter));
+  // another dtype has its own usual products
+  if (find_cell(options.cells, "dtype"))
+    std::erase_if(cells, [](const CaseCell& cell) { return cell.column == "math"; });
   append(options.cells);
   return cells;
 }
@@ -59,7 +62,8 @@ Case given_case(const GivenTensors& tensors, std::vector<CaseCell> cells) {
   const int dp = ranks_in(directory, cells, "dp", 1);
   const int sp = ranks_in(directory, cells, "sp", std::max(tensors.ranks() / dp, 1));
   if (tensors.ranks() > 0 && tensors.ranks() != dp * sp) {
-    refuse_file(directory.string(), fmt::format("tensors are there of {} ranks, but dp {} times sp {} is {}",
+    refuse_file(directory.string(), fmt::format("tensors are there of {} ranks, but dp {} times sp {} is {}: "
+                                                "--sp and --dp say how many there are",
                                                 tensors.ranks(), dp, sp, dp * sp));
   }
   const std::vector<CaseCell> sizes = tensors.sizes(dp, cells);
@@ -104,13 +108,18 @@ bool same_as_generated(const Case& c, const std::array<std::vector<float>, 4>& v
 }
 
 void refuse_what_does_not_fit(const Case& c) {
-  Case lone = c;  // a run of ours holds what judging holds, and more
+  Case lone = c;
   lone.variant = single_rank_variant(c.op).name;
   lone.dp = lone.sp = 1;
   const auto memory = static_cast<double>(machine_memory_bytes());
+  double given = 0;  // inputs and outputs as they were read, of two runs in a diff
+  for (const Shape& shape :
+       {c.problem().q_shape(), c.problem().k_shape(), c.problem().v_shape(), c.problem().o_shape()})
+    given += 2 * 2 * sizeof(float) * static_cast<double>(shape.size());
   const double bytes = estimate(
-                           lone, [](const Case&) { return 0; }, 1)
-                           .bytes;
+                           lone, [](const Case&) { return 0; }, usable_cores())
+                           .bytes +
+                       given;
   if (bytes > 0.9 * memory) {
     throw UsageError(fmt::format("{} needs about {}; this machine has {}", c.name(), human_bytes(bytes),
                                  human_bytes(memory)));
@@ -162,6 +171,9 @@ GivenRun::GivenRun(const std::filesystem::path& directory, const CheckOptions& o
                                                                            find_cell(cells, kFileColumns[1]);
   const std::string layout = !options.layout.empty() || !of_layout ? options.layout : of_layout->text;
   const Axes axes = options.axes.value_or(of_axes && of_axes->text == "bnhd" ? Axes::bnhd : Axes::bhnd);
+  if (of_axes && of_axes->text != "bhnd" && of_axes->text != "bnhd")
+    refuse_file(directory.string(),
+                fmt::format("case.json: axes {}; expected bhnd or bnhd", shown(of_axes->text)));
   std::erase_if(cells,
                 [](const CaseCell& cell) { return std::ranges::count(kFileColumns, cell.column) > 0; });
   const CaseCell* const dtype = find_cell(cells, "dtype");
@@ -184,6 +196,7 @@ GivenRun::GivenRun(const std::filesystem::path& directory, const CheckOptions& o
                 fmt::format("says which tokens the files of each rank hold, but {} holds whole tensors",
                             directory.string()));
   }
+  maker.block = c.seq;  // whose blocks are not known
   maker.layout = is_file ? Layout::contiguous : layout_named(layout, cells);
   maker.rounds_shares = c.heads > c.kv_heads && c.dtype != DType::fp32;
   const Tokens tokens =
@@ -191,7 +204,10 @@ GivenRun::GivenRun(const std::filesystem::path& directory, const CheckOptions& o
   maker.holder = holders(tokens);
   inputs = std::make_unique<InputTensors>(tensors, tokens, has_case, c);
   for (const Out out : kOuts) {
-    if (given[out]) outputs[out] = tensors.read(to_string(out), c, tokens, false);
+    if (!given[out]) continue;
+    outputs[out] = tensors.read(to_string(out), c, tokens, false);
+    // what is stored wider than dtype is rounded to it, once: bounds and overflow are those of dtype
+    for (float& x : outputs[out]) x = rounded_to(c.dtype, x);
   }
 }
 
@@ -203,7 +219,9 @@ std::vector<std::filesystem::path> tensor_directories(const std::filesystem::pat
   std::vector<std::filesystem::path> all;
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
-    if (std::filesystem::exists(entry.path() / "case.json", error)) all.push_back(entry.path());
+    if (!entry.is_directory(error)) continue;
+    if (is_one(entry.path()) || std::filesystem::exists(entry.path() / "case.json", error))
+      all.push_back(entry.path());
   }
   if (all.empty()) {
     throw UsageError(

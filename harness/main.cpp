@@ -32,13 +32,26 @@ struct Run {
   }
   int operator()(const SweepOptions& options) const { return sweep(options); }
   int operator()(const ExplainOptions& options) const { return explain(options); }
-  int operator()(const CheckOptions& options) const { return first_rank ? check(options) : 0; }
-  int operator()(const MakeInputsOptions& options) const { return first_rank ? make_inputs(options) : 0; }
-  int operator()(const DiffOptions& options) const { return first_rank ? diff(options) : 0; }
+  int operator()(const CheckOptions& options) const { return alone("check", options, check); }
+  int operator()(const MakeInputsOptions& options) const {
+    return alone("make-inputs", options, make_inputs);
+  }
+  int operator()(const DiffOptions& options) const { return alone("diff", options, diff); }
   int operator()(const MutantsOptions& options) const { return mutants(options); }
   int operator()(const SoakOptions& options) const { return soak(options); }
   int operator()(const LaunchCommand& command) const {
     return launch(command.ranks, command.program_args, command.options);
+  }
+
+  /// A command of one process. Another rank of a job does nothing, which must not pass for success.
+  template <typename Options>
+  int alone(std::string_view name, const Options& options, int (*command)(const Options&)) const {
+    if (first_rank) return command(options);
+    fmt::print(
+        stderr,
+        "ringside: {} runs in one process, and the environment says that this is not rank 0 of a job\n",
+        name);
+    return 2;
   }
 };
 

@@ -86,6 +86,11 @@ int make_inputs(const MakeInputsOptions& options) {
   const Case c = parse_case(cells, operators);
   const Layout layout = layout_named(options.layout, cells);
   make_dump_directory(options.directory);
+  for (const std::string_view out : kOutNames) {
+    if (find_tensor(options.directory, out))
+      refuse_file(options.directory,
+                  fmt::format("holds {} already, of other inputs perhaps: remove it first", out));
+  }
   demand_room(options.directory, c);
   write_inputs(options, c, layout);
   std::vector<CaseCell> of_files = {{"axes", options.axes == Axes::bnhd ? "bnhd" : "bhnd"}};

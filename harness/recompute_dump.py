@@ -31,7 +31,8 @@ NAMES = ("o", "dq", "dk", "dv")
 def seen_by(case, n):
     """[query, key]: which keys a query sees. Padding, behind the last document, sees nothing and is not seen."""
     row, column = np.indices((n, n))
-    bounds = case["cu_seqlens"] or [0, n - case["padding"]]
+    packed = case["cu_seqlens"] != "none"
+    bounds = [int(x) for x in case["cu_seqlens"].split("+")] if packed else [0, n - case["padding"]]
     document = np.searchsorted(bounds, np.arange(n), side="right")
     seen = (document[:, None] == document[None, :]) & (np.arange(n) < bounds[-1])[:, None]
     if case["causal"]:

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <optional>
 #include <regex>
 
@@ -142,10 +143,17 @@ void add_usual_math(std::vector<CaseCell>& cells) {
 }
 
 Layout layout_named(const std::string& name, const std::vector<CaseCell>& cells) {
-  std::vector<std::string_view> names = {"contiguous", "zigzag", "striped"};
+  const std::vector<std::string_view> names = {"contiguous", "zigzag", "striped"};
   const std::array layouts = {Layout::contiguous, Layout::zigzag, Layout::striped};
-  const auto at = std::ranges::find(names, name);
-  if (at != names.end()) return layouts[static_cast<std::size_t>(at - names.begin())];
+  const std::size_t slash = name.find('/');  // "zigzag/2": as to_string() writes it
+  const auto at = std::ranges::find(names, name.substr(0, slash));
+  if (at != names.end()) {
+    Layout layout = layouts[static_cast<std::size_t>(at - names.begin())];
+    if (slash == name.npos) return layout;
+    const char* const end = name.data() + name.size();
+    const auto [stop, error] = std::from_chars(name.data() + slash + 1, end, layout.parts);
+    if (error == std::errc{} && stop == end && layout.parts >= 1) return layout;
+  }
   if (!name.empty()) throw UsageError(unknown("layout", name, names));
   const CaseCell* const variant = find_cell(cells, "variant");
   for (const Operator op : {Operator::softmax, Operator::lightning}) {

@@ -248,7 +248,9 @@ bool rounds_shares(const Case& c, const Variant& variant) {
 }
 
 Maker maker(const Case& c, const Variant& variant) {
-  return {variant.layout, holders(c, variant.layout), rounds_shares(c, variant)};
+  return {.layout = variant.layout,
+          .holder = holders(c, variant.layout),
+          .rounds_shares = rounds_shares(c, variant)};
 }
 
 Measured measure_all(const Case& c, const Maker& maker, const Standard& s, const HostOutputs& outputs,
@@ -287,7 +289,7 @@ Measured measure_all(const Case& c, const Maker& maker, const Standard& s, const
           .holder = maker.holder,
           .first_rank = static_cast<int>(batch % c.dp) * c.sp,
           .yardstick = legacy ? part(s.honest[out]) : std::span<const float>{},
-          .either = either_rows(c, maker.layout, out, batch, head)};
+          .either = either_rows(c, maker.layout, maker.block, out, batch, head)};
       const auto at = static_cast<std::size_t>(i);
       stats[at] = measure(view, std::span(ranks).subspan(at * sp, sp));
     });

@@ -45,6 +45,7 @@ Standard make_standard(const Case& c, Fleet& fleet, const InputSource& inputs = 
 /// What measuring must know of who made the outputs.
 struct Maker {
   Layout layout;
+  Index block = kOwnBlock;     ///< tokens of the largest block of queries or keys that it multiplies
   std::vector<int> holder{};   ///< sequence rank of each token
   bool rounds_shares = false;  ///< as rounds_shares() has it
 };

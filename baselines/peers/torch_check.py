@@ -31,6 +31,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import traceback
 from typing import Callable
 
 try:
@@ -69,7 +70,7 @@ def on_rank_0(command: list[str]) -> int:
     """The command's exit status, on all ranks. (Under mpirun it shall not take itself for a rank.)"""
     status = 0
     if dist.get_rank() == 0:
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_", "PMIX_", "PMI_"))}
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_", "PMIX_", "PMI_", "SLURM_"))}
         try:
             status = subprocess.run(command, env=env).returncode
         except OSError as error:
@@ -88,7 +89,7 @@ def check(attention: Attention, case: str, *, layout: str = "contiguous", axes: 
     temporary = None if kept or rank != 0 else tempfile.TemporaryDirectory()
     folder = pathlib.Path(str(agreed(directory if kept else temporary.name if temporary else None)))
     cells = dict(cell.split("=", 1) for cell in case.split(","))
-    status = on_rank_0([str(ringside), "make-inputs", f"{case},sp={size}", "-o", str(folder), "--by-rank",
+    status = on_rank_0([str(ringside), "make-inputs", f"{case},sp={size // int(cells.get('dp', 1))}", "-o", str(folder), "--by-rank",
                         "--layout", layout, "--axes", axes])
     if status != 0:
         return status
@@ -98,9 +99,19 @@ def check(attention: Attention, case: str, *, layout: str = "contiguous", axes: 
                    for name in ("q", "k", "v", "do"))
     for x in (q, k, v):
         x.requires_grad_()
-    o = attention(q, k, v)
-    o.backward(do)
-    for name, x in (("o", o), ("dq", q.grad), ("dk", k.grad), ("dv", v.grad)):
+    failed = None
+    try:
+        o = attention(q, k, v)
+        o.backward(do)
+        results = {"o": o, "dq": q.grad, "dk": k.grad, "dv": v.grad}
+        missing = [name for name, x in results.items() if x is None]
+        failed = f"no gradient: {missing}" if missing else None
+    except Exception:
+        failed = traceback.format_exc()
+    if failed:
+        print(f"torch_check.py: rank {rank}: {failed}", file=sys.stderr)
+        os._exit(2)  # the others may wait for this one: mpirun and torchrun end them
+    for name, x in results.items():
         np.save(folder / f"{name}.rank{rank}.npy", x.detach().float().cpu().numpy())
     dist.barrier()
     return on_rank_0([str(ringside), "check", str(folder)])

@@ -17,8 +17,13 @@ struct MaskByStep : WrongBlock {
     step = (step + 1) % size_;
     Positions &q = block.q_positions, &k = block.k_positions;
     if (!block.mask.causal || own || q.size() != 2 || k.size() != 2) return block;
-    (lower ? k : q).front().start = -kFar;
-    (lower ? k : q).back().start = kFar;
+    if (lower) {  // all queries see the first half of the keys, none the second
+      for (Run& run : q) run.start += kFar;
+      k.back().start = 2 * kFar;
+    } else {
+      q.front().start = -kFar;
+      q.back().start = kFar;
+    }
     return block;
   }
 };

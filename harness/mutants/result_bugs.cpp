@@ -123,8 +123,7 @@ void add_result_bugs(Mutants& list) {
       all);
   add(24, "scale_missing_in_dk", "dk lacks the factor of the logits", with_gradients, unscale_dk,
       softmax_variants());
-  add(28, "padding_not_zero", "o is 2^-24, not 0, in the padding", with_output, dust_in_padding,
-      softmax_variants());
+  add(28, "padding_not_zero", "o is 2^-24, not 0, in the padding", with_output, dust_in_padding, all);
   add(33, "dv_times_size", "dv is P times too large", with_gradients, times_size, all);
   add(33, "dq_over_size", "dq is P times too small", with_gradients, over_size, all);
   add(34, "labels_shifted", "labels are shifted after the sequence is cut: do is off by a token", with_dout,

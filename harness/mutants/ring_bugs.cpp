@@ -2,6 +2,9 @@
 #include <cmath>
 #include <limits>
 
+#include <algorithm>
+#include <iterator>
+
 #include "harness/mutants/mutant.h"
 #include "harness/mutants/rewrite.h"
 #include "harness/mutants/wrong_block.h"
@@ -147,33 +150,27 @@ void add_ring_bugs(Mutants& list) {
   const auto ring = ring_family();
   auto merging = ring;  // partial results of blocks
   merging.push_back(find_variant("balanced", Operator::softmax));
+  std::ranges::copy(usp_family(), std::back_inserter(merging));
   add_on_device<MaskAtEveryStep>(list, 2, "mask_at_every_step",
                                  "blocks of other ranks are masked like the own", merging);
-  ;
   add_on_device<DiagonalLeftOut>(list, 3, "diagonal_left_out",
                                  "s < r for s <= r: ranks > 0 skip their own keys", ring);
   add_on_device<LastStepMissing>(list, 4, "last_step_missing", "the last rank stops one ring step early",
                                  ring);
   add_on_device<MergeInBf16>(list, 5, "merge_in_bf16", "o and lse are merged in bf16", merging);
-  ;
   add_on_device<MergeOverflows>(list, 6, "merge_overflows",
                                 "weights exp(lse) without subtracting the maximum", merging);
-  ;
   add_on_device<FirstKeysInBackward>(list, 8, "backward_first_keys",
                                      "backward uses the k, v of step 0 in every step", merging);
-  ;
   add_on_device<LastAdditionLost>(list, 10, "last_addition_lost",
                                   "the last rank's last share of dk, dv is not added", ring);
   add_on_device<OwnDelta>(list, 25, "delta_unmerged", "delta is taken from each block's own o", merging);
-  ;
   add_on_device<OwnLse>(list, 26, "step_lse", "backward uses each block's own lse", merging);
-  ;
   add_on_device<LocalPositions>(list, 35, "local_positions",
                                 "queries count their positions from 0 on every rank",
                                 {find_variant("ring", Operator::softmax)});
   add_on_device<OrderOfTheRun>(list, 55, "order_of_the_run", "every other run sums dq in another order",
                                merging);
-  ;
   for (Mutant& mutant : list) mutant.needs_repeat |= mutant.bug == "order_of_the_run";
 }
 
