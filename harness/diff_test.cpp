@@ -49,7 +49,7 @@ TEST_F(Diff, TheSameDumpTwice) {
   const Outcome same = diff(ring().path(), ring().path());
   EXPECT_EQ(same.status, 0) << same.err;
   EXPECT_THAT(same.out,
-              AllOf(HasSubstr("5 cases compared; 0 of "), HasSubstr("they agree within their bounds\n"),
+              AllOf(HasSubstr("5 cases compared; 0 of "), HasSubstr("what both have agrees within its bounds\n"),
                     HasSubstr("     o            0 of 4096          0.000e+00    0.000\n"),
                     Not(HasSubstr(" at batch "))));
 }
@@ -62,7 +62,7 @@ TEST_F(Diff, AnotherVariantIsWithinTheBound) {
     const Outcome outcome = diff(a, b);
     EXPECT_EQ(outcome.status, 0) << outcome.out << outcome.err;
     EXPECT_THAT(outcome.out,
-                AllOf(HasSubstr("they agree within their bounds\n"), Not(HasSubstr("beyond\n"))));
+                AllOf(HasSubstr("what both have agrees within its bounds\n"), Not(HasSubstr("beyond\n"))));
     EXPECT_THAT(outcome.out, HasSubstr("of twice the bound\n"));  // not bit by bit, though
   }
 }
