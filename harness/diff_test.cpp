@@ -48,10 +48,10 @@ class Diff : public ::testing::Test {
 TEST_F(Diff, TheSameDumpTwice) {
   const Outcome same = diff(ring().path(), ring().path());
   EXPECT_EQ(same.status, 0) << same.err;
-  EXPECT_THAT(same.out,
-              AllOf(HasSubstr("5 cases compared; 0 of "), HasSubstr("what both have agrees within its bounds\n"),
-                    HasSubstr("     o            0 of 4096          0.000e+00    0.000\n"),
-                    Not(HasSubstr(" at batch "))));
+  EXPECT_THAT(same.out, AllOf(HasSubstr("5 cases compared; 0 of "),
+                              HasSubstr("what both have agrees within its bounds\n"),
+                              HasSubstr("     o            0 of 4096          0.000e+00    0.000\n"),
+                              Not(HasSubstr(" at batch "))));
 }
 
 TEST_F(Diff, AnotherVariantIsWithinTheBound) {
