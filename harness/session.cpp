@@ -138,8 +138,9 @@ const CaseCell* find_cell(const std::vector<CaseCell>& cells, std::string_view c
 void add_usual_math(std::vector<CaseCell>& cells) {
   const CaseCell* const dtype = find_cell(cells, "dtype");
   if (!dtype || find_cell(cells, "math")) return;
-  if (dtype->text == "bf16") cells.push_back({"math", "bf16"});
-  if (dtype->text == "fp16") cells.push_back({"math", "tf32"});
+  const bool bf16 = dtype->text == "bf16", fp16 = dtype->text == "fp16";  // cells move when one is added
+  if (bf16) cells.push_back({"math", "bf16"});
+  if (fp16) cells.push_back({"math", "tf32"});
 }
 
 Layout layout_named(const std::string& name, const std::vector<CaseCell>& cells) {

@@ -76,10 +76,10 @@ TEST(Recorder, ForgetsTheIterationBefore) {
   recorder.record(Kind::compute, "first", [] {});
   recorder.restart();
   EXPECT_THAT(recorder.timeline().steps, IsEmpty());
-  EXPECT_EQ(recorder.record(Kind::compute, "second", [] {}),
-            1e-9 * static_cast<double>(recorder.timeline().steps[0].end_ns -
-                                       recorder.timeline().steps[0].begin_ns));
+  const double seconds = recorder.record(Kind::compute, "second", [] {});
   ASSERT_THAT(recorder.timeline().steps, SizeIs(1));
+  EXPECT_EQ(seconds, 1e-9 * static_cast<double>(recorder.timeline().steps[0].end_ns -
+                                                recorder.timeline().steps[0].begin_ns));
   EXPECT_EQ(recorder.timeline().name(recorder.timeline().steps[0]), "second");
   EXPECT_GE(recorder.timeline().steps[0].begin_ns, 0);
 }
