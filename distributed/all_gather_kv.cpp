@@ -31,10 +31,6 @@ Shape with_heads(Shape shape, Index heads) {
   shape.heads = heads;
   return shape;
 }
-Shape with_tokens(Shape shape, Index tokens) {
-  shape.tokens = tokens;
-  return shape;
-}
 
 /// The group's share of the heads of x, group `index` of `groups`: a new tensor.
 Tensor heads_of(Device& device, const Tensor& x, Index index, Index groups) {

@@ -61,11 +61,6 @@ struct PerPart {
   const T& operator[](Part part) const { return part == Part::queries ? queries : keys; }
 };
 
-Shape with_tokens(Shape shape, Index tokens) {
-  shape.tokens = tokens;
-  return shape;
-}
-
 /// Uninitialised tensors like these, but for their tokens.
 Tensors like(const Tensors& tensors, Index tokens) {
   Tensors result;

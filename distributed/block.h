@@ -10,6 +10,12 @@
 
 namespace ringside {
 
+/// The shape with another number of tokens.
+inline Shape with_tokens(Shape shape, Index tokens) {
+  shape.tokens = tokens;
+  return shape;
+}
+
 /// A new tensor filled with `value`.
 inline Tensor filled(Device& device, const Shape& shape, DType dtype, float value) {
   Tensor x = device.allocate(shape, dtype);

@@ -63,9 +63,7 @@ class KvRing {
 
  private:
   static Tensor like(const Tensor& x, Index tokens) {
-    Shape shape = x.shape();
-    shape.tokens = tokens;
-    return x.device().allocate(shape, x.dtype());
+    return x.device().allocate(with_tokens(x.shape(), tokens), x.dtype());
   }
 
   Communicator& comm_;
