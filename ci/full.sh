@@ -9,17 +9,17 @@ parse_arguments "$@"
 no_more_arguments
 install_packages --fuzz
 
-build_preset asan  # check_test, program_test, program_faults_test time, kill and measure real processes: they are for the release
+build_preset asan
 export LSAN_OPTIONS="suppressions=$root/ci/lsan.supp:print_suppressions=0" UBSAN_OPTIONS=print_stacktrace=1
 stage "test asan" ctest --preset asan -LE mpi --no-tests=error --parallel "$(nproc)"
 # What MPI leaks comes from modules that are unloaded by the end: only whole call stacks reach a suppressed library.
-ASAN_OPTIONS=fast_unwind_on_malloc=0 stage "test asan, MPI" ctest --preset asan -E '^(check|program|program_faults)_test$' -L mpi --no-tests=error
+ASAN_OPTIONS=fast_unwind_on_malloc=0 stage "test asan, MPI" ctest --preset asan -L mpi --no-tests=error
 
 build_preset tsan
 # Kernels with many random address bits leave gcc's thread sanitizer no room: without randomisation where allowed.
 fixed=()
 if setarch -R true 2>/dev/null; then fixed=(setarch -R); fi
-stage "test tsan" "${fixed[@]}" ctest --preset tsan -LE mpi --no-tests=error --parallel "$(nproc)"
+stage "test tsan" "${fixed[@]}" ctest --preset tsan --no-tests=error --parallel "$(nproc)"
 
 if ((INSTALL)) || has_fuzzer; then
   bash ci/fuzz.sh --no-install --seconds 20

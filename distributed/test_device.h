@@ -1,7 +1,7 @@
 // A device that only stores: for tests of what moves tensors about.
 #pragma once
 
-#include <cstring>
+#include <algorithm>
 #include <stdexcept>
 #include <vector>
 
@@ -23,11 +23,11 @@ class TestDevice : public Device {
   }
   void upload(std::span<const std::byte> host, const Tensor& to) override {
     if (host.size() != to.size_bytes()) throw std::logic_error("upload: sizes differ");
-    std::memcpy(to.data(), host.data(), host.size());
+    std::ranges::copy(host, to.data());
   }
   void download(const Tensor& from, std::span<std::byte> host) override {
     if (host.size() != from.size_bytes()) throw std::logic_error("download: sizes differ");
-    std::memcpy(host.data(), from.data(), host.size());
+    std::copy_n(from.data(), host.size(), host.data());
   }
   void fill(const Tensor& x, float value) override {
     with_type(x.dtype(), [&]<typename T>(T) {
@@ -37,7 +37,7 @@ class TestDevice : public Device {
   void copy(const Tensor& from, const Tensor& to) override {
     if (from.shape() != to.shape() || from.dtype() != to.dtype())
       throw std::logic_error("copy: tensors differ");
-    std::memcpy(to.data(), from.data(), from.size_bytes());
+    std::copy_n(from.data(), from.size_bytes(), to.data());
   }
   void add(const Tensor& from, const Tensor& to) override {
     if (from.shape() != to.shape()) throw std::logic_error("add: tensors differ");
