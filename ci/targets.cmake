@@ -56,6 +56,9 @@ function(ringside_test name)
       set(ARG_SHARDS 1)
     endif()
     math(EXPR last "${ARG_SHARDS} - 1")
+    if(RINGSIDE_SANITIZE AND ARG_SHARDS GREATER 1)
+      math(EXPR ARG_SHARDS "3 * ${ARG_SHARDS}")  # a third of so long a program's tests
+    endif()
     foreach(shard RANGE ${last})  # every SHARDS-th test of the program, from this one on
       set(test ${name})
       if(shard GREATER 0)

@@ -21,7 +21,7 @@ using ::testing::Not;
 using ::testing::StartsWith;
 using ::testing::ThrowsMessage;
 
-const std::string cases = __FILE__;  // any file that exists
+const std::string cases = RINGSIDE_PROGRAM;  // any file that exists
 
 Command parse(std::vector<std::string> args) { return parse_command_line(args); }
 

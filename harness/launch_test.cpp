@@ -134,7 +134,7 @@ TEST(Launch, EnvironmentIsSetUnlessTheUserHasSetIt) {
 
 TEST(Launch, RanksReadNothing) {
   const int before = dup(STDIN_FILENO);
-  const int file = open(__FILE__, O_RDONLY);
+  const int file = open(LAUNCH_PROBE, O_RDONLY);
   ASSERT_GE(dup2(file, STDIN_FILENO), 0);
   EXPECT_EQ(probe(1, {"read"}), 0);
   dup2(before, STDIN_FILENO);
