@@ -84,6 +84,9 @@ inline Index qkv_size(const Problem& p) { return p.q_shape().size() + kv_size(p)
 /// Variant::unsupported of an algorithm that runs everything.
 inline std::optional<std::string> serves_all(const Problem&, int) { return std::nullopt; }
 
+/// The problem must outlive the mask.
+inline Mask mask_of(const Problem& problem) { return {problem.causal, problem.window, problem.cu_seqlens}; }
+
 /// What queries see of keys, by the problem's mask; the problem must outlive the block.
 inline SoftmaxBlock softmax_block(const Problem& problem, const Tensor& q, const Tensor& k, const Tensor& v,
                                   Positions q_positions, Positions k_positions) {
@@ -92,7 +95,7 @@ inline SoftmaxBlock softmax_block(const Problem& problem, const Tensor& q, const
           .v = v,
           .q_positions = std::move(q_positions),
           .k_positions = std::move(k_positions),
-          .mask = {problem.causal, problem.window, problem.cu_seqlens},
+          .mask = mask_of(problem),
           .scale = problem.scale};
 }
 
