@@ -209,15 +209,6 @@ struct Row {
         lse(p.batch * p.heads) {}
 };
 
-/// Tokens that ranks [first, last) hold.
-Index tokens_of(const Problem& problem, int sp, int first, int last) {
-  Index tokens = 0;
-  for (int rank = first; rank < last; ++rank) {
-    tokens += count(positions(Layout::contiguous, problem, sp, rank));
-  }
-  return tokens;
-}
-
 /// A rank sends its k, v to those at most P/2 ranks on, its queries to those that are further on round the
 /// ring; it helps the last ranks, and the nearest ones before it lend it keys.
 PassTraffic traffic(const Problem& problem, DType dtype, int sp, int rank) {
@@ -225,9 +216,9 @@ PassTraffic traffic(const Problem& problem, DType dtype, int sp, int rank) {
   const Index w = bytes(1, dtype);
   const int hosts = std::min(sp - 1 - rank, sp / 2), helpers = std::max(0, rank - sp / 2);
   const int helped = std::max(0, (sp - 1) / 2 - rank), lenders = std::min(rank, sp / 2);
-  const Index own = tokens_of(problem, sp, rank, rank + 1);
-  const Index helped_tokens = tokens_of(problem, sp, sp - helped, sp);
-  const Index lent_tokens = tokens_of(problem, sp, rank - lenders, rank);
+  const Index own = held_run(problem, sp, rank).count;
+  const Index helped_tokens = held_tokens(problem, sp, sp - helped, sp);
+  const Index lent_tokens = held_tokens(problem, sp, rank - lenders, rank);
   const Index kv_bytes = own * hosts * row.kv * w;
   return {.forward = {.bytes = kv_bytes + own * helpers * row.q * w + helped_tokens * 4 * (row.o + row.lse),
                       .messages = 2 * hosts + helpers + 2 * helped},
@@ -241,7 +232,7 @@ PassTraffic traffic(const Problem& problem, DType dtype, int sp, int rank) {
 /// own parts; in forward also the block's own o and lse, if it sees anything. What is returned is rounded
 /// when all but the sums are gone, which may take more.
 PassMemory memory(const Problem& problem, DType dtype, int sp, int rank) {
-  const auto tokens = [&](int of) { return tokens_of(problem, sp, of, of + 1); };
+  const auto tokens = [&](int of) { return held_run(problem, sp, of).count; };
   const Index own = tokens(rank);
   const auto sees_any = [&](const Block& block) {
     const auto held = [&](int by) { return positions(Layout::contiguous, problem, sp, by); };

@@ -44,6 +44,19 @@ inline Index rounding_bytes(Index elements, DType dtype) {
   return dtype == DType::fp32 ? 0 : bytes(elements, dtype);
 }
 
+/// The tokens that `rank` of `sp` holds in the contiguous layout.
+inline Run held_run(const Problem& problem, int sp, int rank) {
+  const Positions held = positions(Layout::contiguous, problem, sp, rank);
+  return held.empty() ? Run{} : held.front();
+}
+
+/// How many tokens ranks [first, end) hold in it.
+inline Index held_tokens(const Problem& problem, int sp, int first, int end) {
+  Index tokens = 0;
+  for (int rank = first; rank < end; ++rank) tokens += held_run(problem, sp, rank).count;
+  return tokens;
+}
+
 /// The problem cut down to the tokens that `rank` of `sp` holds: its shapes are those of the rank's tensors.
 inline Problem held_problem(Problem problem, Layout layout, int sp, int rank) {
   problem.seq = count(positions(layout, problem, sp, rank));
@@ -63,10 +76,9 @@ inline Documents documents_of(const Problem& problem, const Run& tokens) {
   return local;
 }
 
-/// Those of the tokens that `rank` of `sp` holds in the contiguous layout.
+/// Those of held_run().
 inline Documents held_documents(const Problem& problem, int sp, int rank) {
-  const Positions held = positions(Layout::contiguous, problem, sp, rank);
-  return documents_of(problem, held.empty() ? Run{} : held.front());
+  return documents_of(problem, held_run(problem, sp, rank));
 }
 
 /// Lightning attention of a rank's own tokens, in the contiguous layout.

@@ -8,8 +8,7 @@ namespace ringside {
 
 /// Whether a state that enters the chunk which `rank` holds leaves it: no document begins or ends in it.
 inline bool carries(const Problem& problem, int sp, int rank) {
-  const Index tokens = held_problem(problem, Layout::contiguous, sp, rank).seq;
-  return held_documents(problem, sp, rank).across({0, tokens});
+  return held_documents(problem, sp, rank).across({0, held_run(problem, sp, rank).count});
 }
 
 /// own <- λ^C incoming + own: from the state that enters the chunk of C tokens that `rank` holds, and what
@@ -17,7 +16,7 @@ inline bool carries(const Problem& problem, int sp, int rank) {
 inline void carry(const Context& context, int rank, const Tensor& incoming, const Tensor& own) {
   auto& [comm, device, problem] = context;
   if (!carries(problem, comm.size(), rank)) return;
-  const Index tokens = held_problem(problem, Layout::contiguous, comm.size(), rank).seq;
+  const Index tokens = held_run(problem, comm.size(), rank).count;
   const Tensor carried = device.allocate(own.shape(), DType::fp32);
   device.decay_rows(incoming, problem.slopes, decay_across(tokens), carried);
   device.add(carried, own);
