@@ -93,7 +93,7 @@ class StateAhead {
 Forward forward(const Context& context, const Inputs& in, int slices) {
   auto& [comm, device, problem] = context;
   StateAhead ahead(context, StateChain::left_to_right(context), slices, in, in.k, in.v, Toward::end,
-                   "lasp forward");
+                   "state chain forward");
   const Tensor state = device.allocate(state_shape(in), DType::fp32);
   device.copy(ahead.entering(), state);
   const Tensor o = device.allocate(o_shape(in), in.q.dtype());
@@ -106,7 +106,7 @@ Gradients backward(const Context& context, const Inputs& in, const Forward& save
                    int slices) {
   auto& [comm, device, problem] = context;
   StateAhead ahead(context, StateChain::right_to_left(context), slices, in, in.q, dout, Toward::start,
-                   "lasp backward");
+                   "state chain backward");
   const Gradients grad = gradients_like(device, in);
   device.lightning_backward(own_chunk(context, in), dout, saved.saved[0], ahead.entering(), grad.dq, grad.dk,
                             grad.dv);
