@@ -177,7 +177,8 @@ Gradients to_tokens(const HeadGroup& group, const Gradients& of_heads, const Inp
 }
 
 /// Of every tensor a rank sends the other ranks' heads of its tokens, or the other ranks' tokens of its
-/// heads.
+/// heads. An all-to-all is one collective, as everywhere (Traffic), among some ranks as among all: how many
+/// messages it is made of is the communicator's affair. Who counts messages has ranks - 1 for each.
 PassTraffic exchange_traffic(const Problem& problem, DType dtype, Layout layout, int ranks, int sp,
                              int rank) {
   if (ranks == 1) return {};
