@@ -12,19 +12,12 @@
 namespace ringside {
 namespace {
 
-Run tokens_of(const Problem& problem, int size, int rank) {
-  const Positions held = positions(Layout::contiguous, problem, size, rank);
-  return held.empty() ? Run{} : held.front();
-}
-
 /// Ranks whose keys local queries may see: so many from 0 on.
 int seen_ranks(const Problem& problem, int size, int rank) { return problem.causal ? rank + 1 : size; }
 
 /// Tokens of those ranks.
 Index seen_tokens(const Problem& problem, int size, int rank) {
-  Index tokens = 0;
-  for (int r = 0; r < seen_ranks(problem, size, rank); ++r) tokens += tokens_of(problem, size, r).count;
-  return tokens;
+  return held_tokens(problem, size, 0, seen_ranks(problem, size, rank));
 }
 
 Shape with_heads(Shape shape, Index heads) {
@@ -53,7 +46,7 @@ class Gather {
   Gather(const Context& context, const Tensor& mine, std::string what) : context_(context) {
     const int size = context.comm.size();
     for (int rank = 0; rank < size; ++rank) {
-      const Index tokens = tokens_of(context.problem, size, rank).count;
+      const Index tokens = held_run(context.problem, size, rank).count;
       parts_.push_back(rank == context.comm.rank()
                            ? mine
                            : context.device.allocate(with_tokens(mine.shape(), tokens), mine.dtype()));
@@ -94,7 +87,7 @@ class Scatter {
     std::vector<Tensor> sends;
     Index first = 0;
     for (int r = 0; r < size; ++r) {
-      const Index tokens = tokens_of(context.problem, size, r).count;
+      const Index tokens = held_run(context.problem, size, r).count;
       const Shape shape = with_tokens(grad.shape(), tokens);
       const bool seen = r < seen_ranks(context.problem, size, rank);
       sends.push_back(seen ? device.allocate(shape, DType::fp32) : zeros(device, shape));
@@ -203,7 +196,7 @@ Gradients backward(int stride, const Context& context, const Inputs& in, const F
 /// A rank's own k, v go to all others; in backward once more, and the others' dk, dv, in fp32, to them.
 PassTraffic traffic(int stride, const Problem& problem, DType dtype, int sp, int rank) {
   if (sp == 1) return {};
-  const Index own = tokens_of(problem, sp, rank).count;
+  const Index own = held_run(problem, sp, rank).count;
   const Index token = problem.batch * problem.kv_heads * (problem.head_dim + problem.value_dim);
   const Index gathered = own * (sp - 1) * bytes(token, dtype), scattered = (problem.seq - own) * token * 4;
   const std::int64_t collectives = 2 * problem.kv_heads / stride;

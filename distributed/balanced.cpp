@@ -86,8 +86,8 @@ struct ForwardPass {
     return {zeros(device, shape), lse};
   }
   void compute(const SoftmaxBlock& block, const PerPart<Tensors>&, const PerPart<Tensors>& results) const {
-    const Tensors met = like(results.queries, block.q.shape().tokens);  // memory() counts it, masked or not
     if (sees_nothing(block)) return;
+    const Tensors met = like(results.queries, block.q.shape().tokens);
     device.softmax_forward(block, met[0], met[1]);
     merge(met, results.queries);
   }
@@ -209,15 +209,6 @@ struct Row {
         lse(p.batch * p.heads) {}
 };
 
-/// Tokens that ranks [first, last) hold.
-Index tokens_of(const Problem& problem, int sp, int first, int last) {
-  Index tokens = 0;
-  for (int rank = first; rank < last; ++rank) {
-    tokens += count(positions(Layout::contiguous, problem, sp, rank));
-  }
-  return tokens;
-}
-
 /// A rank sends its k, v to those at most P/2 ranks on, its queries to those that are further on round the
 /// ring; it helps the last ranks, and the nearest ones before it lend it keys.
 PassTraffic traffic(const Problem& problem, DType dtype, int sp, int rank) {
@@ -225,9 +216,9 @@ PassTraffic traffic(const Problem& problem, DType dtype, int sp, int rank) {
   const Index w = bytes(1, dtype);
   const int hosts = std::min(sp - 1 - rank, sp / 2), helpers = std::max(0, rank - sp / 2);
   const int helped = std::max(0, (sp - 1) / 2 - rank), lenders = std::min(rank, sp / 2);
-  const Index own = tokens_of(problem, sp, rank, rank + 1);
-  const Index helped_tokens = tokens_of(problem, sp, sp - helped, sp);
-  const Index lent_tokens = tokens_of(problem, sp, rank - lenders, rank);
+  const Index own = held_run(problem, sp, rank).count;
+  const Index helped_tokens = held_tokens(problem, sp, sp - helped, sp);
+  const Index lent_tokens = held_tokens(problem, sp, rank - lenders, rank);
   const Index kv_bytes = own * hosts * row.kv * w;
   return {.forward = {.bytes = kv_bytes + own * helpers * row.q * w + helped_tokens * 4 * (row.o + row.lse),
                       .messages = 2 * hosts + helpers + 2 * helped},
@@ -238,11 +229,15 @@ PassTraffic traffic(const Problem& problem, DType dtype, int sp, int rank) {
 
 /// At the worst step, beside the own sums: the guest that is here and the one that arrives, what the block
 /// brings its guest and what the last one has brought the last guest, on its way home, what comes back for
-/// own parts; in forward also the block's own o and lse. o is rounded when all but the sums are gone, which
-/// takes less; gradients likewise, which may take more.
+/// own parts; in forward also the block's own o and lse, if it sees anything. What is returned is rounded
+/// when all but the sums are gone, which may take more.
 PassMemory memory(const Problem& problem, DType dtype, int sp, int rank) {
-  const auto tokens = [&](int of) { return tokens_of(problem, sp, of, of + 1); };
+  const auto tokens = [&](int of) { return held_run(problem, sp, of).count; };
   const Index own = tokens(rank);
+  const auto sees_any = [&](const Block& block) {
+    const auto held = [&](int by) { return positions(Layout::contiguous, problem, sp, by); };
+    return !fully_masked(held(block.queries), held(block.keys), mask_of(problem));
+  };
   /// Bytes a token of what travels, of what it gets, and of what a block needs for each query.
   const auto worst = [&](PerPart<Index> part, PerPart<Index> result, Index block) {
     Index most = 0;
@@ -254,14 +249,15 @@ PassMemory memory(const Problem& problem, DType dtype, int sp, int rank) {
       Index held =
           of(step.guest, part) + of(step.receive, part) + of(step.guest, result) + of(step.give_back, result);
       if (step.take_back) held += own * result[step.take_back->part];
-      if (step.block) held += tokens(step.block->queries) * block;
+      if (step.block && sees_any(*step.block)) held += tokens(step.block->queries) * block;
       most = std::max(most, held);
     }
     return most;
   };
   const Row row(problem);
   const Index w = bytes(1, dtype), o_lse = 4 * (row.o + row.lse), sums = own * (row.q + row.kv);
-  return {.forward = own * o_lse + worst({row.q * w, row.kv * w}, {o_lse, 0}, o_lse),
+  return {.forward = own * o_lse + std::max(worst({row.q * w, row.kv * w}, {o_lse, 0}, o_lse),
+                                            rounding_bytes(own * row.o, dtype)),
           .backward = 4 * sums +
                       std::max(own * 4 * row.lse + worst({(row.q + row.o) * w + 2 * 4 * row.lse, row.kv * w},
                                                          {4 * row.q, 4 * row.kv}, 0),

@@ -44,6 +44,19 @@ inline Index rounding_bytes(Index elements, DType dtype) {
   return dtype == DType::fp32 ? 0 : bytes(elements, dtype);
 }
 
+/// The tokens that `rank` of `sp` holds in the contiguous layout.
+inline Run held_run(const Problem& problem, int sp, int rank) {
+  const Positions held = positions(Layout::contiguous, problem, sp, rank);
+  return held.empty() ? Run{} : held.front();
+}
+
+/// How many tokens ranks [first, end) hold in it.
+inline Index held_tokens(const Problem& problem, int sp, int first, int end) {
+  Index tokens = 0;
+  for (int rank = first; rank < end; ++rank) tokens += held_run(problem, sp, rank).count;
+  return tokens;
+}
+
 /// The problem cut down to the tokens that `rank` of `sp` holds: its shapes are those of the rank's tensors.
 inline Problem held_problem(Problem problem, Layout layout, int sp, int rank) {
   problem.seq = count(positions(layout, problem, sp, rank));
@@ -63,10 +76,9 @@ inline Documents documents_of(const Problem& problem, const Run& tokens) {
   return local;
 }
 
-/// Those of the tokens that `rank` of `sp` holds in the contiguous layout.
+/// Those of held_run().
 inline Documents held_documents(const Problem& problem, int sp, int rank) {
-  const Positions held = positions(Layout::contiguous, problem, sp, rank);
-  return documents_of(problem, held.empty() ? Run{} : held.front());
+  return documents_of(problem, held_run(problem, sp, rank));
 }
 
 /// Lightning attention of a rank's own tokens, in the contiguous layout.
@@ -84,6 +96,9 @@ inline Index qkv_size(const Problem& p) { return p.q_shape().size() + kv_size(p)
 /// Variant::unsupported of an algorithm that runs everything.
 inline std::optional<std::string> serves_all(const Problem&, int) { return std::nullopt; }
 
+/// The problem must outlive the mask.
+inline Mask mask_of(const Problem& problem) { return {problem.causal, problem.window, problem.cu_seqlens}; }
+
 /// What queries see of keys, by the problem's mask; the problem must outlive the block.
 inline SoftmaxBlock softmax_block(const Problem& problem, const Tensor& q, const Tensor& k, const Tensor& v,
                                   Positions q_positions, Positions k_positions) {
@@ -92,7 +107,7 @@ inline SoftmaxBlock softmax_block(const Problem& problem, const Tensor& q, const
           .v = v,
           .q_positions = std::move(q_positions),
           .k_positions = std::move(k_positions),
-          .mask = {problem.causal, problem.window, problem.cu_seqlens},
+          .mask = mask_of(problem),
           .scale = problem.scale};
 }
 

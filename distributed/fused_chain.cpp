@@ -93,7 +93,7 @@ class StateAhead {
 Forward forward(const Context& context, const Inputs& in, int slices) {
   auto& [comm, device, problem] = context;
   StateAhead ahead(context, StateChain::left_to_right(context), slices, in, in.k, in.v, Toward::end,
-                   "lasp forward");
+                   "state chain forward");
   const Tensor state = device.allocate(state_shape(in), DType::fp32);
   device.copy(ahead.entering(), state);
   const Tensor o = device.allocate(o_shape(in), in.q.dtype());
@@ -106,7 +106,7 @@ Gradients backward(const Context& context, const Inputs& in, const Forward& save
                    int slices) {
   auto& [comm, device, problem] = context;
   StateAhead ahead(context, StateChain::right_to_left(context), slices, in, in.q, dout, Toward::start,
-                   "lasp backward");
+                   "state chain backward");
   const Gradients grad = gradients_like(device, in);
   device.lightning_backward(own_chunk(context, in), dout, saved.saved[0], ahead.entering(), grad.dq, grad.dk,
                             grad.dv);
@@ -124,13 +124,13 @@ PassTraffic traffic(const Problem& problem, DType dtype, int sp, int rank, int s
 
 /// During the pass over the chunk: its results, the state that entered, the one that is leaving, if any, and
 /// in forward the pass's own copy of the first, which is kept. Before it instead of results and copy, which
-/// is less than those in forward: the state that entered in slices and joined or, if it is whole, the carried
-/// part of the one that leaves.
+/// is less than those in forward: the state that entered in slices and joined or, if it is whole, what
+/// carry() holds for the one that leaves.
 PassMemory memory(const Problem& problem, DType dtype, int sp, int rank, int slices) {
   const Problem own = held_problem(problem, Layout::contiguous, sp, rank);
   const Index state = state_bytes(own);
   const Index to_right = rank < sp - 1 ? state : 0, to_left = rank > 0 ? state : 0;
-  const Index before = slices > 1 ? state : to_left;
+  const Index before = slices > 1 ? state : rank > 0 ? carry_bytes(problem, sp, rank) : 0;
   return {.forward = state + to_right + state + bytes(own.o_shape().size(), dtype),
           .backward = state + to_left + std::max(before, bytes(qkv_size(own), dtype))};
 }

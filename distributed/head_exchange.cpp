@@ -153,31 +153,32 @@ Problem dealt_heads(Problem problem, int ranks) {
 
 Inputs to_heads(const HeadGroup& group, const Inputs& in) {
   const Index copies = kv_copies(group.context.problem, group.ranks);
-  Exchange q = Exchange::to_heads(group, in.q, 1, "ulysses forward: q");
-  Exchange k = Exchange::to_heads(group, in.k, copies, "ulysses forward: k");
-  Exchange v = Exchange::to_heads(group, in.v, copies, "ulysses forward: v");
+  Exchange q = Exchange::to_heads(group, in.q, 1, "head exchange forward: q");
+  Exchange k = Exchange::to_heads(group, in.k, copies, "head exchange forward: k");
+  Exchange v = Exchange::to_heads(group, in.v, copies, "head exchange forward: v");
   return {q.finish(), k.finish(), v.finish()};
 }
 
 Tensor to_heads(const HeadGroup& group, const Tensor& dout) {
-  return Exchange::to_heads(group, dout, 1, "ulysses backward: do").finish();
+  return Exchange::to_heads(group, dout, 1, "head exchange backward: do").finish();
 }
 
 Tensor to_tokens(const HeadGroup& group, const Tensor& o) {
-  return Exchange::to_tokens(group, o, "ulysses forward: o").finish();
+  return Exchange::to_tokens(group, o, "head exchange forward: o").finish();
 }
 
 Gradients to_tokens(const HeadGroup& group, const Gradients& of_heads, const Inputs& in) {
-  Exchange dq = Exchange::to_tokens(group, of_heads.dq, "ulysses backward: dq");
-  Exchange dk = Exchange::to_tokens(group, of_heads.dk, "ulysses backward: dk");
-  Exchange dv = Exchange::to_tokens(group, of_heads.dv, "ulysses backward: dv");
+  Exchange dq = Exchange::to_tokens(group, of_heads.dq, "head exchange backward: dq");
+  Exchange dk = Exchange::to_tokens(group, of_heads.dk, "head exchange backward: dk");
+  Exchange dv = Exchange::to_tokens(group, of_heads.dv, "head exchange backward: dv");
   const Gradients own = {dq.finish(), dk.finish(), dv.finish()};
   return {own.dq, without_copies(group.context.device, own.dk, in.k.shape()),
           without_copies(group.context.device, own.dv, in.v.shape())};
 }
 
 /// Of every tensor a rank sends the other ranks' heads of its tokens, or the other ranks' tokens of its
-/// heads.
+/// heads. An all-to-all is one collective, as everywhere (Traffic), among some ranks as among all: how many
+/// messages it is made of is the communicator's affair. Who counts messages has ranks - 1 for each.
 PassTraffic exchange_traffic(const Problem& problem, DType dtype, Layout layout, int ranks, int sp,
                              int rank) {
   if (ranks == 1) return {};

@@ -91,18 +91,19 @@ PassTraffic traffic(const Problem& problem, DType, int sp, int) {
 
 /// The results, those that R or S adds to as fp32 sums, throughout; the state that enters, or while there is
 /// none yet, the zeros that both the intra-chunk part and the sum begin with. Beside these there are at first
-/// the states of all ranks, with the sum's carried part if it has any; then one thing at a time: decayed rows
-/// over d (q's, or k's), in backward over e (v's), at last the rounded results.
+/// the states of all ranks, with what the first carry() holds if there are ranks upstream, later ones coming
+/// when the zeros have gone; then one thing at a time: decayed rows over d (q's, or k's), in backward over e
+/// (v's), at last the rounded results.
 PassMemory memory(const Problem& problem, DType dtype, int sp, int rank) {
   const Problem own = held_problem(problem, Layout::contiguous, sp, rank);
   const Index state = state_bytes(own), over_d = 4 * own.q_shape().size(), over_e = 4 * own.o_shape().size();
-  const auto pass = [&](int upstream, Index sums, Index decayed) {
-    const Index gathered = (sp + (upstream > 0 ? 1 : 0)) * state;
+  const auto pass = [&](int first, Index sums, Index decayed) {  // rank of the chain
+    const Index gathered = sp * state + (first != rank ? carry_bytes(problem, sp, first) : 0);
     return 4 * sums + state + std::max({gathered, decayed, rounding_bytes(sums, dtype)});
   };
-  return {.forward = pass(rank, own.o_shape().size(), over_d),
-          .backward = bytes(own.q_shape().size(), dtype) +
-                      pass(sp - 1 - rank, kv_size(own), std::max(over_d, over_e))};
+  return {
+      .forward = pass(0, own.o_shape().size(), over_d),
+      .backward = bytes(own.q_shape().size(), dtype) + pass(sp - 1, kv_size(own), std::max(over_d, over_e))};
 }
 
 const Registration lasp2{{.name = "lasp2",

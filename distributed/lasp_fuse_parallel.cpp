@@ -71,12 +71,13 @@ Gradients backward(const Context& context, const Inputs& in, const Forward& save
 }
 
 /// The states of all blocks and the one that enters the chunk, throughout. At first the total as well and, if
-/// it goes on, its carried part; then the results as well and, if it goes on, the total, which is leaving.
+/// it goes on, what carry() holds; then the results as well and, if it goes on, the total, which is leaving.
 PassMemory memory(const Problem& problem, DType dtype, int sp, int rank) {
   const Problem own = held_problem(problem, Layout::contiguous, sp, rank);
   const Index state = state_bytes(own);
   const auto pass = [&](bool goes_on, Index results) {
-    return (blocks_of(own.seq) + 1 + (goes_on ? 1 : 0)) * state + std::max(state, bytes(results, dtype));
+    const Index leaving = goes_on ? state : 0, carried = goes_on ? carry_bytes(problem, sp, rank) : 0;
+    return (blocks_of(own.seq) + 1) * state + std::max(state + carried, leaving + bytes(results, dtype));
   };
   return {.forward = pass(rank < sp - 1, own.o_shape().size()), .backward = pass(rank > 0, qkv_size(own))};
 }

@@ -126,15 +126,15 @@ Gradients backward(const Context& context, const Inputs& in, const Tensor& state
 /// `owns_state`: the state that enters in forward is the variant's, not the caller's. The results' fp32 sums
 /// stay throughout, in backward the state that enters as well. Beside them there are at first the scores;
 /// when those are gone the state that leaves, if any, with one thing at a time: decayed rows over d (q's, in
-/// backward also k's), in backward over e (do's, v's), its own carried part, at last the rounded results.
+/// backward also k's), in backward over e (do's, v's), what carry() holds, at last the rounded results.
 PassMemory memory(const Problem& problem, DType dtype, int sp, int rank, bool owns_state) {
   const Problem own = held_problem(problem, Layout::contiguous, sp, rank);
   const Index state = state_bytes(own), scores = 4 * own.batch * own.heads * own.seq * own.seq;
   const Index over_d = 4 * own.q_shape().size(), over_e = 4 * own.o_shape().size();
   const auto pass = [&](bool goes_on, Index results, Index decayed) {
-    const Index leaving = goes_on ? state : 0;
+    const Index leaving = goes_on ? state : 0, carried = goes_on ? carry_bytes(problem, sp, rank) : 0;
     return 4 * results +
-           std::max(scores, leaving + std::max({decayed, leaving, rounding_bytes(results, dtype)}));
+           std::max(scores, leaving + std::max({decayed, carried, rounding_bytes(results, dtype)}));
   };
   return {.forward = (owns_state ? state : 0) + pass(rank < sp - 1, own.o_shape().size(), over_d),
           .backward = state + pass(rank > 0, qkv_size(own), std::max(over_d, over_e))};

@@ -6,16 +6,25 @@
 
 namespace ringside {
 
+/// Whether a state that enters the chunk which `rank` holds leaves it: no document begins or ends in it.
+inline bool carries(const Problem& problem, int sp, int rank) {
+  return held_documents(problem, sp, rank).across({0, held_run(problem, sp, rank).count});
+}
+
 /// own <- λ^C incoming + own: from the state that enters the chunk of C tokens that `rank` holds, and what
-/// the chunk itself brings, to what leaves it. That is own alone if a document begins in the chunk; the
-/// memory that is held is the same.
+/// the chunk itself brings, to what leaves it. That is own alone unless the chunk carries().
 inline void carry(const Context& context, int rank, const Tensor& incoming, const Tensor& own) {
   auto& [comm, device, problem] = context;
-  const Index tokens = held_problem(problem, Layout::contiguous, comm.size(), rank).seq;
+  if (!carries(problem, comm.size(), rank)) return;
+  const Index tokens = held_run(problem, comm.size(), rank).count;
   const Tensor carried = device.allocate(own.shape(), DType::fp32);
-  if (!held_documents(problem, comm.size(), rank).across({0, tokens})) return;
   device.decay_rows(incoming, problem.slopes, decay_across(tokens), carried);
   device.add(carried, own);
+}
+
+/// What it holds meanwhile: the carried part, if there is one.
+inline Index carry_bytes(const Problem& problem, int sp, int rank) {
+  return carries(problem, sp, rank) ? state_bytes(problem) : 0;
 }
 
 /// A chain of ranks, one direction: from the neighbour upstream, if any, to the one downstream, if any.

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
 #include <limits>
 #include <span>
 #include <utility>
@@ -141,15 +140,7 @@ void softmax_row(const Problem& problem, const Operands& x, const Arithmetic& ar
 void lightning_row(const Problem& problem, const Operands& x, const Arithmetic& arithmetic,
                    std::span<const Index>, Index b, Index h, Index i, Sums& sums) {
   Truth& truth = sums.truth;
-  // The row's document is [begin, end), the only tokens it sees or is seen by.
-  const std::vector<Index>& bounds = problem.cu_seqlens;
-  Index begin = 0, end = problem.seq;
-  if (!bounds.empty()) {
-    const auto next = std::ranges::upper_bound(bounds, i);
-    if (next == bounds.end()) return;  // padding
-    begin = *std::prev(next);
-    end = *next;
-  }
+  const auto [begin, end] = document_of(problem, i);  // the only tokens that it sees or is seen by
   const Index kv = h / problem.group();
   const double slope = problem.slopes[static_cast<std::size_t>(h)];
   const double of_term = decay_error(slope, end - begin) + lightning_roundings(arithmetic);

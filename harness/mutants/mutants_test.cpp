@@ -4,6 +4,7 @@
 #include <set>
 
 #include "harness/mutants/run_mutants.h"
+#include "harness/mutants/wrong_block.h"
 
 namespace ringside {
 namespace {
@@ -17,8 +18,12 @@ const Case kCase = {.variant = "ring",
                     .value_dim = 12,
                     .sp = 3};
 
-MutantsResult run(Mutant mutant) {
-  return run_mutants({std::move(mutant)}, {kCase}, [](const std::string&) {});
+/// On the variant that the mutant is a twin of.
+MutantsResult run(Mutant mutant, int sp = kCase.sp) {
+  Case c = kCase;
+  c.variant = mutant.twin.name;
+  c.sp = sp;
+  return run_mutants({std::move(mutant)}, {c}, [](const std::string&) {});
 }
 
 TEST(Mutants, RightVariantSurvives) {
@@ -73,6 +78,28 @@ TEST(Mutants, ErrorThatNobodyAskedForIsNoCatch) {
       *std::ranges::find_if(list, [](const Mutant& m) { return m.bug == "dies" && m.twin.name == "ring"; });
   dies.ends_with = {};
   EXPECT_THROW(run(dies), std::runtime_error);
+}
+
+// Zigzag's rule by steps is that of a plain ring: a bug only where another way round leads past other ranks.
+TEST(Mutants, MaskByStepIsRightOnAPlainRingAndWrongOnADoubleOne) {
+  const auto by_step = [](const char* variant) {
+    return Mutant{.bug = "mask_by_step",
+                  .summary = "",
+                  .twin = on_device<MaskByStep>(*find_variant(variant, Operator::softmax))};
+  };
+  for (const int sp : {1, 2, 3, 4})
+    EXPECT_FALSE(run(by_step("ring_zigzag"), sp).mutants.at(0).caught()) << sp;
+  EXPECT_FALSE(run(by_step("double_ring.2"), 2).mutants.at(0).caught());  // one node
+  EXPECT_TRUE(run(by_step("double_ring.2"), 4).mutants.at(0).caught());
+}
+
+TEST(Mutants, MaskAtEveryStepShowsOnSeveralRanksAlone) {
+  Mutants list;
+  add_ring_bugs(list);
+  const Mutant bug = *std::ranges::find_if(
+      list, [](const Mutant& m) { return m.bug == "mask_at_every_step" && m.twin.name == "ring_zigzag"; });
+  EXPECT_FALSE(run(bug, 1).mutants.at(0).caught());
+  for (const int sp : {2, 3, 4}) EXPECT_TRUE(run(bug, sp).mutants.at(0).caught()) << sp;
 }
 
 TEST(Mutants, EveryBugOfTheListIsPlantedOrSaidToBeAbsent) {

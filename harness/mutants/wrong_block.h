@@ -26,4 +26,26 @@ struct WrongBlock : DeviceDecorator {
   }
 };
 
+/// Zigzag's rule of a plain ring: keys of steps 1 to r come from lower ranks, so that their first half is
+/// seen by all queries; later ones from higher ranks, all seen by the second half of the queries.
+struct MaskByStep : WrongBlock {
+  using WrongBlock::WrongBlock;
+  int step = 0;
+  SoftmaxBlock wrong(SoftmaxBlock block) override {
+    constexpr Index kFar = Index{1} << 40;
+    const bool own = step == 0, lower = step <= rank_;
+    step = (step + 1) % size_;
+    Positions &q = block.q_positions, &k = block.k_positions;
+    if (!block.mask.causal || own || q.size() != 2 || k.size() != 2) return block;
+    if (lower) {  // all queries see the first half of the keys, none the second
+      for (Run& run : q) run.start += kFar;
+      k.back().start = 2 * kFar;
+    } else {
+      q.front().start = -kFar;
+      q.back().start = kFar;
+    }
+    return block;
+  }
+};
+
 }  // namespace ringside

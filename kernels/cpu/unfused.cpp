@@ -73,16 +73,11 @@ ConstMatrix pack(const Factor& x, Math math, bool lower, Index row, Index rows, 
   return {out, rows, cols, cols};
 }
 
-/// Columns [first, end).
-struct Columns {
-  Index first, end;
-};
-
 /// The columns of a's rows [row, row + rows) that are not all above its stored diagonal.
-Columns below_diagonal(const Factor& a, Index row, Index rows, Causal causal) {
+TokenSpan below_diagonal(const Factor& a, Index row, Index rows, Causal causal) {
   if (causal != Causal::a) return {0, a.cols};
-  return a.transposed == Transpose::no ? Columns{0, std::min(a.cols, row + rows)}
-                                       : Columns{row / kDepth * kDepth, a.cols};
+  return a.transposed == Transpose::no ? TokenSpan{0, std::min(a.cols, row + rows)}
+                                       : TokenSpan{row / kDepth * kDepth, a.cols};
 }
 
 /// c += part, dense and of c's shape.
