@@ -264,6 +264,20 @@ std::vector<CaseCell> cells_of(const Case& c) {
   return cells;
 }
 
+const CaseCell* find_cell(const std::vector<CaseCell>& cells, std::string_view column) {
+  const auto at =
+      std::find_if(cells.rbegin(), cells.rend(), [&](const CaseCell& c) { return c.column == column; });
+  return at == cells.rend() ? nullptr : &*at;
+}
+
+void add_usual_math(std::vector<CaseCell>& cells) {
+  const CaseCell* const dtype = find_cell(cells, "dtype");
+  if (!dtype || find_cell(cells, "math")) return;
+  const bool bf16 = dtype->text == "bf16", fp16 = dtype->text == "fp16";  // cells move when one is added
+  if (bf16) cells.push_back({"math", "bf16"});
+  if (fp16) cells.push_back({"math", "tf32"});
+}
+
 std::string case_table(const std::vector<Case>& cases) {
   const auto cell = [](const std::string& text) {  // quoted as in RFC 4180, if need be
     if (text.find_first_of("\",# \t") == text.npos) return text;

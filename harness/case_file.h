@@ -64,6 +64,13 @@ std::vector<CaseCell> parse_cells(std::string_view text);
 /// All columns of a case.
 std::vector<CaseCell> cells_of(const Case& c);
 
+/// The last of a column's cells, or null.
+const CaseCell* find_cell(const std::vector<CaseCell>& cells, std::string_view column);
+
+/// Appends, if no cell says what products do, what kernels usually do with that dtype: bf16 for bf16 (they
+/// round probabilities too), TF32 for fp16 (which rounds less than TF32 truncates), fp32 for fp32.
+void add_usual_math(std::vector<CaseCell>& cells);
+
 /// A case file with all columns, a row a case: parse_cases() reads them back as they are.
 std::string case_table(const std::vector<Case>& cases);
 

@@ -10,7 +10,6 @@
 #include "distributed/layout.h"
 #include "harness/grid.h"
 #include "harness/npy_reader.h"
-#include "harness/session.h"
 #include "reference/error.h"
 
 namespace ringside {

@@ -11,7 +11,7 @@
 #include "harness/fingerprint.h"
 #include "harness/inputs.h"
 #include "harness/plan.h"
-#include "harness/session.h"
+#include "harness/select_cases.h"
 #include "harness/table.h"
 #include "reference/error.h"
 

@@ -8,7 +8,6 @@
 #include "harness/npy.h"
 #include "harness/npy_reader.h"
 #include "harness/picture.h"
-#include "harness/session.h"
 #include "harness/test_npy.h"
 #include "harness/test_process.h"
 #include "reference/error.h"

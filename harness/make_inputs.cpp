@@ -4,7 +4,7 @@
 #include "harness/commands.h"
 #include "harness/dump.h"
 #include "harness/inputs.h"
-#include "harness/session.h"
+#include "harness/select_cases.h"
 #include "harness/table.h"
 #include "harness/tensor_file.h"
 #include "reference/error.h"
