@@ -7,8 +7,10 @@
 #include <cmath>
 #include <concepts>
 #include <numeric>
+#include <stdexcept>
 #include <utility>
 
+#include "harness/array_reader.h"
 #include "harness/case_file.h"
 #include "harness/case_text.h"
 #include "reference/error.h"
@@ -253,14 +255,25 @@ std::vector<CaseCell> parse_cells(std::string_view text) {
     const std::size_t at = cell.find('=');
     if (at == cell.npos || at == 0 || at + 1 == cell.size())
       throw UsageError(fmt::format("{} is not column=value", quoted(cell)));
-    cells.push_back({std::string(cell.substr(0, at)), std::string(cell.substr(at + 1))});
+    cells.push_back({.column = std::string(cell.substr(0, at)), .text = std::string(cell.substr(at + 1))});
   }
   return cells;
 }
 
+void enter(Case& c, const CaseCell& cell) {
+  const auto column = std::ranges::find(kColumns, cell.column, &CaseColumn::name);
+  if (column == kColumns.end()) throw std::invalid_argument("no column " + cell.column);
+  try {
+    column->parse(c, cell.text);
+  } catch (const UsageError& error) {
+    refuse_file(cell.source, error.what());
+  }
+}
+
 std::vector<CaseCell> cells_of(const Case& c) {
   std::vector<CaseCell> cells;
-  for (const CaseColumn& column : kColumns) cells.push_back({std::string(column.name), column.write(c)});
+  for (const CaseColumn& column : kColumns)
+    cells.push_back({.column = std::string(column.name), .text = column.write(c)});
   return cells;
 }
 

@@ -184,7 +184,7 @@ void add_check_options(CLI::App& app, CheckOptions& options) {
     app.add_option_function<std::string>(
            option_of(of),
            [&options, of](const std::string& text) {
-             options.cells.push_back({of, text});
+             options.cells.push_back({of, text, option_of(of)});
            },
            help)
         ->type_name("VALUE");

@@ -191,8 +191,9 @@ std::vector<CaseCell> GivenTensors::sizes(int dp, const std::vector<CaseCell>& k
     const CaseCell* const wanted = find_cell(known, column);
     if (wanted && wanted->text != std::to_string(value) && wanted->text != "heads" &&
         wanted->text != "head_dim") {
-      refuse_file(source, fmt::format("shape {}: {} {}, but the case has {}", as_written(shape, axes_),
-                                      column, value, wanted->text));
+      refuse_file(source,
+                  fmt::format("shape {}: {} {}, but {} has {}", as_written(shape, axes_), column, value,
+                              wanted->source.empty() ? "the case" : wanted->source, wanted->text));
     }
   };
   for (const Given& given : given_) {
@@ -209,7 +210,8 @@ std::vector<CaseCell> GivenTensors::sizes(int dp, const std::vector<CaseCell>& k
     learn(columns[2], tokens, given.shapes[0], given.sources[0]);
   }
   std::vector<CaseCell> cells;
-  for (const auto& [column, size] : sizes) cells.push_back({std::string(column), std::to_string(size.value)});
+  for (const auto& [column, size] : sizes)
+    cells.push_back({std::string(column), std::to_string(size.value), size.source});
   return cells;
 }
 

@@ -35,7 +35,7 @@ int make_inputs(const MakeInputsOptions& options) {
   };
   if (!find_cell(cells, "variant")) cells.push_back({"variant", "given"});
   const Case c = parse_case(cells, operators);
-  const Layout layout = layout_named(options.layout, cells);
+  const Layout layout = layout_named({"layout", options.layout, "--layout"}, cells);
   make_dump_directory(options.directory);
   for (const std::string_view out : kOutNames) {
     if (find_tensor(options.directory, out))

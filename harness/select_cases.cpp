@@ -8,6 +8,7 @@
 #include <regex>
 
 #include "distributed/variant.h"
+#include "harness/array_reader.h"
 #include "harness/case_text.h"
 #include "reference/error.h"
 
@@ -52,7 +53,8 @@ std::vector<CaseCell> case_cells(const std::string& text, const std::string& fil
   return cells_of(cases.front());
 }
 
-Layout layout_named(const std::string& name, const std::vector<CaseCell>& cells) {
+Layout layout_named(const CaseCell& cell, const std::vector<CaseCell>& cells) {
+  const std::string& name = cell.text;
   const std::vector<std::string_view> names = {"contiguous", "zigzag", "striped"};
   const std::array layouts = {Layout::contiguous, Layout::zigzag, Layout::striped};
   const std::size_t slash = name.find('/');  // "zigzag/2": as to_string() writes it
@@ -64,7 +66,7 @@ Layout layout_named(const std::string& name, const std::vector<CaseCell>& cells)
     const auto [stop, error] = std::from_chars(name.data() + slash + 1, end, layout.parts);
     if (error == std::errc{} && stop == end && layout.parts >= 1) return layout;
   }
-  if (!name.empty()) throw UsageError(unknown("layout", name, names));
+  if (!name.empty()) refuse_file(cell.source, unknown("layout", name, names));
   const CaseCell* const variant = find_cell(cells, "variant");
   for (const Operator op : {Operator::softmax, Operator::lightning}) {
     if (const Variant* known = variant ? find_variant(variant->text, op) : nullptr) return known->layout;

@@ -22,8 +22,8 @@ std::vector<Case> select_cases(const std::string& file, const std::string& filte
 /// UsageError as parse_cells() and select_cases(), or if the filter leaves several.
 std::vector<CaseCell> case_cells(const std::string& text, const std::string& filter);
 
-/// The layout of that name; if it is empty, that of the variant that the cells name, or contiguous. Throws
-/// UsageError for another name.
-Layout layout_named(const std::string& name, const std::vector<CaseCell>& cells);
+/// The layout of the name in a cell; if it is empty, that of the variant that the cells name, or contiguous.
+/// Throws UsageError, with the cell's source, for another name.
+Layout layout_named(const CaseCell& layout, const std::vector<CaseCell>& cells);
 
 }  // namespace ringside
