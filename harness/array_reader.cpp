@@ -161,7 +161,7 @@ Index ArrayReader::read(Index first, std::span<float> values) const {
 }
 
 void refuse_file(std::string_view file_name, std::string_view message) {
-  throw UsageError(fmt::format("{}: {}", file_name, message));
+  throw UsageError(fmt::format("{}{}{}", file_name, file_name.empty() ? "" : ": ", message));
 }
 
 std::string shown(std::string_view text) {

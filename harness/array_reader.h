@@ -107,7 +107,7 @@ class ArrayReader {
   std::string source_;
 };
 
-/// Throws UsageError "file: message".
+/// Throws UsageError "file: message"; the message alone if there is no name.
 [[noreturn]] void refuse_file(std::string_view file_name, std::string_view message);
 
 /// The file's own text for a message, in quotes: what a terminal might take for a command, or a reader for

@@ -7,8 +7,10 @@
 #include <cmath>
 #include <concepts>
 #include <numeric>
+#include <stdexcept>
 #include <utility>
 
+#include "harness/array_reader.h"
 #include "harness/case_file.h"
 #include "harness/case_text.h"
 #include "reference/error.h"
@@ -253,15 +255,40 @@ std::vector<CaseCell> parse_cells(std::string_view text) {
     const std::size_t at = cell.find('=');
     if (at == cell.npos || at == 0 || at + 1 == cell.size())
       throw UsageError(fmt::format("{} is not column=value", quoted(cell)));
-    cells.push_back({std::string(cell.substr(0, at)), std::string(cell.substr(at + 1))});
+    cells.push_back({.column = std::string(cell.substr(0, at)), .text = std::string(cell.substr(at + 1))});
   }
   return cells;
 }
 
+void enter(Case& c, const CaseCell& cell) {
+  const auto column = std::ranges::find(kColumns, cell.column, &CaseColumn::name);
+  if (column == kColumns.end()) throw std::invalid_argument("no column " + cell.column);
+  try {
+    column->parse(c, cell.text);
+  } catch (const UsageError& error) {
+    refuse_file(cell.source, error.what());
+  }
+}
+
 std::vector<CaseCell> cells_of(const Case& c) {
   std::vector<CaseCell> cells;
-  for (const CaseColumn& column : kColumns) cells.push_back({std::string(column.name), column.write(c)});
+  for (const CaseColumn& column : kColumns)
+    cells.push_back({.column = std::string(column.name), .text = column.write(c)});
   return cells;
+}
+
+const CaseCell* find_cell(const std::vector<CaseCell>& cells, std::string_view column) {
+  const auto at =
+      std::find_if(cells.rbegin(), cells.rend(), [&](const CaseCell& c) { return c.column == column; });
+  return at == cells.rend() ? nullptr : &*at;
+}
+
+void add_usual_math(std::vector<CaseCell>& cells) {
+  const CaseCell* const dtype = find_cell(cells, "dtype");
+  if (!dtype || find_cell(cells, "math")) return;
+  const bool bf16 = dtype->text == "bf16", fp16 = dtype->text == "fp16";  // cells move when one is added
+  if (bf16) cells.push_back({"math", "bf16"});
+  if (fp16) cells.push_back({"math", "tf32"});
 }
 
 std::string case_table(const std::vector<Case>& cases) {

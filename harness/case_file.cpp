@@ -11,6 +11,7 @@
 #include <system_error>
 #include <unordered_map>
 
+#include "harness/array_reader.h"
 #include "harness/case_text.h"
 #include "reference/error.h"
 
@@ -341,21 +342,25 @@ std::vector<Case> parse_cases(std::string_view text, std::string_view file_name,
   return cases;
 }
 
-Case parse_case(std::span<const CaseCell> cells, const OperatorsOf& operators_of) {
-  std::vector<std::string_view> names, texts;
+Case parse_case(std::span<const CaseCell> cells, const OperatorsOf& operators_of, std::string_view source) {
+  std::vector<std::string_view> names, texts, sources(case_columns().size(), source);
   for (const CaseColumn& column : case_columns()) {
     names.push_back(column.name);
     texts.push_back(column.fallback);
   }
   for (const CaseCell& cell : cells) {
     const std::size_t column = column_index(cell.column);
-    if (column == names.size()) throw UsageError(unknown("column", cell.column, names));
+    const std::string_view place = cell.source.empty() ? source : cell.source;
+    if (column == names.size()) refuse_file(place, unknown("column", cell.column, names));
     texts[column] = cell.text;
+    sources[column] = place;
   }
+  const auto fail = [&](std::size_t column, std::string_view message) {
+    refuse_file(sources[column], message);
+  };
   for (std::size_t i = 0; i < texts.size(); ++i) {
-    if (texts[i].empty()) throw UsageError(fmt::format("{} must be given", names[i]));
+    if (texts[i].empty()) fail(i, fmt::format("{} must be given", names[i]));
   }
-  const auto fail = [](std::size_t, const std::string& message) { throw UsageError(message); };
   return make_case([&](std::size_t column) { return texts[column]; }, operators_of, fail);
 }
 

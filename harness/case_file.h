@@ -50,19 +50,32 @@ std::vector<Case> parse_cases(std::string_view text, std::string_view file_name,
 
 /// A column of a case and what stands in it.
 struct CaseCell {
-  std::string column;
-  std::string text;
+  std::string column{};
+  std::string text{};
+  std::string source{};  ///< where it stands, for messages: "mine/case.json", "--dp"; may be empty
 };
 
 /// One case from some of its cells; the others have their fallbacks. Of a column that is there twice the last
-/// cell counts. Throws UsageError: no such column, what a row of a table is refused for.
-Case parse_case(std::span<const CaseCell> cells, const OperatorsOf& operators_of);
+/// cell counts. Throws UsageError: no such column, what a row of a table is refused for; "source: message",
+/// the source that of the cell to blame, or if it has none `source`, or if that is empty the message alone.
+Case parse_case(std::span<const CaseCell> cells, const OperatorsOf& operators_of,
+                std::string_view source = "");
+
+/// Sets the field of one cell, whatever the others are. Throws UsageError as parse_case().
+void enter(Case& c, const CaseCell& cell);
 
 /// "seq=1024,heads=8" as cells. Throws UsageError for what is not column=text.
 std::vector<CaseCell> parse_cells(std::string_view text);
 
 /// All columns of a case.
 std::vector<CaseCell> cells_of(const Case& c);
+
+/// The last of a column's cells, or null.
+const CaseCell* find_cell(const std::vector<CaseCell>& cells, std::string_view column);
+
+/// Appends, if no cell says what products do, what kernels usually do with that dtype: bf16 for bf16 (they
+/// round probabilities too), TF32 for fp16 (which rounds less than TF32 truncates), fp32 for fp32.
+void add_usual_math(std::vector<CaseCell>& cells);
 
 /// A case file with all columns, a row a case: parse_cases() reads them back as they are.
 std::string case_table(const std::vector<Case>& cases);

@@ -83,7 +83,7 @@ std::vector<CaseCell> cells_of(const nlohmann::ordered_json& json, std::string_v
           source,
           fmt::format("column {}: expected a number, true, false, plain text or whole numbers", column));
     }
-    cells.push_back({column, *std::move(text)});
+    cells.push_back({column, *std::move(text), std::string(source)});
   }
   return cells;
 }

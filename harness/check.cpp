@@ -18,7 +18,6 @@ namespace {
 
 /// A directory's verdict, and sequence rank of each token.
 struct Judged {
-  std::filesystem::path directory;
   CaseResult result{};
   std::vector<int> holder{};
 };
@@ -31,18 +30,25 @@ Judged judge(const std::filesystem::path& directory, const CheckOptions& options
   for (const Out out : kOuts) {
     if (!run.given[out]) run.outputs[out] = standard.honest[out];  // measured, but not judged
   }
-  Judged judged = {.directory = directory, .result = {.c = run.c}, .holder = run.maker.holder};
+  Judged judged = {.result = {.c = run.c, .directory = directory.string()}, .holder = run.maker.holder};
   judge_outputs(measure_all(run.c, run.maker, standard, run.outputs, false, fleet), standard, run.given,
                 judged.result);
   conclude(judged.result);
   return judged;
 }
 
-std::string failure_report(const Judged& judged) {
-  if (!is_red(judged.result.status)) return "";
-  std::string text = fmt::format("\n{} {}\n", to_string(judged.result.status), judged.directory.string());
-  for (const std::string& failure : all_failures(judged.result)) text += fmt::format("  {}\n", failure);
-  return text + picture(judged.result, judged.holder);
+/// The words that ask for this directory's verdict again.
+std::vector<std::string> repeat(const std::string& directory, const CheckOptions& options) {
+  std::vector<std::string> words = {"check", directory};
+  const auto add = [&](const std::string& option, const std::string& value) {
+    words.insert(words.end(), {option, value});
+  };
+  if (options.given_case) add("--case", *options.given_case);
+  if (!options.filter.empty()) add("--filter", options.filter);
+  if (options.axes) add("--axes", *options.axes == Axes::bnhd ? "bnhd" : "bhnd");
+  if (!options.layout.empty()) add("--layout", options.layout);
+  for (const CaseCell& cell : options.cells) add(option_of(cell.column), cell.text);
+  return words;
 }
 
 }  // namespace
@@ -61,7 +67,10 @@ int check(const CheckOptions& options) {
   for (const std::filesystem::path& directory : directories) {
     Judged judged = judge(directory, options, fleet);
     if (file) file->add(judged.result, run);
-    failures += failure_report(judged);
+    if (is_red(judged.result.status)) {
+      failures += "\n" + failure_report(judged.result, repeat(directory.string(), options)) +
+                  picture(judged.result, judged.holder);
+    }
     results.push_back(std::move(judged.result));
   }
   fmt::print("{}{}{}", accuracy_table(results), failures, summary(results));

@@ -73,6 +73,33 @@ TEST_F(CheckFiles, FilesByRankInEveryLayout) {
   }
 }
 
+TEST_F(CheckFiles, RanksWithoutTokens) {
+  const SweptDump few("variant,seq,head_dim,heads,sp\nring,3,4,2,5\n");
+  const std::vector<Index> own[5] = {{}, {0}, {}, {1}, {2}};  // rank r has [⌊3r/5⌋, ⌊3(r+1)/5⌋)
+  ASSERT_EQ(
+      ringside("make-inputs variant=ring,seq=3,head_dim=4,heads=2,sp=5 --by-rank -o " + folder_ / "d").status,
+      0);
+  const auto write = [&](const char* name, Index rank, const std::vector<Index>& tokens) {
+    write_array(folder_ / fmt::format("d/{}.rank{}.npy", name, rank),
+                part_of(read_array(few.cases().at(0) / fmt::format("{}.npy", name)), {0}, tokens));
+  };
+  for (const char* name : kOutputNames) {
+    for (Index rank = 0; rank < 5; ++rank) write(name, rank, own[rank]);
+  }
+  EXPECT_EQ(digests(expect_green(folder_ / "d")), digests(expect_green(few.cases().at(0))));
+  write("dk", 0, {0});
+  write("dk", 1, {});
+  const Outcome other = check(folder_ / "d");
+  EXPECT_EQ(other.status, 2);
+  EXPECT_THAT(other.err,
+              HasSubstr("dk.rank0.npy: shape (1, 2, 1, 4) as b,h,n,d: sequence rank 0 of 5 holds 0 tokens "));
+  write("dk", 0, {});
+  EXPECT_THAT(check(folder_ / "d").err,
+              HasSubstr("dk.rank0.npy: shape (1, 2, 0, 4) as b,h,n,d: seq 2, but 3 in "));
+  fs::remove(folder_ / "d/dk.rank1.npy");
+  EXPECT_THAT(check(folder_ / "d").err, HasSubstr("dk.rank1.npy is missing"));
+}
+
 TEST_F(CheckFiles, PositionsInAFile) {
   const fs::path whole = dump().of("ring_zigzag-softmax-fp32-fp32");
   const fs::path made = folder_ / "by_rank";

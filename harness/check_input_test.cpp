@@ -67,7 +67,9 @@ TEST_F(BadTensors, FilesThatAreNoSuchArray) {
       {header_of("'>f4'", shape, 384), "dk.npy: values of dtype '>f4', big-endian; expected '<f4'"},
       {header_of("'|O'", shape, 384), "dk.npy: values of dtype '|O', pickled objects; expected '<f4'"},
       {header_of("'<i4'", shape, 384), "dk.npy: values of dtype '<i4'; expected '<f4'"},
-      {header_of("'<u2'", shape, 192), "dk.npy: values of dtype '<u2', but the tensor is not bf16"},
+      {header_of("'<u2'", shape, 192),
+       "dk.npy: values of dtype '<u2', but the tensor is not bf16 (--dtype bf16 says that it is); expected "
+       "'<f4'"},
       {header_of("[('a', '<f4')]", shape, 384), "dk.npy: structured values; expected"},
       {preamble("{'descr': '<f4', 'fortran_order': True, 'shape': (1, 2, 12, 4), }\n") + values,
        "dk.npy: Fortran order; expected C order"},
@@ -112,7 +114,8 @@ TEST_F(BadTensors, FilesThatAreNoSuchArray) {
 }
 
 TEST_F(BadTensors, AxesThatDoNotFit) {
-  expect_refused("/q.npy: shape (1, 2, 12, 4) as b,n,h,d: heads 12, but the case has 2", "--axes bnhd");
+  expect_refused("/q.npy: shape (1, 2, 12, 4) as b,n,h,d: heads 12, but " + file("case.json") + " has 2",
+                 "--axes bnhd");
   remove("case.json");
   write("v.npy", npy_bytes(swapped(read_array(whole() / "v.npy")), "<f4"));
   expect_all_said({"/v.npy: shape (1, 12, 2, 4) as b,h,n,d: kv_heads 12, but 2 in ", "/k.npy"});
@@ -269,16 +272,18 @@ TEST_F(BadTensors, Cases) {
        "case.json: column cu_seqlens: expected "},
       {std::string(1000000, '['), "case.json: expected a JSON object"},
       {std::string((1 << 20) + 1, ' '), "case.json: larger than 1048576 bytes"},
-      {R"({"seq":13})", "q.npy: shape (1, 2, 12, 4) as b,h,n,d: seq 12, but the case has 13"},
-      {R"({"dp":3})", "d: batch 1 is not a multiple of dp 3"},
-      {R"({"dp":4097})", "d: dp must be a whole number from 1 to 4096, not '4097'"},
-      {R"({"dtype":"bf61"})", "d: unknown dtype 'bf61'"},
-      {R"({"decay":0.5})", "d: softmax attention has no decay"},
-      {R"({"window":-1})", "d: window must be a whole number"},
+      {R"({"seq":13})",
+       "q.npy: shape (1, 2, 12, 4) as b,h,n,d: seq 12, but " + file("case.json") + " has 13"},
+      {R"({"dp":3})", "d/case.json: batch 1 is not a multiple of dp 3"},
+      {R"({"dp":4097})", "d/case.json: dp must be a whole number from 1 to 4096, not '4097'"},
+      {R"({"dtype":"bf61"})", "d/case.json: unknown dtype 'bf61'"},
+      {R"({"decay":0.5})", "d/case.json: softmax attention has no decay"},
+      {R"({"window":-1})", "d/case.json: window must be a whole number"},
+      {R"({"axes":"nhbd"})", "d/case.json: axes 'nhbd'; expected bhnd or bnhd"},
       {R"({"sample":6})", "d: sample: only make-inputs makes a do that is 0 in all other rows"},
-      {R"({"layout":"spiral"})", "unknown layout 'spiral'"},
+      {R"({"layout":"spiral"})", "d/case.json: unknown layout 'spiral'"},
       {R"({"heads":2000000000000})",
-       "q.npy: shape (1, 2, 12, 4) as b,h,n,d: heads 2, but the case has 2000000000000"},
+       "q.npy: shape (1, 2, 12, 4) as b,h,n,d: heads 2, but " + file("case.json") + " has 2000000000000"},
   };
   for (const auto& [text, said] : wrong) {
     SCOPED_TRACE(text.substr(0, 40));
@@ -290,12 +295,20 @@ TEST_F(BadTensors, Cases) {
   expect_refused("case.json: not a regular file");
   remove("case.json");
   write("case.json", text_of(whole() / "case.json"));
-  expect_refused("seq 12, but the case has 13",
+  expect_refused("seq 12, but --case has 13",
                  "--case seq=13,head_dim=4");  // which is stronger than case.json
   expect_refused("'seq' is not column=value", "--case seq,head_dim=4");
-  expect_refused("unknown column 'sequence'", "--case sequence=12");
+  expect_refused("ringside: --case: unknown column 'sequence'", "--case sequence=12");
+  expect_refused("ringside: --case: window must be a whole number from 0 to ",
+                 "--case seq=12,head_dim=4,heads=2,window=-1");
   expect_refused("none.csv: cannot open: ", "--case " + folder_ / "none.csv");
   expect_refused("--dtype", "--dtype");
+  expect_refused("ringside: --dp: dp must be a whole number from 1 to 4096, not '0'", "--dp 0");
+  expect_refused("ringside: --sp: sp must be a whole number from 1 to 4096, not 'two'", "--sp two");
+  expect_refused("ringside: --dtype: unknown dtype 'bf61'", "--dtype bf61");
+  expect_refused("ringside: --layout: unknown layout 'spiral'", "--layout spiral");
+  expect_refused("ringside: --cu-seqlens: cu_seqlens ends at 5, not at 12 (seq 12, padding 0)",
+                 "--cu-seqlens 0+5");
   EXPECT_EQ(ringside("check " + folder_ / "d" + " --case seq=12,head_dim=4,heads=2").status, 0);
 }
 

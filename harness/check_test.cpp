@@ -133,6 +133,43 @@ TEST_F(Check, AFaultInATensorIsRedAndItsPlaceIsTold) {
   }
 }
 
+TEST_F(Check, SubjectsOfOneProblemAreToldApartAndARedOneSaysHowToRepeatItsVerdict) {
+  const fs::path good = dump().of("ring_zigzag-softmax-fp32-fp32"), both = folder_ / "both";
+  const fs::path a = both / "a", b = both / "it's b";
+  for (const fs::path& subject : {a, b}) copy_tensors(good, subject, kAllNames, false);
+  Array dv = read_array(b / "dv.npy");
+  dv.at(1, 0, 9, 2) += 1;
+  write_array(b / "dv.npy", dv);
+  const Outcome outcome = check(
+      both, "--case seq=64,head_dim=8 --layout zigzag --axes bhnd --dp 2 --sp 3 --sp 2 --cu-seqlens none");
+  EXPECT_EQ(outcome.status, 1) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("#1    pass       " + a.string() + " fp32 dp2 sp2 "));
+  EXPECT_THAT(outcome.out, HasSubstr("#2    FAIL       " + b.string() + " fp32 dp2 sp2 "));
+  EXPECT_THAT(outcome.out, HasSubstr("closest to its bound: "));
+  EXPECT_THAT(outcome.out, HasSubstr(" of it, dv of " + b.string() + "\n"));
+  ASSERT_EQ(rows().size(), 2U);
+  EXPECT_EQ(rows()[0].at("name"), rows()[1].at("name"));
+  EXPECT_EQ(rows()[0].at("directory"), a.string());
+  EXPECT_EQ(rows()[1].at("directory"), b.string());
+  EXPECT_THAT(whole_lines(text_of(folder_ / "out/results.csv")).at(2), HasSubstr("," + b.string() + ","));
+
+  const std::string repeat = "\n  repeat: ";
+  const std::size_t at = outcome.out.find(repeat) + repeat.size();
+  ASSERT_GT(outcome.out.size(), at);
+  EXPECT_EQ(outcome.out.find(repeat, at), std::string::npos);  // the other is right
+  const Outcome again = run("exec " + outcome.out.substr(at, outcome.out.find('\n', at) - at));
+  EXPECT_EQ(again.status, 1) << again.err;
+  const std::size_t fail = outcome.out.find("\nFAIL "), end = outcome.out.find("closest to");
+  EXPECT_THAT(again.out, HasSubstr(outcome.out.substr(fail, end - fail)));
+  EXPECT_THAT(again.out, HasSubstr("1 cases: 0 passed, 1 failed"));
+}
+
+TEST_F(Check, ADirectoryMayHaveAnyName) {
+  const std::string odd = folder_ / "\xff\xfe";
+  copy_tensors(dump().of("ring-softmax-bf16"), odd, kAllNames);
+  EXPECT_EQ(expect_green("'" + odd + "'").at("directory"), folder_ / "\xef\xbf\xbd\xef\xbf\xbd");
+}
+
 TEST_F(Check, AScaledTensorIsRed) {
   for (const fs::path& good : dump().cases()) {
     if (good.filename().string().find("bf16") != std::string::npos) continue;  // verdict_test.cpp has those

@@ -180,28 +180,26 @@ void add_check_options(CLI::App& app, CheckOptions& options) {
          "Which tokens each rank holds: contiguous, zigzag, striped, or a .npy of the global position "
          "of each token, rank after rank; default: the variant's if the case has one, else contiguous")
       ->type_name("NAME|FILE");
-  const auto column = [&](const std::string& name, const std::string& of, const std::string& help) {
+  const auto column = [&](const std::string& of, const std::string& help) {
     app.add_option_function<std::string>(
-           name,
+           option_of(of),
            [&options, of](const std::string& text) {
-             options.cells.push_back({of, text});
+             options.cells.push_back({of, text, option_of(of)});
            },
            help)
         ->type_name("VALUE");
   };
-  column("--operator", "operator", "softmax or lightning; default: the case's, or softmax");
-  column("--causal", "causal", "true or false; default: the case's, or true");
-  column("--decay", "decay",
-         "lightning's slopes: alibi, or one for all heads; default: the case's, or alibi");
-  column("--window", "window", "keys that a causal query sees; default: the case's, or all");
-  column("--cu-seqlens", "cu_seqlens",
-         "bounds of packed documents, as 0+100+250; default: the case's, or one");
-  column("--padding", "padding", "tokens at the end that are in no document; default: the case's, or 0");
-  column("--sp", "sp", "ranks that share a sequence; default: the case's, or as many as there are files");
-  column("--dp", "dp", "data-parallel groups among the ranks; default: the case's, or 1");
-  column("--dtype", "dtype",
+  column("operator", "softmax or lightning; default: the case's, or softmax");
+  column("causal", "true or false; default: the case's, or true");
+  column("decay", "lightning's slopes: alibi, or one for all heads; default: the case's, or alibi");
+  column("window", "keys that a causal query sees; default: the case's, or all");
+  column("cu_seqlens", "bounds of packed documents, as 0+100+250; default: the case's, or one");
+  column("padding", "tokens at the end that are in no document; default: the case's, or 0");
+  column("sp", "ranks that share a sequence; default: the case's, or as many as there are files");
+  column("dp", "data-parallel groups among the ranks; default: the case's, or 1");
+  column("dtype",
          "What the implementation computed in: fp32, bf16, fp16; default: the case's, or that of q's file");
-  column("--math", "math",
+  column("math",
          "What it fed to matrix products: fp32, tf32, bf16; default: the case's, or bf16 for bf16, tf32 for "
          "fp16, fp32 for fp32");
   app.add_option("--out", options.out, "Directory for results.jsonl and results.csv; default: none are kept")

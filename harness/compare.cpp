@@ -88,27 +88,39 @@ bool measure_unremarkable(const HeadView& head, std::size_t at, double max_share
   return true;
 }
 
+/// Whether a finite number may stand there.
+bool may_be_number(const HeadView& head, const Sample& s) {
+  return std::abs(s.ref) - s.bound < head.rounding.overflow;  // false for NaN
+}
+
+bool may_be_nan(const HeadView& head, Index token) {
+  return head.either.may_be_nan && head.either.may_be_nan(token);
+}
+
+/// Whether a value is right whose distance from the reference says nothing: one of them is not finite.
+bool is_right_pattern(const HeadView& head, const Sample& s, Index token, std::size_t at) {
+  const double threshold = head.rounding.overflow;
+  if (!std::isfinite(s.ref)) {
+    if (std::isnan(s.x) || s.x == s.ref || (std::isnan(s.ref) && std::isinf(s.x))) return true;
+    return std::isnan(s.ref) && head.either.may_be_finite && head.either.may_be_finite(token);
+  }
+  if (std::isfinite(s.x)) return false;
+  if (may_be_nan(head, token)) return true;
+  // a share that was rounded to infinity; two of them may be NaN together
+  if (!head.shares.empty() && head.shares[at] * (1 + head.rounding.storage) + s.accumulated >= threshold)
+    return true;
+  return std::isinf(s.x) && (s.x > 0 ? s.ref + s.bound >= threshold : s.ref - s.bound <= -threshold);
+}
+
 /// Judges one element; true if it stays within its bound.
 bool measure_element(const HeadView& head, Index token, Index dim, std::size_t at, TensorStats& stats,
                      Row& row) {
   const Sample s(head, at);
-  const double threshold = head.rounding.overflow;
-  const bool finite = std::abs(s.ref) - s.bound < threshold;  // it is to be; false for NaN
+  const bool finite = may_be_number(head, s);
   stats.nonfinite += !finite;
-  if (!std::isfinite(s.ref)) {
-    if (std::isnan(s.x) || s.x == s.ref || (std::isnan(s.ref) && std::isinf(s.x))) return true;
-    if (std::isnan(s.ref) && head.either.may_be_finite && head.either.may_be_finite(token)) return true;
-  } else if (!std::isfinite(s.x)) {
-    if (head.either.may_be_nan && head.either.may_be_nan(token)) return true;
-    // a share that was rounded to infinity; two of them may be NaN together
-    if (!head.shares.empty() && head.shares[at] * (1 + head.rounding.storage) + s.accumulated >= threshold) {
-      stats.elements += finite;
-      return true;
-    }
-    if (std::isinf(s.x) && (s.x > 0 ? s.ref + s.bound >= threshold : s.ref - s.bound <= -threshold)) {
-      stats.elements += finite;
-      return true;
-    }
+  if (is_right_pattern(head, s, token, at)) {
+    stats.elements += finite && !may_be_nan(head, token);
+    return true;
   }
   const bool same_pattern = finite && std::isfinite(s.x);
   const double error = same_pattern ? std::abs(s.x - s.ref) : kInfinity;
@@ -181,6 +193,14 @@ int row_bucket(const Problem& problem, Out out, Index token, std::span<const Ind
                       : rows.empty()    ? queries_seeing(problem, token).count()
                                         : seen_by(problem, rows, token);
   return static_cast<int>(std::bit_width(static_cast<std::uint64_t>(std::max<Index>(terms, 1)))) - 1;
+}
+
+double bound_of(const HeadView& head, std::size_t at) { return Sample(head, at).bound; }
+
+bool is_right(const HeadView& head, std::size_t at) {
+  const Sample s(head, at);
+  const Index token = static_cast<Index>(at) / shape_of(head.problem, head.out).dim;
+  return is_right_pattern(head, s, token, at) || (may_be_number(head, s) && std::abs(s.x - s.ref) <= s.bound);
 }
 
 TensorStats measure(const HeadView& head, std::span<RankStats> by_rank) {

@@ -114,6 +114,12 @@ struct HeadView {
   EitherRows either{};               ///< where NaN patterns may differ
 };
 
+/// What the value at `at` of [tokens, dim] may err by.
+double bound_of(const HeadView& head, std::size_t at);
+
+/// Whether measure() lets that value pass: it is within its bound, or of a pattern that is right there.
+bool is_right(const HeadView& head, std::size_t at);
+
 /// `by_rank`: one a sequence rank, added to.
 TensorStats measure(const HeadView& head, std::span<RankStats> by_rank);
 

@@ -7,7 +7,6 @@
 
 #include "harness/commands.h"
 #include "harness/diff_results.h"
-#include "harness/either.h"
 #include "harness/given_run.h"
 #include "reference/error.h"
 
@@ -49,55 +48,43 @@ class Worst {
   std::vector<Difference> heap_;  // the least of them first
 };
 
-/// True if a value that is finite where the other run's is not, or the other way round, may be so
-/// (EitherRows).
-bool may_be(double value, double truth, const EitherRows& either, Index token) {
-  if (std::isfinite(truth)) return !std::isfinite(value) && either.may_be_nan && either.may_be_nan(token);
-  return std::isfinite(value) && std::isnan(truth) && either.may_be_finite && either.may_be_finite(token);
-}
-
 /// Compares one tensor; prints its line; returns how many elements differ beyond the bound: each of two right
-/// results lies within its bound of the truth, so they are at most twice as far from each other.
+/// results lies within its bound of the truth, so they are at most twice as far from each other. Where one is
+/// not finite there is no such distance: each must be right by itself.
 Index compare(const GivenRun& a, const GivenRun& b, const Standard& standard, Out out, Worst& worst) {
-  const Expected& truth = expected_of(standard.truth, out);
-  const Rounding rounding = rounding_of(a.c);
   const Shape shape = shape_of(a.c.problem(), out);
-  Index differing = 0, beyond = 0, of_head = -1;
+  Index differing = 0, beyond = 0;
   double largest = 0, most = 0;
-  EitherRows either_a, either_b;  // of that head
-  for (std::size_t i = 0; i < truth.value.size(); ++i) {
-    const auto x = static_cast<double>(a.outputs[out][i]), y = static_cast<double>(b.outputs[out][i]);
-    if (x == y || (std::isnan(x) && std::isnan(y))) continue;
-    const auto at = static_cast<Index>(i), row = at / shape.dim, token = row % shape.tokens;
-    if (out == Out::o && !standard.rows.empty() && !std::ranges::binary_search(standard.rows, token))
-      continue;  // is not asked for
-    const Index head = row / shape.tokens;
-    if (head != of_head) {
-      either_a = either_rows(a.c, a.maker.layout, a.maker.block, out, head / shape.heads, head % shape.heads);
-      either_b = either_rows(b.c, b.maker.layout, b.maker.block, out, head / shape.heads, head % shape.heads);
-      of_head = head;
+  for (Index head = 0; head < shape.batch * shape.heads; ++head) {
+    const HeadView of_a = head_view(a.c, a.maker, standard, a.outputs, out, head);
+    const HeadView of_b = head_view(b.c, b.maker, standard, b.outputs, out, head);
+    for (std::size_t i = 0; i < of_a.values.size(); ++i) {
+      const double x{of_a.values[i]}, y{of_b.values[i]};
+      if (x == y || (std::isnan(x) && std::isnan(y))) continue;
+      const auto at = static_cast<Index>(i), token = at / shape.dim;
+      if (out == Out::o && !standard.rows.empty() && !std::ranges::binary_search(standard.rows, token))
+        continue;  // is not asked for
+      const bool finite = std::isfinite(x) && std::isfinite(y);
+      if (!finite && is_right(of_a, i) && is_right(of_b, i)) continue;
+      ++differing;
+      const double apart = finite ? std::abs(x - y) : INFINITY;
+      const double share = finite ? apart / (2 * bound_of(of_a, i)) : INFINITY;
+      beyond += !(share <= 1);
+      largest = std::max(largest, apart);
+      most = std::max(most, share);
+      worst.add({.out = out,
+                 .batch = of_a.batch,
+                 .head = of_a.head,
+                 .token = token,
+                 .dim = at % shape.dim,
+                 .rank = a.maker.holder[static_cast<std::size_t>(token)],
+                 .a = x,
+                 .b = y,
+                 .truth = of_a.expected[i],
+                 .share = share});
     }
-    if (may_be(x, truth.value[i], either_a, token) || may_be(y, truth.value[i], either_b, token)) continue;
-    ++differing;
-    const double shares = a.maker.rounds_shares && !truth.shares.empty() ? truth.shares[i] : 0;
-    const double bound = rounding.accumulator * double{truth.error[i]} +
-                         rounding.storage * (truth.stored(i) + shares) + truth.floor;
-    const double apart = std::abs(x - y), share = std::isfinite(apart) ? apart / (2 * bound) : INFINITY;
-    beyond += !(share <= 1);
-    largest = std::max(largest, std::isfinite(apart) ? apart : INFINITY);
-    most = std::max(most, share);
-    worst.add({.out = out,
-               .batch = head / shape.heads,
-               .head = head % shape.heads,
-               .token = token,
-               .dim = at % shape.dim,
-               .rank = a.maker.holder[static_cast<std::size_t>(token)],
-               .a = x,
-               .b = y,
-               .truth = truth.value[i],
-               .share = share});
   }
-  fmt::print("{:>6} {:>12} of {:<12} {:>10.3e} {:>8.3f}{}\n", to_string(out), differing, truth.value.size(),
+  fmt::print("{:>6} {:>12} of {:<12} {:>10.3e} {:>8.3f}{}\n", to_string(out), differing, shape.size(),
              largest, most, beyond > 0 ? fmt::format("  <- {} beyond", beyond) : "");
   return beyond;
 }

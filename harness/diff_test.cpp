@@ -97,6 +97,37 @@ TEST_F(Diff, AWrongElementIsShownFirst) {
   EXPECT_THAT(nan.out, HasSubstr("dq at batch 1, head 3, position 37, dim 5 @rank 1: a "));
 }
 
+/// One token sees itself alone: o is v, in head 0 65504, fp16's largest number, half a place (16) below
+/// overflow.
+TEST_F(Diff, AtTheEdgeOfOverflowTwoRightResultsMayBeInfiniteAndFinite) {
+  const auto write = [&](const std::string& subject, float v, float o) {
+    fs::create_directory(folder_ / subject);
+    for (const auto& [name, value] : {std::pair{"q", 1.0F}, {"k", 1.0F}, {"v", v}, {"o", o}}) {
+      const Array array = {.shape = {1, 2, 1, 1}, .values = {value, 1}};
+      folder_.write(subject + "/" + name + ".npy", npy_bytes(array, "<f2"));
+    }
+    return folder_ / subject;
+  };
+  constexpr float kInf = std::numeric_limits<float>::infinity();
+  const std::string finite = write("finite", 65504, 65504), infinite = write("infinite", 65504, kInf);
+  for (const std::string& right : {finite, infinite}) EXPECT_EQ(ringside("check " + right).status, 0);
+  EXPECT_EQ(diff(finite, infinite).status, 0);
+  EXPECT_EQ(diff(infinite, finite).status, 0);
+  for (const float wrong :
+       {-kInf, std::nanf(""), 60000.0F}) {  // beside which an infinity does not pass either
+    const std::string other = write("other", 65504, wrong);
+    EXPECT_EQ(ringside("check " + other).status, 1) << wrong;
+    for (const Outcome& outcome : {diff(infinite, other), diff(other, infinite)}) {
+      EXPECT_EQ(outcome.status, 1) << wrong;
+      EXPECT_THAT(outcome.out, AllOf(HasSubstr("     o            1 of 2 "),
+                                     HasSubstr("        inf      inf  <- 1 beyond"),
+                                     HasSubstr("o at batch 0, head 0, position 0, dim 0 @rank 0: a ")));
+    }
+  }
+  const std::string below = write("below", 60000, 60000), beyond = write("beyond", 60000, kInf);
+  EXPECT_EQ(diff(below, beyond).status, 1);
+}
+
 TEST_F(Diff, RowsThatNobodyAskedForMayDiffer) {
   const fs::path a = ring().of("ring-softmax-fp32-fp32-b1-n64");
   ASSERT_THAT(a.string(), HasSubstr("-sample8"));

@@ -2,11 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
 #include "harness/bytes.h"
 #include "harness/case_json.h"
+#include "harness/given.h"
+#include "harness/grid.h"
 #include "harness/inputs.h"
 #include "harness/npy.h"
 #include "reference/error.h"
@@ -18,13 +21,25 @@ using Path = std::filesystem::path;
 
 std::array<Index, 4> dims(const Shape& s) { return {s.batch, s.heads, s.tokens, s.dim}; }
 
-void write_input(const Path& path, const Case& c, TensorId id) {
-  const Shape shape = shape_of(c, id);
-  NpyWriter file(path, dims(shape));
-  for (Index b = 0; b < shape.batch; ++b) {
-    for (Index h = 0; h < shape.heads; ++h) {
-      file.append(generate(c, id, std::span(&b, 1), {h, h + 1}, {{0, 1, c.seq}}));
+/// An input's batch entries and tokens.
+void write_input(const Path& path, const Case& c, TensorId id, const std::vector<Index>& batches,
+                 const Positions& tokens, Axes axes) {
+  const Index heads = shape_of(c, id).heads, dim = shape_of(c, id).dim, entries = std::ssize(batches);
+  const std::array<Index, 4> shape = axes == Axes::bhnd ? std::array{entries, heads, count(tokens), dim}
+                                                        : std::array{entries, count(tokens), heads, dim};
+  NpyWriter file(path, shape);
+  const auto append = [&](Index b, HeadRange some,
+                          Index at_once) {  // tokens, lest a long head be held whole
+    for (const Run& run : tokens) {
+      for (Index i = 0; i < run.count; i += at_once) {
+        const Run part = {run.position(i), run.stride, std::min(at_once, run.count - i)};
+        file.append(generate(c, id, std::span(&b, 1), some, {part}));
+      }
     }
+  };
+  for (const Index b : batches) {
+    if (axes == Axes::bnhd) append(b, {0, heads}, 1);
+    for (Index h = 0; axes == Axes::bhnd && h < heads; ++h) append(b, {h, h + 1}, 4096);
   }
   file.finish();
 }
@@ -52,6 +67,20 @@ void make_dump_directory(const std::string& directory) {
   if (error) throw UsageError(fmt::format("{}: cannot be made: {}", directory, error.message()));
 }
 
+void write_inputs(const Path& directory, const Case& c, Axes axes, std::optional<Layout> by_rank) {
+  Case split = c;
+  if (!by_rank) split.dp = split.sp = 1;
+  for (const TensorId id : {TensorId::q, TensorId::k, TensorId::v, TensorId::dout}) {
+    const std::string_view name = kTensorNames[static_cast<std::size_t>(id)];
+    for (int rank = 0; rank < split.ranks(); ++rank) {
+      const Place place = Place::of(split, rank);
+      write_input(
+          directory / (by_rank ? fmt::format("{}.rank{}.npy", name, rank) : fmt::format("{}.npy", name)), c,
+          id, place.batches(split), place.tokens(split, by_rank.value_or(Layout::contiguous)), axes);
+    }
+  }
+}
+
 void dump_case(const std::string& directory, const Case& c, const HostOutputs& outputs, Fleet& fleet) {
   const Path folder = Path(directory) / c.name();
   if (fleet.is_root()) {
@@ -63,10 +92,7 @@ void dump_case(const std::string& directory, const Case& c, const HostOutputs& o
   for (const Out out : kOuts)
     write_output(folder / fmt::format("{}.npy", to_string(out)), c, out, outputs[out], fleet);
   if (!fleet.is_root()) return;
-  write_input(folder / "q.npy", c, TensorId::q);
-  write_input(folder / "k.npy", c, TensorId::k);
-  write_input(folder / "v.npy", c, TensorId::v);
-  write_input(folder / "do.npy", c, TensorId::dout);
+  write_inputs(folder, c, Axes::bhnd, std::nullopt);
   if (const std::vector<float> slopes = c.problem().slopes; !slopes.empty()) {
     const Index heads = c.heads;
     write_npy(folder / "slopes.npy", std::span(&heads, 1), slopes);

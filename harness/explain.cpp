@@ -2,6 +2,7 @@
 
 #include "harness/commands.h"
 #include "harness/plan.h"
+#include "harness/select_cases.h"
 #include "harness/session.h"
 #include "reference/error.h"
 

@@ -10,7 +10,6 @@
 #include "distributed/layout.h"
 #include "harness/grid.h"
 #include "harness/npy_reader.h"
-#include "harness/session.h"
 #include "reference/error.h"
 
 namespace ringside {
@@ -121,11 +120,12 @@ GivenTensors::GivenTensors(const std::filesystem::path& directory, std::optional
                     fmt::format("shape {}: expected four axes, {}", tuple_text(s),
                                 axes == Axes::bhnd ? "batch, head, token, dim" : "batch, token, head, dim"));
       }
-      if (array.elements() == 0)
-        refuse_file(array.source(), fmt::format("shape {}: no values", tuple_text(s)));
       const bool heads_first = axes == Axes::bhnd;
       given.shapes.push_back({s[0], s[heads_first ? 1 : 2], s[heads_first ? 2 : 1], s[3]});
       given.sources.push_back(array.source());
+      const auto& [b, h, n, d] = given.shapes.back();
+      if (b == 0 || h == 0 || d == 0 || (n == 0 && !files->by_rank))  // a rank may hold no tokens
+        refuse_file(array.source(), fmt::format("shape {}: no values", tuple_text(s)));
       if (given_.empty() && i == 0) dtype_ = dtype.value_or(stored_in(array.type()));
     }
     const auto ranks = static_cast<int>(files->paths.size());
@@ -191,8 +191,9 @@ std::vector<CaseCell> GivenTensors::sizes(int dp, const std::vector<CaseCell>& k
     const CaseCell* const wanted = find_cell(known, column);
     if (wanted && wanted->text != std::to_string(value) && wanted->text != "heads" &&
         wanted->text != "head_dim") {
-      refuse_file(source, fmt::format("shape {}: {} {}, but the case has {}", as_written(shape, axes_),
-                                      column, value, wanted->text));
+      refuse_file(source,
+                  fmt::format("shape {}: {} {}, but {} has {}", as_written(shape, axes_), column, value,
+                              wanted->source.empty() ? "the case" : wanted->source, wanted->text));
     }
   };
   for (const Given& given : given_) {
@@ -209,7 +210,8 @@ std::vector<CaseCell> GivenTensors::sizes(int dp, const std::vector<CaseCell>& k
     learn(columns[2], tokens, given.shapes[0], given.sources[0]);
   }
   std::vector<CaseCell> cells;
-  for (const auto& [column, size] : sizes) cells.push_back({std::string(column), std::to_string(size.value)});
+  for (const auto& [column, size] : sizes)
+    cells.push_back({std::string(column), std::to_string(size.value), size.source});
   return cells;
 }
 

@@ -37,7 +37,7 @@ class GivenTensors {
  public:
   /// `dtype`: what they are stored in, if one was named. Throws UsageError "file: message": none of
   /// kTensorNames is there, as find_tensor() and TensorFiles::open(), other than four dimensions, no
-  /// values, files by rank of different numbers of ranks.
+  /// values (but for a rank that holds no tokens), files by rank of different numbers of ranks.
   GivenTensors(const std::filesystem::path& directory, std::optional<DType> dtype, Axes axes);
 
   const std::filesystem::path& directory() const { return directory_; }

@@ -11,7 +11,7 @@
 #include "harness/fingerprint.h"
 #include "harness/inputs.h"
 #include "harness/plan.h"
-#include "harness/session.h"
+#include "harness/select_cases.h"
 #include "harness/table.h"
 #include "reference/error.h"
 
@@ -23,24 +23,6 @@ constexpr const char* kGiven = "given";
 
 std::vector<Operator> operators_given(std::string_view) { return {Operator::softmax, Operator::lightning}; }
 
-/// parse_case() whose messages name the directory.
-Case parse_given(const std::filesystem::path& directory, const std::vector<CaseCell>& cells) {
-  try {
-    return parse_case(cells, operators_given);
-  } catch (const UsageError& error) {
-    refuse_file(directory.string(), error.what());
-  }
-}
-
-int ranks_in(const std::filesystem::path& directory, const std::vector<CaseCell>& cells,
-             std::string_view column, int otherwise) {
-  const CaseCell* const cell = find_cell(cells, column);
-  if (!cell) return otherwise;
-  const std::vector<CaseCell> lone = {
-      {"variant", kGiven}, {"seq", "1"}, {"head_dim", "1"}, {"batch", cell->text}, *cell};
-  return parse_given(directory, lone).ranks();
-}
-
 /// What is known of the case without a look at shapes: what the directory says of itself, what --case says,
 /// and what single options say, the later the stronger.
 std::vector<CaseCell> known_cells(const std::filesystem::path& directory, const CheckOptions& options) {
@@ -48,7 +30,11 @@ std::vector<CaseCell> known_cells(const std::filesystem::path& directory, const 
   const auto append = [&](const std::vector<CaseCell>& more) {
     cells.insert(cells.end(), more.begin(), more.end());
   };
-  if (options.given_case) append(case_cells(*options.given_case, options.filter));
+  if (options.given_case) {
+    std::vector<CaseCell> named = case_cells(*options.given_case, options.filter);
+    for (CaseCell& cell : named) cell.source = "--case";
+    append(named);
+  }
   // another dtype has its own usual products
   if (find_cell(options.cells, "dtype"))
     std::erase_if(cells, [](const CaseCell& cell) { return cell.column == "math"; });
@@ -56,11 +42,19 @@ std::vector<CaseCell> known_cells(const std::filesystem::path& directory, const 
   return cells;
 }
 
-/// The case that the tensors belong to.
-Case given_case(const GivenTensors& tensors, std::vector<CaseCell> cells) {
+/// What reading the files takes: a case with the dtype, dp and sp that the cells say, which may be none.
+Case read_as(const std::vector<CaseCell>& cells) {
+  Case c;
+  for (const std::string_view column : {"dtype", "dp", "sp"}) {
+    if (const CaseCell* const cell = find_cell(cells, column)) enter(c, *cell);
+  }
+  return c;
+}
+
+/// The case that the tensors belong to. `said`: read_as(cells).
+Case given_case(const GivenTensors& tensors, const Case& said, std::vector<CaseCell> cells) {
   const std::filesystem::path& directory = tensors.directory();
-  const int dp = ranks_in(directory, cells, "dp", 1);
-  const int sp = ranks_in(directory, cells, "sp", std::max(tensors.ranks() / dp, 1));
+  const int dp = said.dp, sp = find_cell(cells, "sp") ? said.sp : std::max(tensors.ranks() / dp, 1);
   if (tensors.ranks() > 0 && tensors.ranks() != dp * sp) {
     refuse_file(directory.string(), fmt::format("tensors are there of {} ranks, but dp {} times sp {} is {}: "
                                                 "--sp and --dp say how many there are",
@@ -72,7 +66,7 @@ Case given_case(const GivenTensors& tensors, std::vector<CaseCell> cells) {
   add_usual_math(cells);
   cells.insert(cells.end(),
                {{"variant", kGiven}, {"sp", std::to_string(sp)}, {"checks", "none"}, {"expect", "pass"}});
-  return parse_given(directory, cells);
+  return parse_case(cells, operators_given, directory.string());
 }
 
 constexpr std::array<std::string_view, 4> kInputs = {"q", "k", "v", "do"};  // in TensorId's order
@@ -107,7 +101,7 @@ bool same_as_generated(const Case& c, const std::array<std::vector<float>, 4>& v
   return true;
 }
 
-void refuse_what_does_not_fit(const Case& c) {
+void refuse_what_does_not_fit(const std::filesystem::path& directory, const Case& c) {
   Case lone = c;
   lone.variant = single_rank_variant(c.op).name;
   lone.dp = lone.sp = 1;
@@ -121,8 +115,8 @@ void refuse_what_does_not_fit(const Case& c) {
                            .bytes +
                        given;
   if (bytes > 0.9 * memory) {
-    throw UsageError(fmt::format("{} needs about {}; this machine has {}", c.name(), human_bytes(bytes),
-                                 human_bytes(memory)));
+    refuse_file(directory.string(), fmt::format("{} needs about {}; this machine has {}", c.name(),
+                                                human_bytes(bytes), human_bytes(memory)));
   }
 }
 
@@ -169,15 +163,16 @@ GivenRun::GivenRun(const std::filesystem::path& directory, const CheckOptions& o
   std::vector<CaseCell> cells = known_cells(directory, options);
   const CaseCell *const of_layout = find_cell(cells, kFileColumns[0]), *const of_axes =
                                                                            find_cell(cells, kFileColumns[1]);
-  const std::string layout = !options.layout.empty() || !of_layout ? options.layout : of_layout->text;
+  const CaseCell layout =
+      !options.layout.empty() || !of_layout ? CaseCell{"layout", options.layout, "--layout"} : *of_layout;
   const Axes axes = options.axes.value_or(of_axes && of_axes->text == "bnhd" ? Axes::bnhd : Axes::bhnd);
   if (of_axes && of_axes->text != "bhnd" && of_axes->text != "bnhd")
-    refuse_file(directory.string(),
-                fmt::format("case.json: axes {}; expected bhnd or bnhd", shown(of_axes->text)));
+    refuse_file(of_axes->source, fmt::format("axes {}; expected bhnd or bnhd", shown(of_axes->text)));
   std::erase_if(cells,
                 [](const CaseCell& cell) { return std::ranges::count(kFileColumns, cell.column) > 0; });
-  const CaseCell* const dtype = find_cell(cells, "dtype");
-  const GivenTensors tensors(directory, dtype ? parse_dtype(dtype->text) : std::nullopt, axes);
+  const Case said = read_as(cells);
+  const GivenTensors tensors(directory, find_cell(cells, "dtype") ? std::optional(said.dtype) : std::nullopt,
+                             axes);
   for (const Out out : kOuts) given[out] = tensors.has(to_string(out));
   if (std::ranges::none_of(given.of, std::identity{})) {
     refuse_file(directory.string(), "holds none of o, dq, dk, dv: there is nothing to judge");
@@ -188,11 +183,11 @@ GivenRun::GivenRun(const std::filesystem::path& directory, const CheckOptions& o
                 "q, k, v are missing, and neither case.json nor --case says from which inputs of "
                 "make-inputs the results are");
   }
-  c = given_case(tensors, cells);
-  refuse_what_does_not_fit(c);
-  const bool is_file = layout.ends_with(".npy");
+  c = given_case(tensors, said, cells);
+  refuse_what_does_not_fit(directory, c);
+  const bool is_file = layout.text.ends_with(".npy");
   if (is_file && tensors.ranks() == 0) {
-    refuse_file(layout,
+    refuse_file(layout.text,
                 fmt::format("says which tokens the files of each rank hold, but {} holds whole tensors",
                             directory.string()));
   }
@@ -200,7 +195,7 @@ GivenRun::GivenRun(const std::filesystem::path& directory, const CheckOptions& o
   maker.layout = is_file ? Layout::contiguous : layout_named(layout, cells);
   maker.rounds_shares = c.heads > c.kv_heads && c.dtype != DType::fp32;
   const Tokens tokens =
-      is_file ? read_tokens(layout, tensors.counts(c.dp, c.sp)) : tokens_of(c, maker.layout);
+      is_file ? read_tokens(layout.text, tensors.counts(c.dp, c.sp)) : tokens_of(c, maker.layout);
   maker.holder = holders(tokens);
   inputs = std::make_unique<InputTensors>(tensors, tokens, has_case, c);
   for (const Out out : kOuts) {

@@ -8,7 +8,6 @@
 #include "harness/npy.h"
 #include "harness/npy_reader.h"
 #include "harness/picture.h"
-#include "harness/session.h"
 #include "harness/test_npy.h"
 #include "harness/test_process.h"
 #include "reference/error.h"
@@ -211,6 +210,28 @@ TEST(Cells, TheLastOfAColumnCounts) {
                            [](auto) { return std::vector<Operator>{}; });
               }),
               HasSubstr("unknown variant 'x'"));
+}
+
+TEST(Cells, TheSourceOfTheOneToBlameIsTold) {
+  std::vector<CaseCell> cells{{"variant", "x"}, {"seq", "8", "q.npy"}, {"head_dim", "4", "q.npy"}};
+  const auto said = [&](const CaseCell& cell) {
+    cells.push_back(cell);
+    const std::string text = refused([&] { parse_case(cells, both, "here"); });
+    cells.pop_back();
+    return text;
+  };
+  EXPECT_THAT(said({"dp", "0", "--dp"}), HasSubstr("--dp: dp must be a whole number"));
+  EXPECT_EQ(said({"dp", "2", "case.json"}), "case.json: batch 1 is not a multiple of dp 2");
+  EXPECT_EQ(said({"kv_heads", "3", "k.npy"}), "k.npy: heads 1 is not a multiple of kv_heads 3");
+  EXPECT_EQ(said({"kv_heads", "3"}), "here: heads 1 is not a multiple of kv_heads 3");
+  EXPECT_THAT(said({"sepq", "3", "case.json"}), HasSubstr("case.json: unknown column 'sepq'"));
+  EXPECT_EQ(refused([&] { parse_case(std::span(cells).first(2), both, "here"); }),
+            "here: head_dim must be given");
+  Case c;
+  enter(c, {"sp", "3", "--sp"});
+  EXPECT_EQ(c.sp, 3);
+  EXPECT_THAT(refused([&] { enter(c, {"sp", "-3", "--sp"}); }), HasSubstr("--sp: sp must be a whole number"));
+  EXPECT_THROW(enter(c, {"axes", "bnhd"}), std::invalid_argument);
 }
 
 TEST(Cells, UsualMath) {

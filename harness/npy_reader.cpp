@@ -97,7 +97,8 @@ class Dictionary {
     if (dtype_ && descr == "<f4") return StoredType::fp32;
     if (dtype_ && descr == "<f8") return StoredType::fp64;
     if (descr == "<u2" && dtype_ == DType::bf16) return StoredType::bf16;
-    const std::string_view why = descr == "<u2" && dtype_        ? ", but the tensor is not bf16"
+    const std::string_view why = descr == "<u2" && dtype_
+                                     ? ", but the tensor is not bf16 (--dtype bf16 says that it is)"
                                  : descr.starts_with('>')        ? ", big-endian"
                                  : descr.find('O') != descr.npos ? ", pickled objects"
                                                                  : "";

@@ -148,7 +148,9 @@ TEST(NpyErrors, Types) {
   const std::string wanted = "; expected '<f4', '<f8', '<f2', or '<u2' for the bits of bf16";
   EXPECT_EQ(of("'>f4'"), "x.npy: values of dtype '>f4', big-endian" + wanted);
   EXPECT_EQ(of("'|O'"), "x.npy: values of dtype '|O', pickled objects" + wanted);
-  EXPECT_EQ(of("'<u2'"), "x.npy: values of dtype '<u2', but the tensor is not bf16" + wanted);
+  EXPECT_EQ(
+      of("'<u2'"),
+      "x.npy: values of dtype '<u2', but the tensor is not bf16 (--dtype bf16 says that it is)" + wanted);
   EXPECT_EQ(of("[('a', '<f4')]"), "x.npy: structured values" + wanted);
   EXPECT_EQ(of("('<f4', (2,))"), "x.npy: structured values" + wanted);
   for (const std::string_view descr :

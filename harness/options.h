@@ -1,9 +1,11 @@
 // What the command line asks for, as plain values.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "harness/case_file.h"
@@ -62,6 +64,13 @@ struct CheckOptions : TensorOptions {
   std::vector<CaseCell> cells;            ///< single columns, stronger than all else
   std::optional<std::string> out;         ///< directory for results
 };
+
+/// The option of check that sets a column: "--cu-seqlens".
+inline std::string option_of(std::string_view column) {
+  std::string option = "--" + std::string(column);
+  std::ranges::replace(option, '_', '-');
+  return option;
+}
 
 struct DiffOptions {
   std::string a, b;  ///< directories of tensors, or results.jsonl

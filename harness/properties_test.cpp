@@ -15,7 +15,7 @@
 #include "harness/mutants/rewrite.h"
 #include "harness/mutants/wrong_block.h"
 #include "harness/plan.h"
-#include "harness/session.h"
+#include "harness/select_cases.h"
 #include "harness/table.h"
 #include "harness/test_variants.h"
 

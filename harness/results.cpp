@@ -129,6 +129,7 @@ Json result_json(const CaseResult& r, const RunInfo& run) {
               {"fingerprint", run.fingerprint}, {"communicator", run.communicator},
               {"device", run.device},           {"world", run.world},
               {"ftz", run.flushes_denormals}};
+  if (!r.directory.empty()) row["directory"] = r.directory;
   if (r.status == Status::skip) return row;
   row["failures"] = all_failures(r);
   row["checks"] = Json::object();
@@ -240,6 +241,7 @@ const std::vector<Source>& sources() {
          {"wall_output_s", "/wall/output_s", "dumping tensors"},
          {"communicator", "/communicator", "threads or mpi"},
          {"device", "/device", "where the variant ran"},
+         {"directory", "/directory", "where the tensors are that `check` judged"},
          {"world", "/world", "processes under mpirun; 0: threads"},
          {"ftz", "/ftz", "the device flushes denormals (the oracle never does)"},
          {"commit", "/commit", "of the program"},
@@ -318,7 +320,7 @@ ResultsFile& ResultsFile::operator=(ResultsFile&&) noexcept = default;
 
 void ResultsFile::add(const CaseResult& result, const RunInfo& run) {
   const Json row = result_json(result, run);
-  files_->jsonl.append(row.dump());
+  files_->jsonl.append(row.dump(-1, ' ', false, Json::error_handler_t::replace));  // a path may be any bytes
   files_->csv.append(csv_row(row));
 }
 

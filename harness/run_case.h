@@ -32,6 +32,7 @@ struct Phases {
 /// Everything known of one case after its run. The same in all processes, but for wall times.
 struct CaseResult {
   Case c;
+  std::string directory{};  ///< of tensors that were given; empty: the case's variant made them
   Status status = Status::skip;
   std::string reason{};  ///< why it was skipped, or all that is wrong with it, a known fault first
   PerOut<TensorVerdict> tensors{};

@@ -253,43 +253,46 @@ Maker maker(const Case& c, const Variant& variant) {
           .rounds_shares = rounds_shares(c, variant)};
 }
 
-Measured measure_all(const Case& c, const Maker& maker, const Standard& s, const HostOutputs& outputs,
-                     bool with_legacy, Fleet& fleet) {
-  const Rounding rounding = rounding_of(c);
-  const auto sp = static_cast<std::size_t>(c.sp);
-  Measured total;
-  for (const Out out : kOuts) {
-    const Expected& expected = expected_of(s.truth, out);
-    const Index per_group = per_kv_head(out) ? 1 : c.heads / c.kv_heads;
-    const auto heads = static_cast<std::size_t>(s.shard.groups() * per_group);
-    const auto size = static_cast<std::size_t>(expected.shape.head_size());
-    std::vector<TensorStats> stats(heads);
-    std::vector<RankStats> ranks(heads * sp);
-    parallel_for(static_cast<Index>(heads), fleet.threads_per_process(), [&](Index i) {
-      const Index batch = s.shard.batch_of(c, i, per_group), head = s.shard.head_of(c, i, per_group);
-      const auto part = [&](const auto& all) {
-        return std::span(all).subspan(static_cast<std::size_t>(i) * size, size);
-      };
-      const bool legacy = with_legacy && batch % c.dp == 0;
-      const HeadView view = {
-          .problem = s.problem,
+HeadView head_view(const Case& c, const Maker& maker, const Standard& s, const HostOutputs& outputs, Out out,
+                   Index i) {
+  const Expected& expected = expected_of(s.truth, out);
+  const Index per_group = per_kv_head(out) ? 1 : c.heads / c.kv_heads;
+  const Index batch = s.shard.batch_of(c, i, per_group), head = s.shard.head_of(c, i, per_group);
+  const auto size = static_cast<std::size_t>(expected.shape.head_size());
+  const auto part = [&](const auto& all) {  // of a tensor that may be left out
+    return all.empty() ? std::span(all) : std::span(all).subspan(static_cast<std::size_t>(i) * size, size);
+  };
+  return {.problem = s.problem,
           .out = out,
           .batch = batch,
           .head = head,
           .values = part(outputs[out]),
           .expected = part(expected.value),
           .error = part(expected.error),
-          .storage = expected.storage.empty() ? std::span<const double>{} : part(expected.storage),
-          .shares = maker.rounds_shares && !expected.shares.empty() ? part(expected.shares)
-                                                                    : std::span<const double>{},
+          .storage = part(expected.storage),
+          .shares = maker.rounds_shares ? part(expected.shares) : std::span<const double>{},
           .floor = expected.floor,
           .smallest = expected.smallest,
           .rows = s.rows,
-          .rounding = rounding,
+          .rounding = rounding_of(c),
           .holder = maker.holder,
           .first_rank = static_cast<int>(batch % c.dp) * c.sp,
-          .yardstick = legacy ? part(s.honest[out]) : std::span<const float>{},
+          .yardstick = part(s.honest[out]),
           .either = either_rows(c, maker.layout, maker.block, out, batch, head)};
+}
+
+Measured measure_all(const Case& c, const Maker& maker, const Standard& s, const HostOutputs& outputs,
+                     bool with_legacy, Fleet& fleet) {
+  const auto sp = static_cast<std::size_t>(c.sp);
+  Measured total;
+  for (const Out out : kOuts) {
+    const Index per_group = per_kv_head(out) ? 1 : c.heads / c.kv_heads;
+    const auto heads = static_cast<std::size_t>(s.shard.groups() * per_group);
+    std::vector<TensorStats> stats(heads);
+    std::vector<RankStats> ranks(heads * sp);
+    parallel_for(static_cast<Index>(heads), fleet.threads_per_process(), [&](Index i) {
+      HeadView view = head_view(c, maker, s, outputs, out, i);
+      if (!with_legacy || view.batch % c.dp != 0) view.yardstick = {};
       const auto at = static_cast<std::size_t>(i);
       stats[at] = measure(view, std::span(ranks).subspan(at * sp, sp));
     });

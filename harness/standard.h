@@ -57,6 +57,11 @@ Rounding rounding_of(const Case& c);
 /// Whether the bounds of dk and dv hold shares that the variant rounds to storage before it adds them.
 bool rounds_shares(const Case& c, const Variant& variant);
 
+/// The `i`-th head of `outputs`, or kv head for dk and dv, which are in the shapes of standard.problem. It
+/// refers to all of them.
+HeadView head_view(const Case& c, const Maker& maker, const Standard& standard, const HostOutputs& outputs,
+                   Out out, Index i);
+
 /// The figures of `outputs` (in the shapes of standard.problem) against the truth, merged over all processes,
 /// and those of each rank. `with_legacy`: against the honest run.
 struct Measured {

@@ -14,6 +14,7 @@
 #include "harness/progress.h"
 #include "harness/results.h"
 #include "harness/resume.h"
+#include "harness/select_cases.h"
 #include "harness/session.h"
 #include "harness/stopwatch.h"
 #include "harness/table.h"

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
+#include <cstring>
 #include <map>
 #include <optional>
 
@@ -23,14 +25,16 @@ std::string mask_of(const Case& c) {
 }
 
 /// A case in words that fit a heading.
-std::string heading(const Case& c) {
+std::string heading(const CaseResult& r) {
+  const Case& c = r.c;
   const std::string heads =
       c.heads == c.kv_heads ? fmt::format("h{}", c.heads) : fmt::format("h{}/{}", c.heads, c.kv_heads);
   const std::string dims = c.head_dim == c.value_dim ? fmt::format("d{}", c.head_dim)
                                                      : fmt::format("d{}/{}", c.head_dim, c.value_dim);
   const std::string mask = (c.op == Operator::lightning ? "decay " : "") + mask_of(c);
   const std::string sample = c.samples() ? fmt::format(" sample {}", c.sample) : "";
-  return fmt::format("{} {}{} dp{} sp{}  b{} n{} {} {}  {} {} seed {}{}", c.variant, to_string(c.dtype),
+  return fmt::format("{} {}{} dp{} sp{}  b{} n{} {} {}  {} {} seed {}{}",
+                     r.directory.empty() ? c.variant : r.directory, to_string(c.dtype),
                      c.math == Math::fp32 ? "" : "/" + std::string(to_string(c.math)), c.dp, c.sp, c.batch,
                      c.seq, heads, dims, mask, to_string(c.fill), c.seed, sample);
 }
@@ -39,8 +43,15 @@ std::string short_name(const Case& c) {
   return fmt::format("{} {} dp{} sp{} n{} {}", c.variant, to_string(c.dtype), c.dp, c.sp, c.seq, mask_of(c));
 }
 
+/// What one of many cases is called: its name, or where the tensors are.
+std::string label(const CaseResult& r) { return r.directory.empty() ? r.c.name() : r.directory; }
+
 /// A word of the shell, whatever it holds.
-std::string quoted(const std::string& text) {
+std::string word(const std::string& text) {
+  const auto plain = [](char ch) {
+    return std::isalnum(static_cast<unsigned char>(ch)) || std::strchr("-_./=,+", ch);
+  };
+  if (!text.empty() && std::ranges::all_of(text, plain)) return text;
   std::string out = "'";
   for (const char ch : text) out += ch == '\'' ? "'\\''" : std::string(1, ch);
   return out + "'";
@@ -85,7 +96,7 @@ std::string accuracy_table(const std::vector<CaseResult>& results) {
                   "legacy", any_published ? "  published" : "");
   for (const CaseResult& r : results) {
     if (!ran(r)) continue;
-    text += fmt::format("#{:<4} {:<10} {}{}\n", &r - results.data() + 1, to_string(r.status), heading(r.c),
+    text += fmt::format("#{:<4} {:<10} {}{}\n", &r - results.data() + 1, to_string(r.status), heading(r),
                         r.status == Status::xfail ? "  known fault: " + r.c.fault : "");
     const auto theirs = published(r.c);
     for (const Out out : kOuts) {
@@ -170,7 +181,7 @@ std::string summary(const std::vector<CaseResult>& results, const std::map<Statu
   if (tightest) {
     text += fmt::format("closest to its bound: {:.3f} of it, {} of {}\n",
                         tightest->tensors[tightest_out].stats.max_share, to_string(tightest_out),
-                        tightest->c.name());
+                        label(*tightest));
   }
   int cases = 0;
   for (const auto& [status, count] : counts) cases += count;
@@ -182,13 +193,18 @@ std::string summary(const std::vector<CaseResult>& results, const std::map<Statu
   return text + "\n";
 }
 
-std::string failure_report(const CaseResult& r, const std::string& case_file) {
+std::string failure_report(const CaseResult& r, const std::vector<std::string>& repeat) {
   if (!is_red(r.status)) return "";
-  std::string text = fmt::format("{} {}\n", to_string(r.status), r.c.name());
+  std::string text = fmt::format("{} {}\n", to_string(r.status), label(r));
   for (const std::string& failure : all_failures(r)) text += fmt::format("  {}\n", failure);
-  text += fmt::format("  repeat: {} sweep {} --filter '^{}$' --comm threads\n", program_invocation_name,
-                      quoted(case_file), r.c.name());
-  return text;
+  text += "  repeat: " + word(program_invocation_name);
+  for (const std::string& argument : repeat) text += " " + word(argument);
+  return text + "\n";
+}
+
+std::string failure_report(const CaseResult& r, const std::string& case_file) {
+  return failure_report(r, std::vector<std::string>{"sweep", case_file, "--filter", "^" + r.c.name() + "$",
+                                                    "--comm", "threads"});
 }
 
 }  // namespace ringside

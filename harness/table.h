@@ -22,8 +22,10 @@ std::string time_summary(const Phases& phases, double wall_s);
 /// Reasons for skips, the tightest bound, and counts; `kept`: rows of an earlier run, which are counted too.
 std::string summary(const std::vector<CaseResult>& results, const std::map<Status, int>& kept = {});
 
-/// What went wrong in one case, and the command that repeats it. Empty unless its status is
-/// red.
+/// What went wrong in one case, and the command that repeats it. Empty unless its status is red. `repeat`:
+/// the command's words, without the program's name.
+std::string failure_report(const CaseResult& result, const std::vector<std::string>& repeat);
+/// Of a case of a file, which a sweep repeats.
 std::string failure_report(const CaseResult& result, const std::string& case_file);
 
 /// "12.3 MB", "1.50 s" and the like, for people.

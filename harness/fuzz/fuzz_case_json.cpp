@@ -30,9 +30,9 @@ void check(std::string_view text) {
                 [](const CaseCell& cell) { return std::ranges::count(kFileColumns, cell.column) > 0; });
   Case c;
   try {
-    c = parse_case(cells, operators_of);
+    c = parse_case(cells, operators_of, kFuzzName);
   } catch (const UsageError& error) {
-    check_message(std::string(kFuzzName) + ": " + error.what());
+    check_message(error.what());
     return;
   }
   require(parse_case(cells_in(case_json(c).dump()), operators_of) == c,

@@ -12,7 +12,7 @@
 #include "harness/case_file.h"
 #include "harness/commands.h"
 #include "harness/mutants/run_mutants.h"
-#include "harness/session.h"
+#include "harness/select_cases.h"
 #include "reference/error.h"
 
 namespace ringside {
