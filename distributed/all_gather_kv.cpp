@@ -1,6 +1,7 @@
-// Context parallelism as Llama 3 was trained with (Grattafiori et al. 2024, "The Llama 3 Herd of
-// Models", 3.3.2): keys and values of some heads at a time are gathered from all ranks, and local queries
-// attend to them at once.
+// Keys and values of some heads at a time are gathered from all ranks, and local queries attend to them at
+// once: the gathers of Llama 3's context parallelism (Grattafiori et al. 2024, "The Llama 3 Herd of Models",
+// 3.3.2), on contiguous chunks, of some heads at a time, as ring-flash-attention's llama3 variant deals
+// packed sequences out; causal work is as unbalanced as ring's.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -238,20 +239,22 @@ PassMemory memory(int stride, const Problem& problem, DType dtype, int sp, int r
 }
 
 Variant all_gather_kv(int stride) {
-  return {.name = "all_gather_kv",
-          .op = Operator::softmax,
-          .summary = fmt::format("k and v of {} kv heads at a time are gathered from all ranks", stride),
-          .unsupported = [stride](const Problem& problem, int) -> std::optional<std::string> {
-            if (problem.kv_heads % stride == 0) return std::nullopt;
-            return fmt::format("{} kv heads cannot be gathered {} at a time", problem.kv_heads, stride);
-          },
-          .forward = [stride](const Context& c, const Inputs& in) { return forward(stride, c, in); },
-          .backward = [stride](const Context& c, const Inputs& in, const Forward& saved,
-                               const Tensor& dout) { return backward(stride, c, in, saved, dout); },
-          .traffic = [stride](const Problem& p, DType dtype, int sp,
-                              int rank) { return traffic(stride, p, dtype, sp, rank); },
-          .memory = [stride](const Problem& p, DType dtype, int sp,
-                             int rank) { return memory(stride, p, dtype, sp, rank); }};
+  return {
+      .name = "all_gather_kv",
+      .op = Operator::softmax,
+      .summary = fmt::format(
+          "k and v of {} kv heads at a time are gathered from all ranks (causal work is unbalanced)", stride),
+      .unsupported = [stride](const Problem& problem, int) -> std::optional<std::string> {
+        if (problem.kv_heads % stride == 0) return std::nullopt;
+        return fmt::format("{} kv heads cannot be gathered {} at a time", problem.kv_heads, stride);
+      },
+      .forward = [stride](const Context& c, const Inputs& in) { return forward(stride, c, in); },
+      .backward = [stride](const Context& c, const Inputs& in, const Forward& saved,
+                           const Tensor& dout) { return backward(stride, c, in, saved, dout); },
+      .traffic = [stride](const Problem& p, DType dtype, int sp,
+                          int rank) { return traffic(stride, p, dtype, sp, rank); },
+      .memory = [stride](const Problem& p, DType dtype, int sp,
+                         int rank) { return memory(stride, p, dtype, sp, rank); }};
 }
 
 const Registration family{

@@ -138,7 +138,7 @@ Index exchange_bytes(Index leaving, Index arriving, std::initializer_list<Index>
 
 std::optional<std::string> cannot_deal_heads(const Problem& problem, int ranks) {
   if (problem.heads % ranks == 0) return std::nullopt;
-  return fmt::format("{} heads cannot be dealt out to {} ranks", problem.heads, ranks);
+  return fmt::format("{} heads cannot be dealt out evenly to {} ranks", problem.heads, ranks);
 }
 
 Index kv_copies(const Problem& problem, int ranks) {

@@ -66,7 +66,7 @@ Tensor forward(const Context& context, const Inputs& in, const Tensor& state) {
   auto& [comm, device, problem] = context;
   const Index tokens = in.q.shape().tokens;
   const StateChain chain = StateChain::left_to_right(context);
-  Pending arriving = chain.receive(state, "lasp forward: state from the left");
+  Pending arriving = chain.receive(state, "lasp forward: state from upstream");
 
   const Chunk chunk(context, in);
   const Tensor o = device.allocate(o_shape(in), DType::fp32);
@@ -78,7 +78,7 @@ Tensor forward(const Context& context, const Inputs& in, const Tensor& state) {
   arriving.wait();
   Pending leaving;
   if (chain.goes_on()) {
-    leaving = chain.pass_on(state, next_state, "lasp forward: state to the right");
+    leaving = chain.pass_on(state, next_state, "lasp forward: state downstream");
   }
   device.matmul(decayed(context, in.q, decay_from_start()), no, state, no, o, true, Causal::none,
                 chunk.left());
@@ -92,7 +92,7 @@ Gradients backward(const Context& context, const Inputs& in, const Tensor& state
   const Index tokens = in.q.shape().tokens;
   const StateChain chain = StateChain::right_to_left(context);
   const Tensor dstate = device.allocate(state_shape(in), DType::fp32);
-  Pending arriving = chain.receive(dstate, "lasp backward: state from the right");
+  Pending arriving = chain.receive(dstate, "lasp backward: state from upstream");
 
   const Chunk chunk(context, in);
   const Tensor dq = device.allocate(in.q.shape(), DType::fp32);
@@ -113,7 +113,7 @@ Gradients backward(const Context& context, const Inputs& in, const Tensor& state
   arriving.wait();
   Pending leaving;
   if (chain.goes_on()) {
-    leaving = chain.pass_on(dstate, next_dstate, "lasp backward: state to the left");
+    leaving = chain.pass_on(dstate, next_dstate, "lasp backward: state downstream");
   }
   device.matmul(decayed(context, in.v, decay_to_end(tokens)), no, dstate, yes, dk, true, Causal::none,
                 chunk.right());

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <numeric>
 #include <stdexcept>
 #include <vector>
 
@@ -136,10 +138,24 @@ TEST(Layout, ZigzagCutsEachDocumentAndThePadding) {
   const Problem packed = {.seq = 20, .cu_seqlens = {0, 8, 9, 17}};
   EXPECT_THAT(ringside::positions(Layout::zigzag, packed, 2, 0),
               ElementsAre(Stretch{0, 1, 2}, Stretch{6, 1, 2}, Stretch{8, 1, 1}, Stretch{9, 1, 2},
-                          Stretch{15, 1, 2}, Stretch{19, 1, 1}));
+                          Stretch{15, 1, 2}, Stretch{17, 1, 1}, Stretch{19, 1, 1}));
   EXPECT_THAT(ringside::positions(Layout::zigzag, packed, 2, 1),
               ElementsAre(Stretch{2, 1, 2}, Stretch{4, 1, 2}, Stretch{11, 1, 2}, Stretch{13, 1, 2},
-                          Stretch{17, 1, 1}, Stretch{18, 1, 1}));
+                          Stretch{18, 1, 1}));
+}
+
+TEST(Layout, ZigzagDealsOutTheRemaindersOfShortDocuments) {
+  for (const Index length : {1, 2, 3, 5, 10, 24}) {
+    Problem packed{.cu_seqlens = {0}};
+    for (int document = 0; document < 160; ++document) packed.cu_seqlens.push_back(packed.seq += length);
+    for (const int size : kSizes) {
+      const Index m = 2 * size, turns = m / std::gcd(length, m);  // documents until their starts repeat mod m
+      for (int rank = 0; rank < size; ++rank) {
+        const Index held = count(ringside::positions(Layout::zigzag, packed, size, rank));
+        EXPECT_LT(std::abs(held * size - packed.seq), turns * size) << length << ' ' << size << ' ' << rank;
+      }
+    }
+  }
 }
 
 TEST(Layout, Names) {

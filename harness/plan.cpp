@@ -68,7 +68,7 @@ Estimate estimate(const Case& c, const Repeats& repeats, int cores) {
   const auto checks = static_cast<double>(c.checks.size());
   // inputs in host and device memory, outputs in host's; a check has its own beside those
   const double hosts = elements * (3 * stored + (checks > 0 ? 4 * stored + 4 : 0));
-  // as if all held what a rank with neighbours on both sides does, and all that forward held until the end
+  // as if all held what the middle one does, and all that forward held until the end
   const PassMemory memory = variant.memory(c.local_problem(), c.dtype, c.sp, c.sp / 2);
   const double in_forward = ranks * static_cast<double>(memory.forward);
   const double in_backward = ranks * static_cast<double>(memory.backward);

@@ -326,11 +326,15 @@ TEST(Version, NamesTheCommitThatResultsCarry) {
 class Dump : public ::testing::Test {
  protected:
   static constexpr const char* kTable =
-      "variant,dtype,batch,seq,heads,kv_heads,head_dim,value_dim,sp,causal,decay,math\n"
-      "ring,fp32|bf16|fp16,2,29,4,2,5,3,1|3|4,true|false,,\n"
-      "lasp_naive,fp32|bf16,1,31,3,,6,5,1|2|4,,alibi|0,\n"
-      "lightning,fp32|bf16|fp16,2,17,3,,4,7,1,,alibi|0.25,fp32|tf32\n";
-  static constexpr std::size_t kCount = 18 + 12 + 12;
+      "variant,dtype,batch,seq,heads,kv_heads,head_dim,value_dim,sp,causal,decay,math,window,cu_seqlens,"
+      "padding\n"
+      "ring,fp32|bf16|fp16,2,29,4,2,5,3,1|3|4,true|false,,,,,\n"
+      "ring,fp32,2,29,4,2,5,3,1|3,true,,,4,none|0+1+3+17+26,3\n"
+      "ring,fp32,2,29,4,2,5,3,4,true|false,,,,0+1+3+17+29,\n"
+      "lasp_naive,fp32|bf16,1,31,3,,6,5,1|2|4,,alibi|0,,,,\n"
+      "lasp_naive,fp32,1,31,3,,6,5,1|4,,alibi,,,0+1+3+17+26,5\n"
+      "lightning,fp32|bf16|fp16,2,17,3,,4,7,1,,alibi|0.25,fp32|tf32,,,\n";
+  static constexpr std::size_t kCount = 18 + 4 + 2 + 12 + 2 + 12;
 
   std::string sweep(const std::string& to) const {
     return "sweep " + folder_ / "cases.csv" + " --no-perf --dump " + folder_ / to;
@@ -362,7 +366,7 @@ TEST_F(Dump, NumPyAgreesAndSeesOneWrongElement) {
     GTEST_SKIP() << "/usr/bin/python3 has no numpy";
   const Outcome good = recompute("dump");
   EXPECT_EQ(good.status, 0) << good.out << good.err;
-  EXPECT_EQ(good.out, "168 tensors of 42 cases recomputed, 0 wrong\n");
+  EXPECT_EQ(good.out, "200 tensors of 50 cases recomputed, 0 wrong\n");
   std::ranges::sort(cases);
   const std::filesystem::path victim = cases.at(7);
   {

@@ -1,5 +1,6 @@
 // In which order a rank computes and communicates: work that needs nothing from other ranks comes before the
-// first wait, and what others wait for is sent as soon as it can be.
+// first wait (but in lasp_fuse and zeco, whose one pass over the chunk needs the incoming state), and what
+// others wait for is sent as soon as it can be.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -109,10 +110,10 @@ INSTANTIATE_TEST_SUITE_P(
     Lightning, OfARank,
     testing::Values(
         lightning("lasp_naive",
-                  "matmul; matmul; matmul; arrival state from the left; add; send state to the right; "
+                  "matmul; matmul; matmul; arrival state from upstream; add; send state downstream; "
                   "matmul",
                   "matmul; matmul; matmul; matmul; matmul; matmul; matmul; "
-                  "arrival state from the right; add; send state to the left; "
+                  "arrival state from upstream; add; send state downstream; "
                   "matmul; matmul"),
         lightning("lasp_fuse",
                   "lightning_states; arrival state from upstream; add; send state downstream; "

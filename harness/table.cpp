@@ -107,9 +107,10 @@ std::string accuracy_table(const std::vector<CaseResult>& results) {
       const std::string place = v.stats.max_share == 0
                                     ? "-"
                                     : fmt::format("{},{},{},{} @{}", w.batch, w.head, w.token, w.dim, w.rank);
-      text += fmt::format("{:>6} {:>10.3e} {:>10.3e} {:>10.3e} {:>6.3f} {:>6}  {:<39} {:>10}{}{}\n",
-                          to_string(out), v.stats.max_abs, v.mean_abs, v.relative_error, v.stats.max_share,
-                          row, place, v.stats.legacy_elements ? fmt::format("{:.4g}", v.legacy) : "-",
+      const std::string relative = tells_nothing(v.stats) ? "-" : fmt::format("{:.3e}", v.relative_error);
+      text += fmt::format("{:>6} {:>10.3e} {:>10.3e} {:>10} {:>6.3f} {:>6}  {:<39} {:>10}{}{}\n",
+                          to_string(out), v.stats.max_abs, v.mean_abs, relative, v.stats.max_share, row,
+                          place, v.stats.legacy_elements ? fmt::format("{:.4g}", v.legacy) : "-",
                           theirs ? fmt::format(" {:>10.4g}", (*theirs)[out]) : "",
                           v.failures.empty() ? "" : "  <- FAIL");
     }

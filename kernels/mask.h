@@ -97,6 +97,42 @@ constexpr Cover cover(const Run& q, const Run& k, const Mask& mask) {
   return Cover::empty;
 }
 
+/// One of the tiles that a tile has to do with, and what the mask leaves of their pairs: never Cover::empty.
+struct SeenTile {
+  TokenTile tile;
+  Cover cover;
+};
+
+constexpr Index last(const Run& run) { return run.position(run.count - 1); }
+
+/// Those of `tiles` of which something is left; `within`: positions beyond which nothing is, which spares
+/// cover() most of the many tiles of many documents.
+template <typename CoverOf>
+std::vector<SeenTile> seen_tiles(std::span<const TokenTile> tiles, Interval within, CoverOf&& cover_of) {
+  std::vector<SeenTile> seen;
+  for (const TokenTile& tile : tiles) {
+    if (last(tile.positions) < within.begin || within.end <= tile.positions.start) continue;
+    const Cover cover = cover_of(tile.positions);
+    if (cover != Cover::empty) seen.push_back({tile, cover});
+  }
+  return seen;
+}
+
+/// The tiles of keys that a tile of queries sees.
+inline std::vector<SeenTile> key_tiles_seen(const TokenTile& q, std::span<const TokenTile> k_tiles,
+                                            const Mask& mask) {
+  return seen_tiles(k_tiles, {mask.keys_of(q.positions.start).begin, mask.keys_of(last(q.positions)).end},
+                    [&](const Run& k) { return cover(q.positions, k, mask); });
+}
+
+/// The tiles of queries that see a tile of keys.
+inline std::vector<SeenTile> query_tiles_seeing(const TokenTile& k, std::span<const TokenTile> q_tiles,
+                                                const Mask& mask) {
+  return seen_tiles(q_tiles,
+                    {mask.queries_of(k.positions.start).begin, mask.queries_of(last(k.positions)).end},
+                    [&](const Run& q) { return cover(q, k.positions, mask); });
+}
+
 /// True if no query sees any key: a block that need not be computed.
 inline bool fully_masked(const Positions& q, const Positions& k, const Mask& mask) {
   return std::ranges::all_of(q, [&](const Run& queries) {

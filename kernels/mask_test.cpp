@@ -64,6 +64,40 @@ TEST(Mask, CoverAgreesWithCounting) {
   }
 }
 
+/// Tiles of `positions`, of two tokens, in pairs with what `cover_of` makes of them, but for the empty ones.
+template <typename CoverOf>
+std::vector<std::pair<Index, Cover>> covered(const std::vector<TokenTile>& tiles, CoverOf&& cover_of) {
+  std::vector<std::pair<Index, Cover>> some;
+  for (const TokenTile& tile : tiles) {
+    if (const Cover cover = cover_of(tile.positions); cover != Cover::empty)
+      some.emplace_back(tile.first, cover);
+  }
+  return some;
+}
+std::vector<std::pair<Index, Cover>> firsts(const std::vector<SeenTile>& tiles) {
+  std::vector<std::pair<Index, Cover>> all;
+  for (const SeenTile& seen : tiles) all.emplace_back(seen.tile.first, seen.cover);
+  return all;
+}
+
+TEST(Mask, TilesSeenAreThoseThatAreCovered) {
+  for (const Documents& of : kMasks) {
+    const Mask mask = of.mask();
+    for (const Positions& positions :
+         {Positions{{0, 1, 16}}, {{8, 1, 6}, {1, 3, 4}, {14, 1, 2}}, {{1, 2, 7}}}) {
+      const auto tiles = token_tiles(positions, 2, of.cu_seqlens),
+                 others = token_tiles({{0, 1, 16}}, 3, of.cu_seqlens);
+      for (const TokenTile& tile : others) {
+        const ringside::Run& run = tile.positions;
+        EXPECT_EQ(firsts(key_tiles_seen(tile, tiles, mask)),
+                  covered(tiles, [&](const ringside::Run& k) { return cover(run, k, mask); }));
+        EXPECT_EQ(firsts(query_tiles_seeing(tile, tiles, mask)),
+                  covered(tiles, [&](const ringside::Run& q) { return cover(q, run, mask); }));
+      }
+    }
+  }
+}
+
 TEST(Mask, KeysAndQueriesAreTheSamePairs) {
   for (const Documents& of : kMasks) {
     for (Index query = 0; query < 16; ++query) {

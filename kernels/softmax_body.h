@@ -35,9 +35,7 @@ void softmax_forward_tile(Tiles& t, const SoftmaxRule& rule, const TokenTile& q_
   float* const correction = t.rows(queries, 0);  // exp(max before - max)
   float* const of_tile = t.rows(queries, 0);
 
-  for (const TokenTile& k_tile : k_tiles) {
-    const Cover seen = cover(q_tile.positions, k_tile.positions, rule.mask);
-    if (seen == Cover::empty) continue;
+  for (const auto& [k_tile, seen] : key_tiles_seen(q_tile, k_tiles, rule.mask)) {
     const auto step = t.scope();
     const auto k = t.load(k_packed, k_tile);
     const auto v = t.load(v_packed, k_tile);
@@ -86,9 +84,7 @@ void softmax_backward_tile(Tiles& t, const SoftmaxRule& rule, const TokenTile& k
   const auto dk = t.zeros(keys, k_packed.dim());
   const auto dv = t.zeros(keys, v_packed.dim());
 
-  for (const TokenTile& q_tile : q_tiles) {
-    const Cover seen = cover(q_tile.positions, k_tile.positions, rule.mask);
-    if (seen == Cover::empty) continue;
+  for (const auto& [q_tile, seen] : query_tiles_seeing(k_tile, q_tiles, rule.mask)) {
     const auto step = t.scope();
     const auto q = t.load(q_packed, q_tile);
     const auto dout = t.load(dout_packed, q_tile);

@@ -10,6 +10,9 @@ namespace ringside {
 // Only the rows that see a NaN or an infinity become non-finite, which a product with a masked matrix (0·NaN)
 // does not give; rows that stay finite have finite bounds. Threads, results and errors as in the oracles.
 
+// What the mask leaves is oracle_common.h's, as in the oracles; harness/recompute_dump.py has masks of its
+// own.
+
 /// Softmax attention, O(b·h·n²·(d + e)) scalar operations.
 Truth direct_softmax(const Problem& problem, const Operands& operands, int threads,
                      const Arithmetic& arithmetic = {});

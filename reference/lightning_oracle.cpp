@@ -227,9 +227,9 @@ Truth evaluate(const Problem& problem, const Operands& operands, int threads, co
   return truth;
 }
 
-/// Both forms over the first tokens of a document of one head. They may differ by the rounding of fp64: for
-/// 1024 tokens at most 1024·2⁻⁵³ for the recurrence's powers and some 9·√(1024·d)·2⁻⁵³ for the sums, below
-/// 1e-12 of Σ|terms|.
+/// Both forms over the first n tokens of a document of one head. They may differ by the rounding of fp64, in
+/// shares of 2⁻⁵³ of Σ|terms|: in each form at most n for the recurrence's powers or x + 1 for an exp(-x),
+/// which is 0 for x > 746, n for the sums over tokens, d + e for those over dims.
 void require_agreement(const Source& x, double slope, Index h) {
   struct Sums {
     Matrix o, dq, dk, dv;
@@ -253,8 +253,9 @@ void require_agreement(const Source& x, double slope, Index h) {
     return sums;
   };
   const Sums a = all(quadratic, x), b = all(recurrent, x), magnitude = all(recurrent, x.absolute());
+  const auto roundings = static_cast<double>(2 * (2 * x.n + a.dq.cols() + a.o.cols() + 747));
   const auto compare = [&](const char* name, const Matrix& one, const Matrix& other, const Matrix& size) {
-    const auto bound = 1e-11 * size.array() + kSmallestNormal;
+    const auto bound = roundings * 0x1p-53 * size.array() + kSmallestNormal;
     if (((one - other).array().abs() <= bound).all()) return;
     throw std::logic_error(
         fmt::format("lightning oracle: {} of head {} differs by up to {} between its two forms", name, h,
