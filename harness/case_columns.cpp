@@ -255,6 +255,8 @@ std::vector<CaseCell> parse_cells(std::string_view text) {
     const std::size_t at = cell.find('=');
     if (at == cell.npos || at == 0 || at + 1 == cell.size())
       throw UsageError(fmt::format("{} is not column=value", quoted(cell)));
+    if (std::ranges::find(cells, cell.substr(0, at), &CaseCell::column) != cells.end())
+      throw UsageError(fmt::format("column {} is there twice", cell.substr(0, at)));
     cells.push_back({.column = std::string(cell.substr(0, at)), .text = std::string(cell.substr(at + 1))});
   }
   return cells;

@@ -64,7 +64,8 @@ Case parse_case(std::span<const CaseCell> cells, const OperatorsOf& operators_of
 /// Sets the field of one cell, whatever the others are. Throws UsageError as parse_case().
 void enter(Case& c, const CaseCell& cell);
 
-/// "seq=1024,heads=8" as cells. Throws UsageError for what is not column=text.
+/// "seq=1024,heads=8" as cells. Throws UsageError for what is not column=text, and for a column that is there
+/// twice.
 std::vector<CaseCell> parse_cells(std::string_view text);
 
 /// All columns of a case.

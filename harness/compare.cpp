@@ -152,6 +152,12 @@ void measure_unasked(const HeadView& head, Index token, TensorStats& stats, Rank
     ++stats.failed;
     count_failure(rank, token, head.problem.seq);
     stats.pattern_errors += !std::isfinite(x);
+    if (is_zero) {
+      stats.max_abs = std::max(stats.max_abs, std::isfinite(x) ? std::abs(x) : kInfinity);
+      stats.sum_abs += std::isfinite(x) ? std::abs(x) : 0;
+      stats.sum_error2 += std::isfinite(x) ? x * x : 0;
+      rank.sum_error2 += std::isfinite(x) ? x * x : 0;
+    }
     const double share = std::isfinite(x) ? std::abs(x) / limit : kInfinity;
     if (!(share > stats.max_share)) continue;
     const int holder = head.first_rank + head.holder[static_cast<std::size_t>(token)];
@@ -195,7 +201,11 @@ int row_bucket(const Problem& problem, Out out, Index token, std::span<const Ind
   return static_cast<int>(std::bit_width(static_cast<std::uint64_t>(std::max<Index>(terms, 1)))) - 1;
 }
 
-double bound_of(const HeadView& head, std::size_t at) { return Sample(head, at).bound; }
+double bound_of(const HeadView& head, std::size_t at) {
+  const auto first_of_padding =
+      static_cast<std::size_t>(head.problem.tokens_in_documents() * shape_of(head.problem, head.out).dim);
+  return at < first_of_padding ? Sample(head, at).bound : 0;
+}
 
 bool is_right(const HeadView& head, std::size_t at) {
   const Sample s(head, at);

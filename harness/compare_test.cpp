@@ -128,6 +128,7 @@ TEST(Padding, IsZeroToTheBitButForTheSign) {
     const TensorStats stats = measure_padded({1, 1, 0, leak}, 2);
     EXPECT_EQ(stats.failed, 1) << leak;
     EXPECT_TRUE(std::isinf(stats.max_share)) << leak;
+    EXPECT_EQ(stats.max_abs, std::isfinite(leak) ? double{std::abs(leak)} : kInf);
     EXPECT_EQ(stats.worst.token, 3);
     EXPECT_EQ(stats.worst.bound(), 0);
   }

@@ -187,6 +187,7 @@ TEST_F(Given, TokensOfAFile) {
 
 TEST(Cells, TextAsCells) {
   EXPECT_TRUE(parse_cells("").empty());
+  EXPECT_EQ(refused([&] { parse_cells("seq=8,head_dim=4,seq=9"); }), "column seq is there twice");
   const auto cells = parse_cells("seq=8,expect=fail:a=b,");
   ASSERT_EQ(cells.size(), 2U);
   EXPECT_EQ(cells[0].column + "|" + cells[0].text, "seq|8");

@@ -46,7 +46,7 @@ const std::vector<Table> kWrongTables{
     {"variant,sequence,head_dim\nring,8,8\n", ":1:9: unknown column 'sequence'"},
     {"variant,seq,head_dim\nrung,8,8\n", ":2:1: unknown variant 'rung'", true},
     {"variant,seq,head_dim\nusp,8,8\n",
-     ":2:1: unknown variant 'usp': usp needs its number, as in usp.2 (all-"},
+     ":2:1: unknown variant 'usp': usp needs its number from 1 to 2147483647, as in usp.2 (all-"},
     {"variant,seq,head_dim\nusp.02,8,8\n", ":2:1: unknown variant 'usp.02': usp needs its number"},
     {"variant,seq,head_dim\nring,8,8\nring,8,eight\n", ":3:8: head_dim must be a whole number"},
     {"variant,seq,head_dim,dtype\nring,8,8,fp61\n", ":2:10: unknown dtype 'fp61'"},

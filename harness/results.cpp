@@ -158,7 +158,7 @@ const std::vector<Source>& sources() {
   static const std::vector<Source> all = [] {
     std::vector<Source> columns = {
         {"schema", "/schema", "version of this table's schema"},
-        {"name", "/name", "the case's parameters; a --filter that selects it alone"},
+        {"name", "/name", "the case's parameters; --filter '^NAME$' selects it alone"},
         {"status", "/status",
          "pass, FAIL, MISTRUSTED (nothing could have failed), skip; of a known fault xfail or XPASS"},
         {"reason", "/reason", "why it was skipped, or what is wrong"},
@@ -181,7 +181,7 @@ const std::vector<Source>& sources() {
       add("bias_limit", "limit of the bias");
       add("legacy", "mean |x - y| on rank 0 in bf16, y the single-rank variant (LASP's own figure)");
       add("published", "what LASP published for that figure, if it did");
-      add("elements", "elements compared");
+      add("elements", "elements compared, without padding");
       add("telling", "elements whose reference is beyond their bound: a zero there would fail");
       add("failed", "elements beyond their bound");
       for (const std::string_view place : {"batch", "head", "position", "dim", "rank"}) {

@@ -23,8 +23,9 @@ std::vector<Operator> registered_operators(std::string_view name) {
     const std::string_view family = name.substr(0, name.find('.'));
     for (const Family& f : families()) {
       if (family != f.name) continue;
-      throw UsageError(fmt::format("unknown variant {}: {} needs its number, as in {}.2 ({})", quoted(name),
-                                   f.name, f.name, f.meaning));
+      throw UsageError(
+          fmt::format("unknown variant {}: {} needs its number from 1 to 2147483647, as in {}.2 ({})",
+                      quoted(name), f.name, f.name, f.meaning));
     }
   }
   return served;
