@@ -223,7 +223,7 @@ Variant cache_not_written(const Variant& right) {
   return twin;
 }
 
-/// The variant on a problem with other bounds of its documents, or none where it has some.
+/// The variant on a problem with other bounds of its documents; before and after: empty if it has none.
 using SpoilBounds = std::function<void(std::vector<Index>& cu_seqlens, const Problem& problem, int size)>;
 
 Variant with_bounds(const Variant& right, const SpoilBounds& spoil) {

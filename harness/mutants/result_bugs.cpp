@@ -50,8 +50,7 @@ Variant with_dout(const Variant& right, SpoilGradient spoil) {
   return twin;
 }
 
-/// Query head h uses kv head h mod H_k: the right variant with its query heads, and their slopes, dealt out
-/// in that order. `rows` of x's heads of `columns`, as the matrix of them transposed.
+/// x with its heads, as a matrix of so many columns, transposed.
 Tensor transposed_heads(const Tensor& x, Index columns) {
   Tensor y = snapshot(x);
   const Index rows = x.shape().heads / columns;
@@ -68,6 +67,8 @@ Problem with_dealt_slopes(Problem problem) {
   return problem;
 }
 
+/// Query head h uses kv head h mod H_k: the right variant with its query heads, and their slopes, dealt out
+/// in that order.
 Variant head_modulo(const Variant& right) {
   Variant twin = right;
   twin.forward = [forward = right.forward](const Context& c, const Inputs& in) {
