@@ -98,7 +98,7 @@ std::unique_ptr<Communicator> world_of_even_sizes(Communicator& world) {
 }  // namespace
 
 void add_balanced_bugs(Mutants& list) {
-  const std::vector balanced = {find_variant("balanced", Operator::softmax)};
+  const auto balanced = family_variants("balanced");
   add_on_device<HelperNotReset>(list, 37, "helper_not_reset",
                                 "a helper goes on from its own o and lse, not from nothing", balanced);
   add_on_device<HelperWeightForgotten>(list, 38, "helper_normalised",

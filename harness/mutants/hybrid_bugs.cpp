@@ -1,4 +1,7 @@
-// Bugs of what double ring and all-gather of keys and values add to a ring and to nothing.
+// Bugs of double ring, of the all-gather of keys and values, and of sums made where dk, dv are at home.
+#include <algorithm>
+#include <iterator>
+
 #include "harness/mutants/mutant.h"
 #include "harness/mutants/rewrite.h"
 #include "harness/mutants/wrong_block.h"
@@ -28,10 +31,12 @@ struct StrideForgotten : DeviceDecorator {
   }
 };
 
+/// Of shares that are sent to where the sum is made: in the balanced schedule what blocks bring the keys that
+/// the last rank, which has the most to do, was lent.
 struct ShareLeftOut : CommunicatorDecorator {
   using CommunicatorDecorator::CommunicatorDecorator;
   void arrived(const Message& message, const std::string& what) override {
-    if (what.find(": d") == what.npos || message.peer + 1 < size()) return;
+    if (!holds_dk_dv(what) || message.peer + 1 < size()) return;
     transform(message.tensor, [](float) { return 0.0F; });
   }
 };
@@ -39,17 +44,19 @@ struct ShareLeftOut : CommunicatorDecorator {
 }  // namespace
 
 void add_hybrid_bugs(Mutants& list) {
-  const auto gathering = all_gather_kv_family();
+  const auto gathering = family_variants("all_gather_kv");
+  auto summing = gathering;
+  std::ranges::copy(family_variants("balanced"), std::back_inserter(summing));
   add_on_device<StrideForgotten<2>>(list, 22, "heads_k_stride",
                                     "kv heads 2g and 2g+1 get the query heads of kv head g",
                                     {find_variant("all_gather_kv.2", Operator::softmax)});
   add_on_device<GatheredBackwards>(list, 0, "gathered_backwards",
                                    "gathered tokens are in reverse order of ranks", gathering);
-  add_in_transit<ShareLeftOut>(list, 0, "share_left_out", "the last rank's share of dk, dv is not added",
-                               gathering);
+  add_in_transit<ShareLeftOut>(list, 10, "share_left_out", "the last rank's share of dk, dv is not added",
+                               summing);
   add_on_device<MaskByStep>(list, 0, "mask_by_step",
                             "what is seen is told from the step, not from whose keys it is",
-                            {find_variant("double_ring.2", Operator::softmax)});
+                            family_variants("double_ring"));
 }
 
 }  // namespace ringside

@@ -1,5 +1,6 @@
-// Bugs in who holds which token, of the zigzag and striped rings.
+// Bugs in who holds which token.
 #include <map>
+#include <memory>
 #include <mutex>
 
 #include "harness/mutants/mutant.h"
@@ -63,17 +64,33 @@ struct LseOffByOne : DeviceDecorator {
   }
 };
 
-/// The positions of the first case with as many tokens a rank, in every later one.
-template <Layout layout>
+/// Positions and bounds of documents, by rank and queries of a block.
+struct Cache {
+  struct Entry {
+    Positions positions;
+    std::vector<Index> bounds;
+  };
+  std::mutex mutex;
+  std::map<std::pair<int, Index>, Entry> entries;
+};
+
+/// Those of the first case with as many queries, in every later one.
 struct CachedBoundaries : WrongBlock {
-  using WrongBlock::WrongBlock;
+  CachedBoundaries(Device& real, int rank, int size, std::shared_ptr<Cache> cache)
+      : WrongBlock(real, rank, size), cache_(std::move(cache)) {}
   SoftmaxBlock wrong(SoftmaxBlock block) override {
-    static std::mutex mutex;
-    static std::map<std::pair<int, Index>, Positions> cache;
-    const std::lock_guard lock(mutex);
-    block.q_positions = cache.try_emplace({rank_, block.q.shape().tokens}, block.q_positions).first->second;
+    const auto& bounds = block.mask.cu_seqlens;
+    const Cache::Entry now = {block.q_positions, {bounds.begin(), bounds.end()}};
+    const std::lock_guard lock(cache_->mutex);
+    const Cache::Entry& first =
+        cache_->entries.try_emplace({rank_, block.q.shape().tokens}, now).first->second;
+    block.q_positions = first.positions;
+    block.mask.cu_seqlens = first.bounds;
     return block;
   }
+
+ private:
+  std::shared_ptr<Cache> cache_;
 };
 
 struct MaskedRowIsNan : DeviceDecorator {
@@ -92,9 +109,9 @@ struct MaskedRowIsNan : DeviceDecorator {
 }  // namespace
 
 void add_layout_bugs(Mutants& list) {
-  const std::vector zigzag = {find_variant("ring_zigzag", Operator::softmax)};
-  const std::vector striped = {find_variant("ring_striped", Operator::softmax)};
-  const std::vector both = {zigzag[0], striped[0]};
+  const auto zigzag = layout_variants(Layout::Order::zigzag);
+  const auto striped = layout_variants(Layout::Order::striped);
+  const auto all = softmax_variants();
   add_on_device<ZigzagIndex>(list, 12, "zigzag_index",
                              "queries of the second half are placed at chunk 2P-r, not 2P-1-r", zigzag);
   add_on_device<MergeIntoOtherHalf>(list, 13, "zigzag_merge_half",
@@ -104,15 +121,14 @@ void add_layout_bugs(Mutants& list) {
   add_on_device<StripesNotShifted>(list, 15, "stripes_not_shifted",
                                    "the mask ignores that stripes begin one token apart", striped);
   add_on_device<LseOffByOne>(list, 16, "lse_off_by_one", "backward takes each row's lse from the next row",
-                             both);
-  add_on_device<CachedBoundaries<Layout::zigzag>>(
-      list, 30, "cached_boundaries", "positions are cached by local shape: later cases get the first one's",
-      zigzag);
-  add_on_device<CachedBoundaries<Layout::striped>>(
-      list, 30, "cached_boundaries", "positions are cached by local shape: later cases get the first one's",
-      striped);
+                             all);
+  for (const Variant* variant : all) {
+    list.push_back({30, "cached_boundaries",
+                    "positions and documents are cached by local shape: later cases get the first one's",
+                    on_device<CachedBoundaries>(*variant, std::make_shared<Cache>())});
+  }
   add_on_device<MaskedRowIsNan>(list, 31, "masked_row_nan", "rows that see none of a block's keys become NaN",
-                                softmax_variants());
+                                all);
 }
 
 }  // namespace ringside

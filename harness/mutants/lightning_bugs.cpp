@@ -1,7 +1,10 @@
 // Bugs of lightning attention's states and decays.
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <map>
+#include <memory>
+#include <mutex>
 
 #include "harness/communicator_decorator.h"
 #include "harness/device_decorator.h"
@@ -220,13 +223,13 @@ Variant cache_not_written(const Variant& right) {
   return twin;
 }
 
-/// The variant on a problem with other bounds of its documents.
-using SpoilBounds = void (*)(std::vector<Index>& cu_seqlens, const Problem& problem, int size);
+/// The variant on a problem with other bounds of its documents; before and after: empty if it has none.
+using SpoilBounds = std::function<void(std::vector<Index>& cu_seqlens, const Problem& problem, int size)>;
 
-Variant with_bounds(const Variant& right, SpoilBounds spoil) {
+Variant with_bounds(const Variant& right, const SpoilBounds& spoil) {
   const auto wrong = [spoil](const Context& c) {
     Problem problem = c.problem;
-    if (!problem.cu_seqlens.empty()) spoil(problem.cu_seqlens, c.problem, c.comm.size());
+    spoil(problem.cu_seqlens, c.problem, c.comm.size());
     return problem;
   };
   Variant twin = right;
@@ -242,17 +245,33 @@ Variant with_bounds(const Variant& right, SpoilBounds spoil) {
   return twin;
 }
 
-void no_starts(std::vector<Index>& bounds, const Problem&, int) { bounds = {0, bounds.back()}; }
+void no_starts(std::vector<Index>& bounds, const Problem&, int) {
+  if (!bounds.empty()) bounds = {0, bounds.back()};
+}
 
 void late_starts(std::vector<Index>& bounds, const Problem&, int) {
   for (std::size_t i = 1; i + 1 < bounds.size(); ++i) ++bounds[i];
 }
 
-void no_padding(std::vector<Index>& bounds, const Problem& problem, int) { bounds.back() = problem.seq; }
+void no_padding(std::vector<Index>& bounds, const Problem& problem, int) {
+  if (!bounds.empty()) bounds.back() = problem.seq;
+}
 
 void divided(std::vector<Index>& bounds, const Problem&, int size) {
   for (Index& bound : bounds) bound = bound / size * size;
   bounds.erase(std::unique(bounds.begin(), bounds.end()), bounds.end());
+}
+
+/// Those of the first case with as many tokens, in every later one.
+SpoilBounds cached() {
+  struct Cache {
+    std::mutex mutex;
+    std::map<Index, std::vector<Index>> bounds;  // by tokens
+  };
+  return [cache = std::make_shared<Cache>()](std::vector<Index>& bounds, const Problem& problem, int) {
+    const std::lock_guard lock(cache->mutex);
+    bounds = cache->bounds.try_emplace(problem.seq, bounds).first->second;
+  };
 }
 
 struct StatesOverDocuments : DeviceDecorator {
@@ -286,15 +305,15 @@ struct ProductsOverDocuments : DeviceDecorator {
 
 void add_lightning_bugs(Mutants& list) {
   const auto find = [](std::string_view name) { return find_variant(name, Operator::lightning); };
-  const auto lasp = lasp_family();
-  const auto zeco = zeco_family();
+  const auto all = lightning_variants(), states = state_variants(), fused = fused_state_variants();
+  const auto zeco = family_variants("zeco");
   const std::vector unfused = {find("lasp_naive"), find("lasp_cache")};
   const std::vector decays_rows = {find("lasp_naive"), find("lasp_cache"), find("lasp2")};
-  std::vector fused = {find("lasp_fuse"), find("lasp_fuse_parallel"), find("lasp2")};
-  fused.insert(fused.end(), zeco.begin(), zeco.end());
   const std::vector parallel = {find("lasp_fuse_parallel")};
-  const auto all = lightning_variants();
-  const auto add_bounds = [&](int number, std::string_view bug, std::string_view summary, SpoilBounds spoil) {
+  auto in_blocks = all;  // of tokens, of a fused operation
+  std::erase_if(in_blocks, [&](const Variant* v) { return std::ranges::count(unfused, v) > 0; });
+  const auto add_bounds = [&](int number, std::string_view bug, std::string_view summary,
+                              const SpoilBounds& spoil) {
     for (const Variant* variant : all) list.push_back({number, bug, summary, with_bounds(*variant, spoil)});
   };
   add_bounds(27, "state_not_reset", "states go on from one document to the next", no_starts);
@@ -311,20 +330,26 @@ void add_lightning_bugs(Mutants& list) {
     list.push_back({29, "bounds_divided", "cu_seqlens // P, of each rank's part: last tokens are lost",
                     with_bounds(*variant, divided)});
   }
-  add_on_device<CarryOff<1>>(list, 41, "carry_too_far", "a state crosses a chunk with lambda^(C+1)", lasp);
-  add_on_device<CarryOff<-1>>(list, 41, "carry_too_short", "a state crosses a chunk with lambda^(C-1)", lasp);
-  for (const Variant* variant : lasp) {
+  for (const Variant* variant : all) {
+    list.push_back({30, "cached_documents",
+                    "documents are cached by the number of tokens: later cases get the first one's",
+                    with_bounds(*variant, cached())});
+  }
+  add_on_device<CarryOff<1>>(list, 41, "carry_too_far", "a state crosses a chunk with lambda^(C+1)", states);
+  add_on_device<CarryOff<-1>>(list, 41, "carry_too_short", "a state crosses a chunk with lambda^(C-1)",
+                              states);
+  for (const Variant* variant : states) {
     list.push_back({42, "backward_forwards", "backward passes its state in the forward direction",
                     backward_in_forward_direction(*variant)});
   }
   add_on_device<PositionsInBf16>(list, 43, "positions_in_bf16", "decays come from positions in bf16",
                                  unfused);
   add_on_device<StateNotCleared>(list, 44, "state_not_cleared",
-                                 "the first rank reads its state before it is written", lasp);
+                                 "the first rank reads its state before it is written", all);
   list.push_back({44, "cache_not_written", "backward reads a cache that forward has not written",
                   cache_not_written(*find("lasp_cache"))});
   add_on_device<RemainderIgnored>(list, 47, "remainder_ignored",
-                                  "tokens beyond the last whole block of 64 are left out", fused);
+                                  "tokens beyond the last whole block of 64 are left out", in_blocks);
   add_on_device<ScanOffByOne>(list, 48, "scan_off_by_one", "a block's incoming state includes its own",
                               parallel);
   list.push_back({48, "prefix_off_by_one", "forward's prefix sum of gathered states is off by one rank",

@@ -1,4 +1,5 @@
 // Bugs in transit, in any variant.
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <stdexcept>
@@ -43,25 +44,26 @@ struct StaleBuffer : Base {
   }
 };
 
-bool holds_gradients(const std::string& what) { return what.find("dk, dv") != what.npos; }
-
 /// The last hop brings nothing: what has come one hop short of home is taken for the own gradients.
 struct OneHopShort : Base {
-  using Base::Base;
+  OneHopShort(std::unique_ptr<Communicator> real, int ranks_of_a_stop)
+      : Base(std::move(real)), stops(size() / ranks_of_a_stop) {}
+  static bool is_hop(const std::string& what) { return what.find("dk, dv") != what.npos; }
+  int stops;
   std::vector<Tensor> sent;
   int hops = 0;
   std::size_t received = 0;
   void begins(const std::string& what) override {
-    if (!holds_gradients(what)) return;
+    if (!is_hop(what)) return;
     sent.clear();
     received = 0;
-    hops = hops % size() + 1;
+    hops = hops % stops + 1;
   }
   void leaving(Message& message, const std::string& what) override {
-    if (holds_gradients(what)) sent.push_back(snapshot(message.tensor));
+    if (is_hop(what)) sent.push_back(snapshot(message.tensor));
   }
   void arrived(const Message& message, const std::string& what) override {
-    if (!holds_gradients(what) || hops < size()) return;
+    if (!is_hop(what) || hops < stops) return;
     const Tensor& mine = sent[received++];
     const Tensor& home = message.tensor;
     home.device().copy_part(mine, {}, home, {}, home.shape().heads,
@@ -72,7 +74,7 @@ struct OneHopShort : Base {
 struct OverwrittenWhileSent : Base {
   using Base::Base;
   void leaving(Message& message, const std::string& what) override {
-    if (!holds_gradients(what)) return;
+    if (!holds_dk_dv(what)) return;
     message.tensor = snapshot(message.tensor);
     const Index tokens = message.tensor.shape().tokens;
     fill_tokens(message.tensor, tokens / 2, tokens, 0);
@@ -144,33 +146,39 @@ std::unique_ptr<Communicator> world_of_wrong_groups(Communicator& world) {
 }  // namespace
 
 void add_message_bugs(Mutants& list) {
-  const auto all = distributed_variants(), ring = ring_family(), lasp = lasp_family();
-  const std::vector one_each = {find_variant("ring", Operator::softmax),
-                                find_variant("lasp_naive", Operator::lightning),
-                                find_variant("ulysses", Operator::softmax)};
+  const auto all = distributed_variants(), states = state_variants();
+  auto gradients = all;  // sent
+  std::erase_if(gradients, [&](const Variant* v) { return std::ranges::count(states, v) > 0; });
   add_in_transit<MissingWait>(list, 7, "missing_wait", "received tensors are read before they have arrived",
                               all);
-  add_in_transit<StaleBuffer>(list, 7, "stale_buffer", "of two receive buffers the older is read", ring);
-  add_in_transit<OneHopShort>(list, 9, "one_hop_short", "dk, dv stop one hop before their home", ring);
+  add_in_transit<StaleBuffer>(list, 7, "stale_buffer", "of two receive buffers the older is read", all);
+  for (const Variant* variant : ring_variants()) {
+    const auto make = [ranks = variant->layout.parts](Communicator& real, int color, int key) {
+      return std::make_unique<OneHopShort>(real.split(color, key), ranks);
+    };
+    list.push_back({9, "one_hop_short", "dk, dv stop one hop before their home", *variant,
+                    [make](Communicator& world) { return std::make_unique<WorldDecorator>(world, make); }});
+  }
   add_in_transit<OverwrittenWhileSent>(list, 11, "overwritten_while_sent",
-                                       "dk, dv are cleared while they leave", ring);
+                                       "dk, dv are cleared while they leave", gradients);
   add_in_transit<BatchRotated>(list, 19, "batch_rotated", "batch entries of what arrives are rotated", all);
   for (const Variant* variant : all) {
     list.push_back({32, "groups_of_global_ranks", "sequence groups are made of every dp-th rank", *variant,
                     world_of_wrong_groups});
   }
-  add_in_transit<StateInBf16>(list, 45, "state_in_bf16", "the state is rounded to bf16 between ranks", lasp);
-  add_in_transit<StateDropped>(list, 46, "state_dropped", "rank 1 drops the state it receives", lasp);
+  add_in_transit<StateInBf16>(list, 45, "state_in_bf16", "the state is rounded to bf16 between ranks",
+                              states);
+  add_in_transit<StateDropped>(list, 46, "state_dropped", "rank 1 drops the state it receives", states);
   add_in_transit<BytesFlipped>(list, 52, "bytes_flipped",
                                "half of what rank 1 receives has its bits inverted", all);
   add_in_transit<Truncated>(list, 52, "truncated", "half of what rank 1 receives is missing", all);
   add_in_transit<NeverArrives>(list, 53, "never_arrives",
-                               "rank 1 does not come to its first operation in time", one_each);
-  add_in_transit<Dies>(list, 54, "dies", "rank 1 dies in its first operation", one_each);
+                               "rank 1 does not come to its first operation in time", all);
+  add_in_transit<Dies>(list, 54, "dies", "rank 1 dies in its first operation", all);
   for (Mutant& mutant : list) {
     if (mutant.number != 53 && mutant.number != 54) continue;
     mutant.ends_with =
-        mutant.number == 53 ? ": waited 1." : "rank 1";  // in a chain the next rank but one may be first
+        mutant.number == 53 ? ": waited " : "rank 1";  // in a chain the next rank but one may be first
     mutant.deadline_s = 1;
   }
 }

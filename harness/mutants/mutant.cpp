@@ -14,25 +14,18 @@ std::vector<const Variant*> select(const Predicate& is_in) {
   return all;
 }
 
+bool is_of(const Variant& v, std::string_view family) { return v.name.substr(0, v.name.find('.')) == family; }
+bool is_distributed(const Variant& v) { return v.name != "lightning"; }  // which runs on one rank alone
+bool in_blocks(const Variant& v) { return v.op == Operator::softmax && v.name != "ulysses"; }
+bool merges(const Variant& v) { return in_blocks(v) && !is_of(v, "all_gather_kv"); }
+bool sends_states(const Variant& v) {
+  return v.op == Operator::lightning && is_distributed(v) && v.name != "ulysses";
+}
+
 }  // namespace
 
-std::vector<const Variant*> ring_family() {
-  return select([](const Variant& v) { return v.name.starts_with("ring") || v.name == "double_ring.2"; });
-}
-std::vector<const Variant*> lasp_family() {
-  return select([](const Variant& v) { return v.name.starts_with("lasp") || v.name.starts_with("zeco"); });
-}
-std::vector<const Variant*> zeco_family() {
-  return select([](const Variant& v) { return v.name.starts_with("zeco"); });
-}
-std::vector<const Variant*> ulysses_family() {
-  return select([](const Variant& v) { return v.name.starts_with("ulysses"); });
-}
-std::vector<const Variant*> usp_family() {
-  return select([](const Variant& v) { return v.name.starts_with("usp"); });
-}
-std::vector<const Variant*> all_gather_kv_family() {
-  return select([](const Variant& v) { return v.name.starts_with("all_gather_kv"); });
+std::vector<const Variant*> all_variants() {
+  return select([](const Variant&) { return true; });
 }
 std::vector<const Variant*> softmax_variants() {
   return select([](const Variant& v) { return v.op == Operator::softmax; });
@@ -40,8 +33,25 @@ std::vector<const Variant*> softmax_variants() {
 std::vector<const Variant*> lightning_variants() {
   return select([](const Variant& v) { return v.op == Operator::lightning; });
 }
-std::vector<const Variant*> distributed_variants() {
-  return select([](const Variant& v) { return v.name != "lightning"; });  // which runs on one rank alone
+std::vector<const Variant*> distributed_variants() { return select(is_distributed); }
+std::vector<const Variant*> layout_variants(Layout::Order order) {
+  return select([=](const Variant& v) { return v.layout.order == order; });
+}
+std::vector<const Variant*> family_variants(std::string_view name) {
+  return select([=](const Variant& v) { return is_of(v, name); });
+}
+std::vector<const Variant*> block_variants() { return select(in_blocks); }
+std::vector<const Variant*> merging_variants() { return select(merges); }
+std::vector<const Variant*> ring_variants() {
+  return select([](const Variant& v) { return merges(v) && v.name != "balanced"; });
+}
+std::vector<const Variant*> exchange_variants() {
+  return select([](const Variant& v) { return v.name == "ulysses" || v.name.starts_with("usp"); });
+}
+std::vector<const Variant*> state_variants() { return select(sends_states); }
+std::vector<const Variant*> fused_state_variants() {
+  return select(
+      [](const Variant& v) { return sends_states(v) && v.name != "lasp_naive" && v.name != "lasp_cache"; });
 }
 
 std::vector<Mutant> all_mutants() {
@@ -63,8 +73,8 @@ std::vector<Mutant> all_mutants() {
 std::vector<AbsentBug> absent_bugs() {
   return {{50, "another_layer", "a case has one layer"},
           {51, "shared_fault",
-           "in the oracle, which no decorator reaches: the include rules and the second "
-           "formulas stand against it, and a case of zeros is MISTRUSTED"}};
+           "in the oracle, which no decorator reaches: the include rules, recompute_dump.py (NumPy) and "
+           "finite differences stand against it, and a case of zeros is MISTRUSTED"}};
 }
 
 }  // namespace ringside

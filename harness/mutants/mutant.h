@@ -54,17 +54,26 @@ void add_result_bugs(Mutants& list);
 
 // --- what those files have in common
 
-/// Registered variants: the softmax ring family, those that send lightning attention's state, of these
-/// ZeCO's, and all that run on several ranks.
-std::vector<const Variant*> ring_family();
-std::vector<const Variant*> lasp_family();
-std::vector<const Variant*> zeco_family();
-std::vector<const Variant*> ulysses_family();
-std::vector<const Variant*> usp_family();
-std::vector<const Variant*> all_gather_kv_family();
+/// Registered variants by the property that decides whether a bug applies. Where no member of Variant tells
+/// it, those without it are left out by name: a new variant gets every bug that it is not kept from.
+std::vector<const Variant*> all_variants();
 std::vector<const Variant*> softmax_variants();
 std::vector<const Variant*> lightning_variants();
-std::vector<const Variant*> distributed_variants();
+std::vector<const Variant*> distributed_variants();  ///< on several ranks
+std::vector<const Variant*> layout_variants(Layout::Order order);
+std::vector<const Variant*> family_variants(std::string_view name);  ///< "usp": usp.2, usp.4; or one variant
+
+/// Softmax attention in blocks, of some keys or some heads at a time; of these, those that merge what blocks
+/// of some keys bring; of these, those that run ring_loop.h.
+std::vector<const Variant*> block_variants();
+std::vector<const Variant*> merging_variants();
+std::vector<const Variant*> ring_variants();
+
+/// All tokens of some heads, and back: head_exchange.h. And those that send lightning attention's state; of
+/// these, those that compute it in the device's fused operations.
+std::vector<const Variant*> exchange_variants();
+std::vector<const Variant*> state_variants();
+std::vector<const Variant*> fused_state_variants();
 
 /// Adds such a bug in each of `variants`.
 template <typename C>
@@ -73,17 +82,17 @@ void add_in_transit(Mutants& list, int number, std::string_view bug, std::string
   for (const Variant* variant : variants) list.push_back({number, bug, summary, *variant, world_of<C>});
 }
 
-/// The variant on a device D(device, rank, size) in both passes.
-template <typename D>
-Variant on_device(const Variant& right) {
+/// The variant on a device D(device, rank, size, more...) in both passes.
+template <typename D, typename... More>
+Variant on_device(const Variant& right, const More&... more) {
   Variant twin = right;
-  twin.forward = [forward = right.forward](const Context& c, const Inputs& in) {
-    D device(c.device, c.comm.rank(), c.comm.size());
+  twin.forward = [forward = right.forward, more...](const Context& c, const Inputs& in) {
+    D device(c.device, c.comm.rank(), c.comm.size(), more...);
     return forward({c.comm, device, c.problem}, in);
   };
-  twin.backward = [backward = right.backward](const Context& c, const Inputs& in, const Forward& saved,
-                                              const Tensor& dout) {
-    D device(c.device, c.comm.rank(), c.comm.size());
+  twin.backward = [backward = right.backward, more...](const Context& c, const Inputs& in,
+                                                       const Forward& saved, const Tensor& dout) {
+    D device(c.device, c.comm.rank(), c.comm.size(), more...);
     return backward({c.comm, device, c.problem}, in, saved, dout);
   };
   return twin;

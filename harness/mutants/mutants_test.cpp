@@ -102,6 +102,18 @@ TEST(Mutants, MaskAtEveryStepShowsOnSeveralRanksAlone) {
   for (const int sp : {2, 3, 4}) EXPECT_TRUE(run(bug, sp).mutants.at(0).caught()) << sp;
 }
 
+TEST(Mutants, BugsOfTheRingCountItsStopsWhereSeveralRanksShareOne) {
+  int bugs = 0;
+  for (const Mutant& mutant : all_mutants()) {
+    const bool counts = mutant.number == 4 || mutant.number == 9 || mutant.number == 10;
+    if (!counts || mutant.twin.name != "usp.2") continue;
+    EXPECT_FALSE(run(mutant, 2).mutants.at(0).caught()) << mutant.bug;  // one stop
+    EXPECT_TRUE(run(mutant, 4).mutants.at(0).caught()) << mutant.bug;
+    ++bugs;
+  }
+  EXPECT_EQ(bugs, 3);
+}
+
 TEST(Mutants, EveryBugOfTheListIsPlantedOrSaidToBeAbsent) {
   std::set<int> numbers;
   for (const AbsentBug& bug : absent_bugs()) EXPECT_TRUE(numbers.insert(bug.number).second) << bug.bug;

@@ -50,6 +50,52 @@ Variant with_dout(const Variant& right, SpoilGradient spoil) {
   return twin;
 }
 
+/// x with its heads, as a matrix of so many columns, transposed.
+Tensor transposed_heads(const Tensor& x, Index columns) {
+  Tensor y = snapshot(x);
+  const Index rows = x.shape().heads / columns;
+  move_rows(y, [&](Row r) { return Row{r.batch, r.head % rows * columns + r.head / rows, r.token}; });
+  return y;
+}
+
+Problem with_dealt_slopes(Problem problem) {
+  const std::vector<float> slopes = problem.slopes;
+  for (std::size_t h = 0; h < slopes.size(); ++h) {
+    const auto group = static_cast<std::size_t>(problem.group());
+    problem.slopes[h] = slopes[h % group * static_cast<std::size_t>(problem.kv_heads) + h / group];
+  }
+  return problem;
+}
+
+/// Query head h uses kv head h mod H_k: the right variant with its query heads, and their slopes, dealt out
+/// in that order.
+Variant head_modulo(const Variant& right) {
+  Variant twin = right;
+  twin.forward = [forward = right.forward](const Context& c, const Inputs& in) {
+    const Problem problem = with_dealt_slopes(c.problem);
+    Inputs dealt = in;
+    dealt.q = transposed_heads(in.q, problem.kv_heads);
+    Forward result = forward({c.comm, c.device, problem}, dealt);
+    result.saved.push_back(result.o);
+    result.o = transposed_heads(result.o, problem.group());
+    return result;
+  };
+  twin.backward = [backward = right.backward](const Context& c, const Inputs& in, const Forward& saved,
+                                              const Tensor& dout) {
+    const Problem problem = with_dealt_slopes(c.problem);
+    Inputs dealt = in;
+    dealt.q = transposed_heads(in.q, problem.kv_heads);
+    Forward result = saved;
+    result.o = result.saved.back();
+    result.saved.pop_back();
+    Gradients grad =
+        backward({c.comm, c.device, problem}, dealt, result, transposed_heads(dout, problem.kv_heads));
+    grad.dq = transposed_heads(grad.dq, problem.group());
+    return grad;
+  };
+  return twin;
+}
+
 void scale(const Tensor& x, float by) {
   transform(x, [by](float value) { return by * value; });
 }
@@ -118,22 +164,25 @@ void add_result_bugs(Mutants& list) {
                        auto spoil, const std::vector<const Variant*>& variants) {
     for (const Variant* variant : variants) list.push_back({number, bug, summary, make(*variant, spoil)});
   };
-  const auto all = distributed_variants();
+  const auto all = all_variants(), distributed = distributed_variants();
+  for (const Variant* variant : all) {
+    list.push_back({20, "head_modulo", "query head h uses kv head h mod H_k", head_modulo(*variant)});
+  }
   add(21, "dk_averaged", "dk is averaged over its query heads, not summed", with_gradients, average_group,
       all);
   add(24, "scale_missing_in_dk", "dk lacks the factor of the logits", with_gradients, unscale_dk,
       softmax_variants());
   add(28, "padding_not_zero", "o is 2^-24, not 0, in the padding", with_output, dust_in_padding, all);
-  add(33, "dv_times_size", "dv is P times too large", with_gradients, times_size, all);
-  add(33, "dq_over_size", "dq is P times too small", with_gradients, over_size, all);
+  add(33, "dv_times_size", "dv is P times too large", with_gradients, times_size, distributed);
+  add(33, "dq_over_size", "dq is P times too small", with_gradients, over_size, distributed);
   add(34, "labels_shifted", "labels are shifted after the sequence is cut: do is off by a token", with_dout,
-      shift_labels, all);
+      shift_labels, distributed);
   add(36, "dq_rounded", "dq goes through bf16", with_gradients, dq_as_bf16, all);
   add(36, "dq_dtype", "dq comes back in another dtype", with_gradients, dq_in_other_dtype, all);
   add(49, "mean_of_chunk", "the loss is averaged per chunk, whatever the chunk's length", with_dout,
-      mean_of_chunk, all);
+      mean_of_chunk, distributed);
   add(49, "remainder_dropped", "tokens beyond a multiple of P get no gradient", with_gradients,
-      drop_remainder, all);
+      drop_remainder, distributed);
   for (Mutant& mutant : list) {
     if (mutant.bug == "dq_dtype") mutant.ends_with = " gave dq as ";
   }

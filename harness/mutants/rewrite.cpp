@@ -48,6 +48,11 @@ Tensor scratch(Device& device, const Shape& shape, DType dtype) {
           dtype};
 }
 
+bool holds_dk_dv(std::string_view what) {
+  const auto has = [&](std::string_view part) { return what.find(part) != what.npos; };
+  return has(": dk") || has(": dv") || (has("balanced backward") && has(": results"));
+}
+
 Tensor snapshot(const Tensor& x) {
   Tensor copy = scratch(x.device(), x.shape(), x.dtype());
   std::copy_n(x.data(), x.size_bytes(), copy.data());

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <functional>
+#include <string_view>
 #include <vector>
 
 #include "kernels/tensor.h"
@@ -42,6 +43,10 @@ void fill_tokens(const Tensor& x, Index first, Index last, float value);
 
 /// A tensor that operations of `device` take, in memory that it does not count. Uninitialised.
 Tensor scratch(Device& device, const Shape& shape, DType dtype);
+
+/// Whether a message of that operation holds gradients of keys and values, or partial sums of them: of the
+/// balanced schedule, results that go back in backward may be dq too.
+bool holds_dk_dv(std::string_view what);
 
 /// A scratch tensor with the content of x.
 Tensor snapshot(const Tensor& x);

@@ -3,7 +3,6 @@
 #include <limits>
 
 #include <algorithm>
-#include <iterator>
 
 #include "harness/mutants/mutant.h"
 #include "harness/mutants/rewrite.h"
@@ -30,7 +29,8 @@ struct DiagonalLeftOut : WrongBlock {
 };
 
 struct LastStepMissing : WrongBlock {
-  using WrongBlock::WrongBlock;
+  LastStepMissing(Device& real, int rank, int size, int ranks_of_a_stop)
+      : WrongBlock(real, rank / ranks_of_a_stop, size / ranks_of_a_stop) {}
   int blocks = 0;
   SoftmaxBlock wrong(SoftmaxBlock block) override {
     const bool last = size_ > 1 && ++blocks == size_;
@@ -41,8 +41,7 @@ struct LastStepMissing : WrongBlock {
 struct LocalPositions : WrongBlock {
   using WrongBlock::WrongBlock;
   SoftmaxBlock wrong(SoftmaxBlock block) override {
-    const Index first = block.q_positions.front().start;
-    for (Run& run : block.q_positions) run.start -= first;
+    block.q_positions = {{0, 1, block.q.shape().tokens}};
     return block;
   }
 };
@@ -75,7 +74,8 @@ struct MergeOverflows : DeviceDecorator {
 };
 
 struct LastAdditionLost : DeviceDecorator {
-  using DeviceDecorator::DeviceDecorator;
+  LastAdditionLost(Device& real, int rank, int size, int ranks_of_a_stop)
+      : DeviceDecorator(real, rank / ranks_of_a_stop, size / ranks_of_a_stop) {}
   int additions = 0;
   void add(const Tensor& from, const Tensor& to) override {
     if (rank_ == size_ - 1 && ++additions > 2 * (size_ - 2)) return;
@@ -147,28 +147,28 @@ struct OrderOfTheRun : DeviceDecorator {
 }  // namespace
 
 void add_ring_bugs(Mutants& list) {
-  const auto ring = ring_family();
-  auto merging = ring;  // partial results of blocks
-  merging.push_back(find_variant("balanced", Operator::softmax));
-  std::ranges::copy(usp_family(), std::back_inserter(merging));
+  const auto merging = merging_variants(), blocks = block_variants();
   add_on_device<MaskAtEveryStep>(list, 2, "mask_at_every_step",
                                  "blocks of other ranks are masked like the own", merging);
   add_on_device<DiagonalLeftOut>(list, 3, "diagonal_left_out",
-                                 "s < r for s <= r: ranks > 0 skip their own keys", ring);
-  add_on_device<LastStepMissing>(list, 4, "last_step_missing", "the last rank stops one ring step early",
-                                 ring);
+                                 "s < r for s <= r: ranks > 0 skip their own keys", merging);
   add_on_device<MergeInBf16>(list, 5, "merge_in_bf16", "o and lse are merged in bf16", merging);
   add_on_device<MergeOverflows>(list, 6, "merge_overflows",
                                 "weights exp(lse) without subtracting the maximum", merging);
   add_on_device<FirstKeysInBackward>(list, 8, "backward_first_keys",
-                                     "backward uses the k, v of step 0 in every step", merging);
-  add_on_device<LastAdditionLost>(list, 10, "last_addition_lost",
-                                  "the last rank's last share of dk, dv is not added", ring);
+                                     "backward uses the k, v of step 0 in every step", blocks);
+  for (const Variant* variant : ring_variants()) {
+    list.push_back({4, "last_step_missing", "the last rank stops one ring step early",
+                    on_device<LastStepMissing>(*variant, variant->layout.parts)});
+  }
+  for (const Variant* variant : ring_variants()) {
+    list.push_back({10, "last_addition_lost", "the last rank's last share of dk, dv is not added",
+                    on_device<LastAdditionLost>(*variant, variant->layout.parts)});
+  }
   add_on_device<OwnDelta>(list, 25, "delta_unmerged", "delta is taken from each block's own o", merging);
   add_on_device<OwnLse>(list, 26, "step_lse", "backward uses each block's own lse", merging);
   add_on_device<LocalPositions>(list, 35, "local_positions",
-                                "queries count their positions from 0 on every rank",
-                                {find_variant("ring", Operator::softmax)});
+                                "queries count their positions from 0 on every rank", blocks);
   add_on_device<OrderOfTheRun>(list, 55, "order_of_the_run", "every other run sums dq in another order",
                                merging);
   for (Mutant& mutant : list) mutant.needs_repeat |= mutant.bug == "order_of_the_run";

@@ -1,6 +1,4 @@
 // Bugs of the two ways of cutting a tensor between which Ulysses goes back and forth.
-#include <algorithm>
-#include <iterator>
 #include <utility>
 
 #include "harness/device_decorator.h"
@@ -64,8 +62,7 @@ struct CopiesNotSummed : DeviceDecorator {
 }  // namespace
 
 void add_ulysses_bugs(Mutants& list) {
-  auto ulysses = ulysses_family();
-  std::ranges::copy(usp_family(), std::back_inserter(ulysses));
+  const auto ulysses = exchange_variants();
   add_on_device<HeadsForTokens>(list, 17, "heads_for_tokens",
                                 "all-to-all parts are read with heads and tokens swapped", ulysses);
   add_on_device<RanksReversed>(list, 18, "ranks_reversed",
