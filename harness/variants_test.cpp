@@ -269,7 +269,7 @@ TEST(Registry, WhatTheNumberMustDivide) {
   };
   EXPECT_EQ(why("usp.2", 4), "");
   EXPECT_EQ(why("usp.2", 3), "3 ranks are no whole groups of 2");
-  EXPECT_EQ(why("usp_striped.4", 8), "6 heads cannot be dealt out to 4 ranks");
+  EXPECT_EQ(why("usp_striped.4", 8), "6 heads cannot be dealt out evenly to 4 ranks");
   EXPECT_EQ(why("double_ring.2", 3), "3 ranks are no whole nodes of 2");
   EXPECT_EQ(why("double_ring.3", 6), "");
   EXPECT_EQ(why("all_gather_kv.2", 4), "3 kv heads cannot be gathered 2 at a time");
