@@ -45,7 +45,7 @@ function(ringside_test name)
     set(ARG_TIMEOUT 120)
   endif()
   if(RINGSIDE_SANITIZE)
-    math(EXPR ARG_TIMEOUT "5 * ${ARG_TIMEOUT}")  # what sanitizers take
+    math(EXPR ARG_TIMEOUT "10 * ${ARG_TIMEOUT}")  # what sanitizers take on a busy machine
   endif()
   add_executable(${name} ${ARG_SOURCES})
   ringside_target(${name})
