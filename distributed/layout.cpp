@@ -9,22 +9,15 @@
 namespace ringside {
 namespace {
 
-/// Chunk c of m nearly equal ones of `tokens` tokens from `start` on.
-Run chunk(Index start, Index tokens, Index c, Index m) {
-  const Index begin = c * tokens / m;
-  return {start + begin, 1, (c + 1) * tokens / m - begin};
+/// Chunk c of m nearly equal ones of `tokens` tokens from `start` on. `phase` in [0, m) says which of them
+/// have a token more where m leaves a remainder.
+Run chunk(Index start, Index tokens, Index c, Index m, Index phase = 0) {
+  const Index begin = (c * tokens + phase) / m;
+  return {start + begin, 1, ((c + 1) * tokens + phase) / m - begin};
 }
 
-/// Chunk c of m of a document, or of the padding, at [start, start + tokens). Where its length leaves a
-/// remainder, chunks that have a token more begin with that of number -start mod m, as of a ring of tokens
-/// dealt out: short documents would else all go to the same chunks.
-Run chunk_of_document(Index start, Index tokens, Index c, Index m) {
-  const Index phase = start % m;
-  const Index begin = (c * tokens + phase) / m, end = ((c + 1) * tokens + phase) / m;
-  return {start + begin, 1, end - begin};
-}
-
-/// Chunks `rank` and 2P-1-rank of 2P of each document, and of the padding.
+/// Chunks `rank` and 2P-1-rank of 2P of each document, and of the padding. Their remainders are dealt out by
+/// where they start: with one phase for all, short documents would leave ranks empty.
 Positions zigzag(const Problem& problem, Index size, Index rank) {
   std::vector<Index> bounds = problem.cu_seqlens;
   if (bounds.empty()) bounds.push_back(0);
@@ -32,8 +25,8 @@ Positions zigzag(const Problem& problem, Index size, Index rank) {
   Positions runs;
   for (std::size_t i = 0; i + 1 < bounds.size(); ++i) {
     const Index tokens = bounds[i + 1] - bounds[i];
-    runs.push_back(chunk_of_document(bounds[i], tokens, rank, 2 * size));
-    runs.push_back(chunk_of_document(bounds[i], tokens, 2 * size - 1 - rank, 2 * size));
+    for (const Index c : {rank, 2 * size - 1 - rank})
+      runs.push_back(chunk(bounds[i], tokens, c, 2 * size, bounds[i] % (2 * size)));
   }
   return runs;
 }
