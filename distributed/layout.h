@@ -30,9 +30,10 @@ inline constexpr Layout Layout::striped{Order::striped};
 std::string to_string(Layout layout);
 
 /// Global positions that `rank` of `size` holds of a problem's tokens, in local order, which increases. Any
-/// seq >= 0: chunk c of m of a stretch of n tokens is [⌊c·n/m⌋, ⌊(c+1)·n/m⌋), so that chunks may differ by a
-/// token and some may be empty (empty runs are left out). Throws std::invalid_argument unless 0 <= rank <
-/// size and parts divides size.
+/// seq >= 0: chunk c of m of a stretch of n tokens is [⌊c·n/m⌋, ⌊(c+1)·n/m⌋) (zigzag, of a stretch that
+/// starts at s: with (c·n + (s mod m))/m for c·n/m), so that chunks may differ by a token and some may be
+/// empty (empty runs are left out). Throws std::invalid_argument unless 0 <= rank < size and parts divides
+/// size.
 Positions positions(Layout layout, const Problem& problem, int size, int rank);
 
 }  // namespace ringside
