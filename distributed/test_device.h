@@ -47,6 +47,16 @@ class TestDevice : public Device {
   void copy_part(const Tensor&, Corner, const Tensor&, Corner, Index, Index) override { none(); }
   void sum_heads(const Tensor&, const Tensor&) override { none(); }
   void synchronize() override {}
+  Moment now() override { return nullptr; }
+  void after(const Moment&) override {}
+  Moment carry(const Tensor& from, const Moment&, const Tensor& to, const Moment&) override {
+    copy(from, to);
+    return nullptr;
+  }
+  bool in_host_memory() const override { return true; }
+  std::shared_ptr<std::byte> host_memory(std::size_t bytes) override {
+    return {new std::byte[bytes], std::default_delete<std::byte[]>()};
+  }
   MemoryUse memory() const override { none(); }
   void reset_peak() override { none(); }
 

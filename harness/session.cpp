@@ -95,7 +95,7 @@ RunInfo run_info(const std::string& device_name, const Fleet& fleet) {
     throw UsageError(fmt::format("--device {}: no such device; there is {}", device_name, known));
   }
   if (entry->unavailable) throw UsageError(fmt::format("--device {}: {}", device_name, *entry->unavailable));
-  const bool flushes = entry->make(Math::fp32, false)->flushes_denormals();
+  const bool flushes = entry->make({})->flushes_denormals();
   return {.commit = build_commit(),
           .fingerprint =
               machine_fingerprint({{"mpi", mpi_library_version()}, {"ftz", flushes ? "yes" : "no"}}).id,

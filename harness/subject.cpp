@@ -77,9 +77,9 @@ class Bench {
   Gradients grad_;
 };
 
-std::unique_ptr<Device> make_device(std::string_view name, Math math, bool poison) {
+std::unique_ptr<Device> make_device(std::string_view name, const DeviceOptions& options) {
   const auto all = devices();
-  return std::ranges::find(all, name, &DeviceEntry::name)->make(math, poison);
+  return std::ranges::find(all, name, &DeviceEntry::name)->make(options);
 }
 
 /// The most device memory that `pass` holds at a time, beyond what is held when it begins.
@@ -135,7 +135,8 @@ RankRun run_rank(const Case& c, const Variant& variant, std::string_view device_
   const auto host = inputs.of(c, variant.layout, world.rank());
   run.measure.inputs_s = watch.lap();
   {
-    const auto device = make_device(device_name, c.math, true);
+    const auto device =
+        make_device(device_name, {.math = c.math, .poison = true, .local_rank = world.rank()});
     const Context context = {*group, *device, problem};
     Bench bench(variant, context, *host, count(tokens), c.dtype);
     const Traffic before = group->traffic();
@@ -155,7 +156,7 @@ RankRun run_rank(const Case& c, const Variant& variant, std::string_view device_
   }
   if (timing.repeat == 0) return run;
 
-  const auto device = make_device(device_name, c.math, false);
+  const auto device = make_device(device_name, {.math = c.math, .local_rank = world.rank()});
   Recorder recorder;
   RecordingDevice recorded_device(*device, *group, recorder);
   RecordingCommunicator recorded_group(std::move(group), recorder);

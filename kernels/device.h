@@ -14,6 +14,7 @@
 #include "kernels/mask.h"
 #include "kernels/tensor.h"
 #include "reference/positions.h"
+#include "reference/problem.h"
 
 namespace ringside {
 
@@ -68,9 +69,14 @@ struct MemoryUse {
   std::size_t peak = 0;  ///< largest `live` since the last reset_peak()
 };
 
+/// A moment in the order of a device's operations: when all that were called before it are done. Any device
+/// of the same kind can wait for it; null: it has passed.
+using Moment = std::shared_ptr<void>;
+
 /// One rank's compute device: memory and block operations. Operations on one device run in the order of the
-/// calls; a result may be read through download() or sent by a communicator after synchronize(). Not thread
-/// safe, but for copy() into memory that no other call uses.
+/// calls and may be done later than the call returns: download() and synchronize() alone make the host wait,
+/// everything else waits for moments. A tensor given back meanwhile lives until its operations are done. Not
+/// thread safe, but for carry() into memory that no other call uses.
 /// Accumulation is fp32, whatever the storage dtype and the math of the operands. Operations throw
 /// std::invalid_argument on shapes or dtypes that do not fit; the message names the operation and both
 /// shapes.
@@ -103,6 +109,20 @@ class Device {
   virtual void synchronize() = 0;
   virtual MemoryUse memory() const = 0;
   virtual void reset_peak() = 0;
+
+  // --- what communicators move, beside the operations
+  /// When what was called so far is done.
+  virtual Moment now() = 0;
+  /// What is called from now on begins after the moment; the host does not wait.
+  virtual void after(const Moment& moment) = 0;
+  /// Same shape and dtype, `from` on any device of this kind: copied once both are ready, whatever operations
+  /// are under way. Returns when the copy is done, as a moment.
+  virtual Moment carry(const Tensor& from, const Moment& from_ready, const Tensor& to,
+                       const Moment& to_ready) = 0;
+  /// Whether hosts read and write its tensors at their address (after synchronize()).
+  virtual bool in_host_memory() const = 0;
+  /// Host memory from which and to which upload() and download() are fastest; it may outlive the device.
+  virtual std::shared_ptr<std::byte> host_memory(std::size_t bytes) = 0;
 
   // --- softmax attention (FlashAttention-2, Dao 2023, algorithms 1 and 2, in block form)
   /// o: [b, h, nq, e] fp32, normalised over the keys of this block; lse: [b, h, nq, 1] fp32, natural
@@ -179,12 +199,22 @@ struct CpuOptions {
 /// of each operation.
 std::unique_ptr<Device> make_cpu_device(CpuOptions options = {});
 
+/// What a rank asks of its device.
+struct DeviceOptions {
+  Math math = Math::fp32;
+  bool poison = false;  ///< fill each allocation with NaN, and check what lies around it
+  int local_rank = 0;  ///< of the rank on its node: where there are several devices, each rank takes the next
+};
+
 /// A device this build knows, and how to make one.
 struct DeviceEntry {
   std::string_view name;
   std::string_view summary;
   std::optional<std::string> unavailable;  ///< reason, if it cannot be used here
-  std::unique_ptr<Device> (*make)(Math math, bool poison);
+  int count = 0;                           ///< of them on this node; 0: as many as there are cores
+  std::unique_ptr<Device> (*make)(const DeviceOptions& options);
+  /// Why a problem cannot be computed with this math, if it cannot.
+  std::optional<std::string> (*unsupported)(const Problem& problem, DType dtype, Math math);
 };
 
 /// All devices of this build, available or not. cpu is always there.

@@ -7,7 +7,14 @@ std::vector<DeviceEntry> devices() {
   return {{.name = "cpu",
            .summary = "one thread a rank, fp32 arithmetic on vectorised tiles",
            .unavailable = std::nullopt,
-           .make = [](Math math, bool poison) { return make_cpu_device({.math = math, .poison = poison}); }}};
+           .count = 0,
+           .make =
+               [](const DeviceOptions& options) {
+                 return make_cpu_device({.math = options.math, .poison = options.poison});
+               },
+           .unsupported = [](const Problem&, DType, Math) -> std::optional<std::string> {
+             return std::nullopt;
+           }}};
 }
 
 }  // namespace ringside

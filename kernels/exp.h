@@ -13,7 +13,7 @@ namespace ringside {
 /// x = n·ln2 + r with |r| <= ln2/2 (Cody and Waite, ln2 in two parts, so that n·kLn2High is exact), and
 /// e^r = 1 + r + r²·p(r), p the minimax polynomial of degree 4 for the relative error of e^r on that
 /// interval.
-inline float exp_fp32(float x) {
+constexpr float exp_fp32(float x) {
   constexpr float kLog2E = 0x1.715476p+0f;
   constexpr float kLn2High = 0x1.63p-1f;  // 9 bits
   constexpr float kLn2Low = -0x1.bd0106p-13f;

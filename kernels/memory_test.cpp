@@ -143,10 +143,10 @@ TEST(Memory, CopyRoundsToNearestEven) {
 
 TEST(Device, SaysWhatItIs) {
   const auto list = devices();
-  ASSERT_EQ(list.size(), 1u);
+  ASSERT_GE(list.size(), 1u);
   EXPECT_EQ(list[0].name, "cpu");
   EXPECT_FALSE(list[0].unavailable);
-  const auto device = list[0].make(Math::fp32, true);
+  const auto device = list[0].make({.poison = true});
   EXPECT_EQ(device->name(), "cpu");
   EXPECT_TRUE(device->flushes_denormals());
   EXPECT_TRUE(std::isnan(from_device(device->allocate({1, 1, 1, 1}, DType::fp32)).values[0]));

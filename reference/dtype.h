@@ -48,9 +48,11 @@ constexpr std::uint32_t select(bool condition, std::uint32_t a, std::uint32_t b)
 }
 
 /// Exact.
-inline float to_float(float x) { return x; }
-inline float to_float(BFloat16 x) { return std::bit_cast<float>(static_cast<std::uint32_t>(x.bits) << 16); }
-inline float to_float(Float16 x) {
+constexpr float to_float(float x) { return x; }
+constexpr float to_float(BFloat16 x) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(x.bits) << 16);
+}
+constexpr float to_float(Float16 x) {
   const std::uint32_t magnitude = x.bits & 0x7fffu;
   // 2^-24 is the last place of a denormal; 112 = 127 - 15 is the difference of the exponents' biases, and
   // again that of the exponents that stand for inf and NaN.
@@ -62,7 +64,7 @@ inline float to_float(Float16 x) {
 }
 
 /// Round to nearest, ties to even; NaN stays NaN.
-inline BFloat16 to_bf16(float x) {
+constexpr BFloat16 to_bf16(float x) {
   const auto u = std::bit_cast<std::uint32_t>(x);
   const std::uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
   const std::uint32_t quiet_nan = (u >> 16) | 0x40u;
@@ -71,7 +73,7 @@ inline BFloat16 to_bf16(float x) {
 }
 
 /// Likewise; infinite from 65520 on, half way between the largest finite number and 2^16.
-inline Float16 to_fp16(float x) {
+constexpr Float16 to_fp16(float x) {
   const auto u = std::bit_cast<std::uint32_t>(x);
   const std::uint32_t magnitude = u & 0x7fffffffu;
   const std::uint32_t rounded = (magnitude - (112u << 23) + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
@@ -88,7 +90,7 @@ inline Float16 to_fp16(float x) {
 
 /// Rounded to the storage type T: float, BFloat16 or Float16.
 template <typename T>
-T from_float(float x) {
+constexpr T from_float(float x) {
   if constexpr (std::is_same_v<T, BFloat16>) {
     return to_bf16(x);
   } else if constexpr (std::is_same_v<T, Float16>) {

@@ -8,7 +8,7 @@
 
 namespace ringside {
 
-class CpuDevice final : public Device {
+class CpuDevice : public Device {
  public:
   explicit CpuDevice(CpuOptions options) : options_(options) {}
 
@@ -27,6 +27,16 @@ class CpuDevice final : public Device {
   void synchronize() override {}
   MemoryUse memory() const override { return {live_, peak_}; }
   void reset_peak() override { peak_ = live_.load(); }
+  Moment now() override { return nullptr; }
+  void after(const Moment&) override {}
+  Moment carry(const Tensor& from, const Moment&, const Tensor& to, const Moment&) override {
+    copy(from, to);
+    return nullptr;
+  }
+  bool in_host_memory() const override { return true; }
+  std::shared_ptr<std::byte> host_memory(std::size_t bytes) override {
+    return {new std::byte[bytes], std::default_delete<std::byte[]>()};
+  }
 
   void softmax_forward(const SoftmaxBlock& block, const Tensor& o, const Tensor& lse) override;
   void softmax_merge(const Tensor& block_o, const Tensor& block_lse, const Tensor& o,

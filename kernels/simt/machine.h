@@ -1,0 +1,39 @@
+// What a GPU kernel is here, and what it may ask of the machine that runs it.
+//
+// A kernel is a value: a trivially copyable struct that holds its arguments, with
+//   static constexpr int kThreads                    threads of a block
+//   template <typename Machine> void run() const     what each thread does
+// and is compiled twice: by nvcc for cuda/machine.cuh, and by the host's compiler for emulated/machine.h,
+// which runs it thread by thread, so that every kernel can be judged without a GPU. Whoever launches one
+// gives it the number of blocks and the bytes of shared memory.
+//
+// A machine has, all static:
+//   thread(), block(), blocks()     this thread's number in its block (int), its block's, and all blocks'
+//   (Index) shared()                        the block's shared memory, 128-byte aligned sync(), sync_warp()
+//   barriers of a block and of a warp, for what was written to shared memory shuffle_xor(x, mask) x of the
+//   thread of this warp whose lane differs in these bits (float) copy_async(to, from, valid)     16 bytes,
+//   global -> shared, beside what the thread does; zeros if not valid commit(), wait_copies<N>()      ends a
+//   group of such copies; waits for all but the last N groups of this thread multiply(c, a, b, Bf16{} or
+//   Tf32{})   a warp's tensor-core product of fragments (tiles.h), fp32 sums load_matrices(r, row),
+//   load_matrices_transposed(r, row)
+//                                   four 8x8 matrices of 16-bit elements from shared memory as fragments;
+//                                   lane l gives the address of row l % 8 of matrix l / 8
+//   exp2(x), exp(x), log(x)         of a float: fast, e^x within an ulp, accurate
+#pragma once
+
+/// Marks what kernels call: a function that nvcc compiles for the GPU.
+#if defined(__CUDACC__)
+#define RINGSIDE_DEVICE __device__ __forceinline__
+#define RINGSIDE_UNROLL _Pragma("unroll")
+#else
+#define RINGSIDE_DEVICE inline
+#define RINGSIDE_UNROLL
+#endif
+
+namespace ringside {
+
+/// What the operands of a tensor-core product are rounded to.
+struct Bf16 {};
+struct Tf32 {};
+
+}  // namespace ringside
