@@ -3,7 +3,8 @@
 
 #include <algorithm>
 #include <limits>
-#include <stdexcept>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "kernels/device.h"
@@ -44,7 +45,7 @@ void with_product(Math math, Index head_dim, Index value_dim, F&& f) {
 template <typename Launcher>
 struct UploadedBlock {
   template <typename T>
-  using Array = typename Launcher::template Array<T>;
+  using Array = decltype(std::declval<Launcher&>().upload(std::span<const T>()));
 
   UploadedBlock(Launcher& launcher, const SoftmaxBlock& block, Index q_tile, Index k_tile)
       : q_host(token_tiles(block.q_positions, q_tile, block.mask.cu_seqlens)),
