@@ -203,8 +203,7 @@ class WarpTiles {
   }
   template <int kRows, typename F>
   RINGSIDE_DEVICE void for_rows(Extent<kRows>, F&& f) const {
-    RINGSIDE_UNROLL
-    for (int slot = 0; slot < AccumulatorOf<kRows, 8>::kSlots; ++slot) f(slot);
+    for_slots<AccumulatorOf<kRows, 8>>(f);
   }
 
   template <typename X, typename R>
@@ -232,6 +231,9 @@ class WarpTiles {
   }
   template <typename X, typename R>
   RINGSIDE_DEVICE void row_scale(X& s, const R& factors) const {
+    bool needed = false;  // seldom in online softmax, once a row's maximum is found
+    for_slots<X>([&](int slot) { needed |= factors[slot] != 1; });
+    if (!needed) return;
     s.each([&](int slot, int, float& x) { x *= factors[slot]; });
   }
   /// dp_ij <- scale·p_ij (dp_ij - delta_i)
@@ -282,6 +284,11 @@ class WarpTiles {
         }
       }
     }
+  }
+  template <typename X, typename F>
+  RINGSIDE_DEVICE static void for_slots(F&& f) {
+    RINGSIDE_UNROLL
+    for (int slot = 0; slot < X::kSlots; ++slot) f(slot);
   }
   template <int kRows, typename F>
   RINGSIDE_DEVICE void each_row(Extent<kRows>, F&& f) const {
