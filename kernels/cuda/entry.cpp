@@ -40,17 +40,6 @@ std::optional<std::string> missing(int& count) {
   return std::nullopt;
 }
 
-std::optional<std::string> beyond_kernels(const Problem& problem, DType, Math) {
-  for (const auto& [name, dim] :
-       {std::pair{"head_dim", problem.head_dim}, {"value_dim", problem.value_dim}}) {
-    if (dim > kMaxDim) {
-      return std::string(name) + " " + std::to_string(dim) + ": the kernels of cuda take at most " +
-             std::to_string(kMaxDim);
-    }
-  }
-  return std::nullopt;
-}
-
 }  // namespace
 
 DeviceEntry cuda_entry() {
@@ -64,7 +53,7 @@ DeviceEntry cuda_entry() {
           .make = [](const DeviceOptions&) -> std::unique_ptr<Device> {
             throw std::logic_error("cuda: not available");
           },
-          .unsupported = beyond_kernels};
+          .unsupported = simt_unsupported};
 }
 
 }  // namespace ringside

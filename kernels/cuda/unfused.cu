@@ -5,7 +5,7 @@
 #include "kernels/checks.h"
 #include "kernels/cuda/cuda_device.h"
 #include "kernels/cuda/launcher.h"
-#include "kernels/simt/operands.h"
+#include "kernels/simt/matrices.h"
 
 namespace ringside {
 namespace {
