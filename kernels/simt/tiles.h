@@ -111,13 +111,13 @@ class WarpTiles {
       Machine::template wait_copies<0>();
       Machine::sync();
       if (!more_) return false;
-      tile_ = cursor_.tile();
+      tile_ = &cursor_.tile();
       cover_ = cursor_.cover();
       stage_ = (stage_ + 1) % kSizes.stages;
       if (kSizes.stages > 1) more_ = load_next((stage_ + 1) % kSizes.stages);
       return true;
     }
-    RINGSIDE_DEVICE const TokenTile& tile() const { return tile_; }
+    RINGSIDE_DEVICE const TokenTile& tile() const { return *tile_; }
     RINGSIDE_DEVICE Cover cover() const { return cover_; }
     RINGSIDE_DEVICE auto operands() const { return at(stage_, std::index_sequence_for<Source<kCols>...>{}); }
 
@@ -127,9 +127,8 @@ class WarpTiles {
     /// Of operand kI in a stage: bytes before it.
     template <std::size_t kI>
     RINGSIDE_DEVICE static constexpr int offset() {
-      constexpr int kWidths[] = {kCols...};
-      int columns = 0;
-      for (int i = 0; i < static_cast<int>(kI); ++i) columns += kWidths[i];
+      int columns = 0, i = 0;
+      ((columns += i++ < static_cast<int>(kI) ? kCols : 0), ...);
       return kSizes.step * static_cast<int>(sizeof(Element)) * columns;
     }
     template <std::size_t... kI>
@@ -154,7 +153,7 @@ class WarpTiles {
     Cursor cursor_;
     std::tuple<Source<kCols>...> sources_;
     int memory_;  ///< where the stages begin in shared memory
-    TokenTile tile_{};
+    const TokenTile* tile_ = nullptr;
     Cover cover_ = Cover::empty;
     int stage_ = kSizes.stages - 1;
     bool started_ = false, more_ = false;
