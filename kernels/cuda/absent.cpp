@@ -14,7 +14,7 @@ DeviceEntry cuda_entry() {
           .make = [](const DeviceOptions&) -> std::unique_ptr<Device> {
             throw std::logic_error("cuda: built without CUDA");
           },
-          .unsupported = simt_unsupported};
+          .unsupported = beyond_kernels};
 }
 
 }  // namespace ringside

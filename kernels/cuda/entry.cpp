@@ -53,7 +53,7 @@ DeviceEntry cuda_entry() {
           .make = [](const DeviceOptions&) -> std::unique_ptr<Device> {
             throw std::logic_error("cuda: not available");
           },
-          .unsupported = simt_unsupported};
+          .unsupported = beyond_kernels};
 }
 
 }  // namespace ringside

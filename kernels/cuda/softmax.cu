@@ -13,8 +13,7 @@ void CudaDevice::softmax_forward(const SoftmaxBlock& block, const Tensor& o, con
 }
 
 void CudaDevice::softmax_backward(const SoftmaxBlock& block, const Tensor& dout, const Tensor& lse,
-                                  const Tensor& delta, const Tensor& dq, const Tensor& dk,
-                                  const Tensor& dv) {
+                                  const Tensor& delta, const Tensor& dq, const Tensor& dk, const Tensor& dv) {
   require_softmax_backward(block, dout, lse, delta, dq, dk, dv);
   CudaLauncher launch = launcher();
   simt_softmax_backward(launch, block, options_.math, dout, lse, delta, dq, dk, dv);
