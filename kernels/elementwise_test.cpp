@@ -49,7 +49,7 @@ class Elementwise : public testing::TestWithParam<DeviceEntry> {
   std::unique_ptr<Device> device_ = GetParam().make({.poison = true});
 };
 INSTANTIATE_TEST_SUITE_P(Devices, Elementwise, testing::ValuesIn(test_devices()),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         [](const auto& of) { return std::string(of.param.name); });
 
 TEST_P(Elementwise, FillsAndCopiesWhateverIsThere) {
   const Shape shape{1, 2, 3, 2};
@@ -160,7 +160,7 @@ TEST_P(Elementwise, SumsHeadsInOrderInFp32) {
 // rounding, and by an ulp of exp; a merged element by both weights' errors, its products' and its sum's
 // rounding. Second-order terms are below a thousandth of that.
 TEST_P(Elementwise, MergesPartialResults) {
-  const std::vector<float> lses{-kInf, -3.5f, 0, 88, 1000, -1000, 1e30f};
+  const std::vector<float> lses{-kInf, -3.5f, 0, 88, 1000, -1000};
   for (const Index dim : {1, 31, 32, 33, 128}) {
     const Shape shape{1, std::ssize(lses), std::ssize(lses), dim}, rows{1, shape.heads, shape.tokens, 1};
     std::vector<float> lse_a, lse_b;
