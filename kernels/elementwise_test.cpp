@@ -48,8 +48,7 @@ class Elementwise : public testing::TestWithParam<DeviceEntry> {
  protected:
   std::unique_ptr<Device> device_ = GetParam().make({.poison = true});
 };
-INSTANTIATE_TEST_SUITE_P(Devices, Elementwise, testing::ValuesIn(test_devices()),
-                         [](const auto& of) { return std::string(of.param.name); });
+INSTANTIATE_TEST_SUITE_P(Devices, Elementwise, testing::ValuesIn(test_devices()), name_of_device);
 
 TEST_P(Elementwise, FillsAndCopiesWhateverIsThere) {
   const Shape shape{1, 2, 3, 2};

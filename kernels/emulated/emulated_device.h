@@ -6,7 +6,7 @@
 
 namespace ringside {
 
-/// Its memory and the matrix products of the unfused pieces are the CPU's.
+/// Its memory is the CPU's; what a GPU's library would multiply, plain loops do.
 class EmulatedDevice final : public CpuDevice {
  public:
   explicit EmulatedDevice(CpuOptions options) : CpuDevice(options) {}
@@ -30,6 +30,8 @@ class EmulatedDevice final : public CpuDevice {
   void lightning_scan(const Tensor& states, std::span<const float> slopes, const Documents& documents,
                       Index tokens, Index block, Toward toward, const Tensor& total) override;
 
+  void matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose tb, const Tensor& c, bool accumulate,
+              Causal causal, TokenSpan tokens) override;
   void decay_scores(const Tensor& scores, std::span<const float> slopes, TokenSpan tokens) override;
   void decay_rows(const Tensor& x, std::span<const float> slopes, Decay decay, const Tensor& y) override;
 
