@@ -13,6 +13,7 @@
 //   clear                                      an accumulator becomes 0, whatever it held
 //   multiply_nn, multiply_nt, multiply_tn      products, of which a Triangle may be enough
 //   operand, row_scaled                        accumulator to operand; operand with scaled rows
+//   keys_seen, queries_seeing                  what the mask leaves of a tile and a step
 //   mask_keys, mask_queries, decay_keys, decay_queries
 //   row_max, row_sum, exp_rows, exp_columns, scale, scale_add, row_scale, gradient_rows, gradient_columns
 //   rows, load_rows, for_rows, store_rows, load_columns    one number a row (or column), kept by whoever
