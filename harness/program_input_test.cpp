@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "harness/test_program.h"
+#include "kernels/device.h"
 
 namespace ringside {
 namespace {
@@ -135,6 +136,17 @@ TEST_F(BadInput, WrongArguments) {
   for (const auto& [args, said] : wrong) {
     SCOPED_TRACE(args);
     expect_refused(ringside(args), said);
+  }
+}
+
+TEST_F(BadInput, DevicesThatCannotBeUsedSayWhy) {
+  const Outcome list = ringside("list");
+  for (const DeviceEntry& device : devices()) {
+    if (!device.unavailable) continue;
+    SCOPED_TRACE(device.name);
+    EXPECT_THAT(list.out, HasSubstr("  (unavailable: " + *device.unavailable + ")\n"));
+    expect_refused(ringside(sweep(kSmoke) + " --device " + std::string(device.name)),
+                   "--device " + std::string(device.name) + ": " + *device.unavailable);
   }
 }
 

@@ -69,6 +69,10 @@ inline std::vector<DeviceEntry> test_devices() {
   return all;
 }
 
+inline std::string name_of_device(const testing::TestParamInfo<DeviceEntry>& info) {
+  return std::string(info.param.name);
+}
+
 /// A test's name: device, case, dtype.
 template <typename Case>
 std::string name_of(const testing::TestParamInfo<std::tuple<DeviceEntry, Case, DType>>& info) {

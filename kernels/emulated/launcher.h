@@ -29,6 +29,12 @@ class EmulatedLauncherOf {
              [&kernel] { kernel.template run<Machine>(); });
   }
 
+  /// Its threads do nothing together: without them.
+  template <typename F>
+  void launch(const Each<F>& kernel, Index) {
+    for (Index i = 0; i < kernel.count; ++i) kernel.f(i);
+  }
+
   template <typename T>
   Array<T> upload(std::span<const T> host) {
     Array<T> array(host.size());
