@@ -111,7 +111,6 @@ Shares medians(const std::vector<Shares>& iterations) {
 bool rank_0_says(bool answer, Communicator& world, Device& device) {
   const Tensor word = device.allocate({1, 1, 1, 1}, DType::fp32);
   device.fill(word, answer ? 1 : 0);
-  device.synchronize();
   std::vector<Message> sends, receives;
   if (world.rank() > 0) receives.push_back({0, word});
   for (int rank = 1; world.rank() == 0 && rank < world.size(); ++rank) sends.push_back({rank, word});
