@@ -21,6 +21,9 @@ namespace ringside::mpi {
 void check(int code, const char* call);
 #define RINGSIDE_MPI(call) ::ringside::mpi::check(call, #call)
 
+/// Whether this MPI sends from and receives into a GPU's memory by itself (CUDA-aware MPI).
+bool takes_device_memory();
+
 /// A communicator of MPI's that nobody else uses.
 struct Channel {
   MPI_Comm comm = MPI_COMM_NULL;

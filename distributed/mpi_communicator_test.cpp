@@ -10,6 +10,7 @@
 
 #include "distributed/communicator_suite.h"
 #include "distributed/process_group.h"
+#include "distributed/test_deferred.h"
 #include "distributed/test_device.h"
 #include "reference/error.h"
 
@@ -23,19 +24,45 @@ using namespace std::chrono_literals;
 
 constexpr auto kPatience = 60s;
 
-class MpiSuite : public testing::TestWithParam<test::SuiteCase> {};
+/// On host memory, or on a device whose memory MPI must not touch and whose operations are done later.
+class MpiSuite : public testing::TestWithParam<std::tuple<test::SuiteCase, bool>> {};
 
 TEST_P(MpiSuite, Holds) {
+  const auto& [suite_case, deferred] = GetParam();
   const auto comm = mpi_world(kPatience);
-  TestDevice device;
-  GetParam().run(*comm, device);
+  TestDevice memory;
+  test::DeferredDevice later(memory, comm->rank());
+  suite_case.run(*comm, deferred ? static_cast<Device&>(later) : memory);
   comm->barrier();
 }
 
 INSTANTIATE_TEST_SUITE_P(Mpi, MpiSuite,
-                         testing::ValuesIn(test::communicator_suite().begin(),
-                                           test::communicator_suite().end()),
-                         [](const auto& of) { return of.param.name; });
+                         testing::Combine(testing::ValuesIn(test::communicator_suite().begin(),
+                                                            test::communicator_suite().end()),
+                                          testing::Bool()),
+                         [](const auto& of) {
+                           return std::string(std::get<0>(of.param).name) +
+                                  (std::get<1>(of.param) ? "_staged" : "_in_place");
+                         });
+
+// What is sent is what the tensor holds once its device has done what it was asked for; what has arrived is
+// there before what the device is asked for next.
+TEST(MpiCommunicator, StagesInTheOrderOfTheDevice) {
+  const auto comm = mpi_world(kPatience);
+  TestDevice memory;
+  test::DeferredDevice device(memory, comm->rank());
+  const Tensor x = filled(device, 1000, -1), y = filled(device, 1000, -1);
+  for (int round = 0; round < 50; ++round) {
+    const auto value = static_cast<float>(100 * comm->rank() + round);
+    device.fill(x, value);
+    Pending pending = comm->exchange({{right_of(*comm), x}}, {{left_of(*comm), y}}, "ring");
+    pending.wait();
+    device.fill(x, -2);
+    device.copy(y, x);
+    EXPECT_THAT(test::values(x), testing::Each(static_cast<float>(100 * left_of(*comm) + round)));
+  }
+  comm->barrier();
+}
 
 TEST(MpiCommunicator, KnowsItsLauncher) { EXPECT_TRUE(MpiSession::launched_by_mpi()); }
 

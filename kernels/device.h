@@ -91,7 +91,7 @@ class Device {
   // --- memory
   /// Uninitialised memory (NaN, if the device was made to poison its allocations).
   virtual Tensor allocate(const Shape& shape, DType dtype) = 0;
-  /// Host memory in the tensor's dtype and layout -> tensor. Sizes must be equal.
+  /// Host memory in the tensor's dtype and layout, which may change at once -> tensor. Sizes must be equal.
   virtual void upload(std::span<const std::byte> host, const Tensor& to) = 0;
   virtual void download(const Tensor& from, std::span<std::byte> host) = 0;
   virtual void fill(const Tensor& x, float value) = 0;
