@@ -18,7 +18,9 @@ struct TokenTile {
 
 /// How many tokens of `run` stand at `position` or before it.
 constexpr Index count_up_to(const Run& run, Index position) {
-  return position < run.start ? 0 : std::min(run.count, (position - run.start) / run.stride + 1);
+  if (position < run.start) return 0;
+  const Index steps = run.stride == 1 ? position - run.start : (position - run.start) / run.stride;
+  return std::min(run.count, steps + 1);
 }
 
 /// The local tokens in tiles of at most `tile` tokens. A tile straddles neither two runs, so that its
@@ -30,7 +32,7 @@ inline std::vector<TokenTile> token_tiles(const Positions& positions, Index tile
   Index first = 0;
   for (const Run& run : positions) {
     for (Index i = 0; i < run.count;) {
-      const auto bound = std::ranges::upper_bound(cu_seqlens, run.position(i));
+      const auto bound = std::upper_bound(cu_seqlens.begin(), cu_seqlens.end(), run.position(i));
       const Index end = bound == cu_seqlens.end() ? run.count : count_up_to(run, *bound - 1);
       const Index tokens = std::min(tile, end - i);
       tiles.push_back({first + i, {run.position(i), run.stride, tokens}});
@@ -74,7 +76,7 @@ struct Mask {
   /// Of padding: the empty interval at the end of the last.
   constexpr Interval document_of(Index position) const {
     if (cu_seqlens.empty()) return {0, std::numeric_limits<Index>::max()};
-    const auto end = std::ranges::upper_bound(cu_seqlens, position);
+    const auto end = std::upper_bound(cu_seqlens.begin(), cu_seqlens.end(), position);
     if (end == cu_seqlens.end()) return {cu_seqlens.back(), cu_seqlens.back()};
     return {end == cu_seqlens.begin() ? *end : end[-1], *end};
   }
@@ -97,40 +99,64 @@ constexpr Cover cover(const Run& q, const Run& k, const Mask& mask) {
   return Cover::empty;
 }
 
-/// One of the tiles that a tile has to do with, and what the mask leaves of their pairs: never Cover::empty.
-struct SeenTile {
-  TokenTile tile;
-  Cover cover;
-};
-
 constexpr Index last(const Run& run) { return run.position(run.count - 1); }
 
-/// Those of `tiles` of which something is left; `within`: positions beyond which nothing is, which spares
-/// cover() most of the many tiles of many documents.
+/// Those of `tiles` of which a mask leaves something, one after the other. cover_of(positions) says how much;
+/// `within`: positions beyond which nothing is left, which spares asking for most of many documents' tiles.
 template <typename CoverOf>
-std::vector<SeenTile> seen_tiles(std::span<const TokenTile> tiles, Interval within, CoverOf&& cover_of) {
-  std::vector<SeenTile> seen;
-  for (const TokenTile& tile : tiles) {
-    if (last(tile.positions) < within.begin || within.end <= tile.positions.start) continue;
-    const Cover cover = cover_of(tile.positions);
-    if (cover != Cover::empty) seen.push_back({tile, cover});
+class SeenTiles {
+ public:
+  constexpr SeenTiles(std::span<const TokenTile> tiles, Interval within, CoverOf cover_of)
+      : next_(tiles.data()), end_(tiles.data() + tiles.size()), within_(within), cover_of_(cover_of) {}
+
+  /// On to the next tile; false if there is none. Before the first call there is no tile.
+  constexpr bool next() {
+    while (next_ != end_) {
+      tile_ = *next_++;
+      if (last(tile_.positions) < within_.begin || within_.end <= tile_.positions.start) continue;
+      cover_ = cover_of_(tile_.positions);
+      if (cover_ != Cover::empty) return true;
+    }
+    return false;
   }
-  return seen;
-}
+  constexpr const TokenTile& tile() const { return tile_; }
+  /// Never Cover::empty.
+  constexpr Cover cover() const { return cover_; }
+
+ private:
+  const TokenTile* next_;
+  const TokenTile* end_;
+  Interval within_;
+  CoverOf cover_of_;
+  TokenTile tile_{};
+  Cover cover_ = Cover::empty;
+};
+
+struct CoverOfKeys {
+  Run queries;
+  Mask mask;
+  constexpr Cover operator()(const Run& keys) const { return cover(queries, keys, mask); }
+};
+struct CoverOfQueries {
+  Run keys;
+  Mask mask;
+  constexpr Cover operator()(const Run& queries) const { return cover(queries, keys, mask); }
+};
 
 /// The tiles of keys that a tile of queries sees.
-inline std::vector<SeenTile> key_tiles_seen(const TokenTile& q, std::span<const TokenTile> k_tiles,
-                                            const Mask& mask) {
-  return seen_tiles(k_tiles, {mask.keys_of(q.positions.start).begin, mask.keys_of(last(q.positions)).end},
-                    [&](const Run& k) { return cover(q.positions, k, mask); });
+constexpr SeenTiles<CoverOfKeys> key_tiles_seen(const TokenTile& q, std::span<const TokenTile> k_tiles,
+                                                const Mask& mask) {
+  return {k_tiles,
+          {mask.keys_of(q.positions.start).begin, mask.keys_of(last(q.positions)).end},
+          CoverOfKeys{q.positions, mask}};
 }
 
 /// The tiles of queries that see a tile of keys.
-inline std::vector<SeenTile> query_tiles_seeing(const TokenTile& k, std::span<const TokenTile> q_tiles,
-                                                const Mask& mask) {
-  return seen_tiles(q_tiles,
-                    {mask.queries_of(k.positions.start).begin, mask.queries_of(last(k.positions)).end},
-                    [&](const Run& q) { return cover(q, k.positions, mask); });
+constexpr SeenTiles<CoverOfQueries> query_tiles_seeing(const TokenTile& k, std::span<const TokenTile> q_tiles,
+                                                       const Mask& mask) {
+  return {q_tiles,
+          {mask.queries_of(k.positions.start).begin, mask.queries_of(last(k.positions)).end},
+          CoverOfQueries{k.positions, mask}};
 }
 
 /// True if no query sees any key: a block that need not be computed.

@@ -74,9 +74,9 @@ std::vector<std::pair<Index, Cover>> covered(const std::vector<TokenTile>& tiles
   }
   return some;
 }
-std::vector<std::pair<Index, Cover>> firsts(const std::vector<SeenTile>& tiles) {
+std::vector<std::pair<Index, Cover>> firsts(auto seen) {
   std::vector<std::pair<Index, Cover>> all;
-  for (const SeenTile& seen : tiles) all.emplace_back(seen.tile.first, seen.cover);
+  while (seen.next()) all.emplace_back(seen.tile().first, seen.cover());
   return all;
 }
 

@@ -1,19 +1,26 @@
 // The tile vocabulary: what a kernel body (softmax_body.h, lightning_body.h) may ask of its tile policy.
 //
-// A body is a template over a policy with
+// A body works on one tile of tokens, a step of other tokens at a time. It is a template over a policy with
 //   Operand       what products read: packed arrays on a CPU, shared memory on a GPU;
-//   Accumulator   what products write: an array that stays in cache on a CPU, registers on a GPU;
-//   Packed        a head's matrix made ready for many loads;
-// and these verbs. Everything taken after scope() is given back when the scope ends.
+//   Accumulator   what products write: an array that stays in cache on a CPU, registers on a GPU, where each
+//                 warp holds some of the rows;
+// and these verbs. Extents are numbers on a CPU; on a GPU they carry, beside the number of rows or columns
+// that count, the number that is computed.
+//   tile, step, head_dim, value_dim            extents: of the body's tile, of a step, of the two dims
+//   scope                                      what is taken after it is given back when it ends
 //   accumulator, zeros, load, store, add       tiles and memory
+//   stream                                     the operands of each step, the next loaded ahead where it pays
 //   clear                                      an accumulator becomes 0, whatever it held
 //   multiply_nn, multiply_nt, multiply_tn      products, of which a Triangle may be enough
 //   operand, row_scaled                        accumulator to operand; operand with scaled rows
 //   mask_keys, mask_queries, decay_keys, decay_queries
-//   row_max, row_sum, exp_rows, exp_columns, scale, scale_add, row_scale, softmax_gradient
-//   rows, for_rows                             one number a row, kept by whoever holds the row
-//   synchronize                                operands written before it may be read after it
-// The CPU's policy is cpu/tiles.h.
+//   row_max, row_sum, exp_rows, exp_columns, scale, scale_add, row_scale, gradient_rows, gradient_columns
+//   rows, load_rows, for_rows, store_rows, load_columns    one number a row (or column), kept by whoever
+//   holds it synchronize                                operands written before it may be read after it
+// All threads of a GPU's block run the body. An operand that load(), operand() or row_scaled() made is read
+// by other warps behind a synchronize() alone; a stream's are ready when next() returns, and those of the
+// step before may be written then. The first factor of multiply_nn and multiply_nt, made by operand(), is
+// read by the warps that wrote it. The CPU's policy is cpu/tiles.h, the GPU's simt/tiles.h.
 #pragma once
 
 namespace ringside {

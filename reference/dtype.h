@@ -116,7 +116,7 @@ inline float rounded_to(DType dtype, float x) {
 
 /// What a tensor core makes of an fp32 operand in TF32: the last 13 of 23 bits of the fraction are dropped.
 /// NaN stays NaN, though the bits that made it one may go.
-inline float truncated_to_tf32(float x) {
+constexpr float truncated_to_tf32(float x) {
   const auto u = std::bit_cast<std::uint32_t>(x);
   const bool is_nan = (u & 0x7fffffffu) > 0x7f800000u;
   return std::bit_cast<float>((u & 0xffffe000u) | (is_nan ? 0x400000u : 0u));

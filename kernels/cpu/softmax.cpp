@@ -3,7 +3,7 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/cpu/checks.h"
+#include "kernels/checks.h"
 #include "kernels/cpu/cpu_device.h"
 #include "kernels/cpu/tiles.h"
 #include "kernels/softmax_body.h"
@@ -53,7 +53,7 @@ void CpuDevice::softmax_forward(const SoftmaxBlock& block, const Tensor& o, cons
         v.pack(head_memory(block.v, b, h / group), k_tiles);
       }
       for (const TokenTile& tile : q_tiles) {
-        softmax_forward_tile(tiles, rule, tile, k_tiles, head_memory(block.q, b, h), k, v,
+        softmax_forward_tile(tiles, rule, tile, k_tiles, Source{head_memory(block.q, b, h)}, k, v,
                              head_memory(o, b, h), row_values(lse, b, h));
       }
     }
@@ -61,7 +61,8 @@ void CpuDevice::softmax_forward(const SoftmaxBlock& block, const Tensor& o, cons
 }
 
 void CpuDevice::softmax_backward(const SoftmaxBlock& block, const Tensor& dout, const Tensor& lse,
-                                 const Tensor& delta, const Tensor& dq, const Tensor& dk, const Tensor& dv) {
+                                 const Tensor& delta, const Tensor& dq, const Tensor& dk_sum,
+                                 const Tensor& dv_sum) {
   require_block("softmax_backward", block);
   const Shape& qs = block.q.shape();
   const Shape& ks = block.k.shape();
@@ -70,8 +71,8 @@ void CpuDevice::softmax_backward(const SoftmaxBlock& block, const Tensor& dout, 
   require_tensor("softmax_backward", "lse", lse, with_dim(qs, 1), DType::fp32);
   require_tensor("softmax_backward", "delta", delta, with_dim(qs, 1), DType::fp32);
   require_tensor("softmax_backward", "dq", dq, qs, DType::fp32);
-  require_tensor("softmax_backward", "dk", dk, ks, DType::fp32);
-  require_tensor("softmax_backward", "dv", dv, block.v.shape(), DType::fp32);
+  require_tensor("softmax_backward", "dk", dk_sum, ks, DType::fp32);
+  require_tensor("softmax_backward", "dv", dv_sum, block.v.shape(), DType::fp32);
 
   const DenormalMode guard(DenormalMode::flush);
   const auto q_tiles = token_tiles(block.q_positions, CpuTiles::kTile, block.mask.cu_seqlens);
@@ -93,11 +94,16 @@ void CpuDevice::softmax_backward(const SoftmaxBlock& block, const Tensor& dout, 
       q.pack(head_memory(block.q, b, h), q_tiles);
       d_o.pack(head_memory(dout, b, h), q_tiles);
       std::transform(row_values(lse, b, h), row_values(lse, b, h) + qs.tokens, shift.begin(),
-                     [](float x) { return x == kMasked ? -kMasked : x; });
+                     probability_shift);
       for (const TokenTile& tile : k_tiles) {
-        softmax_backward_tile(tiles, rule, tile, q_tiles, q, k, v, d_o, shift.data(), row_values(delta, b, h),
-                              head_memory(dq, b, h), head_memory(dk, b, h / group),
-                              head_memory(dv, b, h / group));
+        const auto scope = tiles.scope();
+        const Index keys = tile.positions.count;
+        const auto dk = tiles.zeros(keys, ks.dim), dv = tiles.zeros(keys, value_dim);
+        softmax_backward_keys(tiles, rule, tile, q_tiles, tiles.load(k, tile.first, keys),
+                              tiles.load(v, tile.first, keys), q, d_o, shift.data(), row_values(delta, b, h),
+                              dk, dv, head_memory(dq, b, h));
+        tiles.add(dk, head_memory(dk_sum, b, h / group), tile.first);
+        tiles.add(dv, head_memory(dv_sum, b, h / group), tile.first);
       }
     }
   }
@@ -106,10 +112,7 @@ void CpuDevice::softmax_backward(const SoftmaxBlock& block, const Tensor& dout, 
 void CpuDevice::softmax_merge(const Tensor& block_o, const Tensor& block_lse, const Tensor& o,
                               const Tensor& lse) {
   const Shape& s = o.shape();
-  require_tensor("softmax_merge", "o", o, s, DType::fp32);
-  require_tensor("softmax_merge", "block_o", block_o, s, DType::fp32);
-  require_tensor("softmax_merge", "lse", lse, with_dim(s, 1), DType::fp32);
-  require_tensor("softmax_merge", "block_lse", block_lse, with_dim(s, 1), DType::fp32);
+  require_merge(block_o, block_lse, o, lse);
 
   const DenormalMode guard(DenormalMode::flush);
   const float* lse_b = row_values(block_lse, 0, 0);
@@ -133,8 +136,7 @@ void CpuDevice::softmax_merge(const Tensor& block_o, const Tensor& block_lse, co
 
 void CpuDevice::softmax_delta(const Tensor& o, const Tensor& dout, const Tensor& delta) {
   const Shape& s = o.shape();
-  require_shape("softmax_delta", "dout", dout, s);
-  require_tensor("softmax_delta", "delta", delta, with_dim(s, 1), DType::fp32);
+  require_delta(o, dout, delta);
 
   const DenormalMode guard(DenormalMode::flush);
   with_storage(o.data(), o.dtype(), [&](const auto* a) {

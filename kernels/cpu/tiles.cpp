@@ -6,7 +6,6 @@
 #include <limits>
 
 #include "kernels/cpu/vector.h"
-#include "kernels/exp.h"
 
 namespace ringside {
 namespace {
@@ -63,9 +62,8 @@ void CpuTiles::Packed::pack(const HeadMemory& head, std::span<const TokenTile> t
   }
 }
 
-CpuTiles::Operand CpuTiles::load(const Packed& packed, const TokenTile& tile) const {
-  const Index count = tile.positions.count;
-  const Index offset = tile.first * packed.dim_;
+CpuTiles::Operand CpuTiles::load(const Packed& packed, Index first, Index count) const {
+  const Index offset = first * packed.dim_;
   Operand result;
   result.rows = {packed.rows_ + offset, count, packed.dim_, packed.dim_};
   if (packed.transposed_.size() > 0) {
@@ -194,14 +192,18 @@ void fill_outside(const Matrix& s, Index row, const Interval& seen, float value)
 
 }  // namespace
 
-void CpuTiles::mask_keys(const Accumulator& s, const Run& queries, const Run& keys, const Mask& mask) {
+void CpuTiles::mask_keys(const Accumulator& s, const Run& queries, const Run& keys, const Mask& mask,
+                         Cover cover) {
+  if (cover == Cover::full) return;
   for (Index i = 0; i < s.rows; ++i) {
     fill_outside(s, i, tokens_in(keys, mask.keys_of(queries.position(i))),
                  -std::numeric_limits<float>::infinity());
   }
 }
 
-void CpuTiles::mask_queries(const Accumulator& s, const Run& keys, const Run& queries, const Mask& mask) {
+void CpuTiles::mask_queries(const Accumulator& s, const Run& keys, const Run& queries, const Mask& mask,
+                            Cover cover) {
+  if (cover == Cover::full) return;
   for (Index j = 0; j < s.rows; ++j) {
     fill_outside(s, j, tokens_in(queries, mask.queries_of(keys.position(j))), 0);
   }
@@ -280,7 +282,7 @@ void CpuTiles::row_scale(const Accumulator& s, const float* factors) {
   }
 }
 
-void CpuTiles::softmax_gradient(const Accumulator& dp, const Accumulator& p, const float* delta,
+void CpuTiles::gradient_columns(const Accumulator& dp, const Accumulator& p, const float* delta,
                                 float scale) {
   for (Index i = 0; i < dp.rows; ++i) {
     float* __restrict out = dp.data + i * dp.stride;

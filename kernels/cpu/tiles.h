@@ -1,17 +1,27 @@
 // The CPU's tiles: the policy (tile.h) over which the kernel bodies run here.
 #pragma once
 
+#include <cmath>
+#include <optional>
 #include <span>
+#include <tuple>
 #include <vector>
 
 #include "kernels/cpu/buffer.h"
 #include "kernels/cpu/memory_rows.h"
 #include "kernels/cpu/product.h"
 #include "kernels/decay_table.h"
+#include "kernels/exp.h"
 #include "kernels/mask.h"
 #include "kernels/tile.h"
 
 namespace ringside {
+
+/// Rows of a head's matrix, from which operands are loaded as they are needed.
+struct Source {
+  HeadMemory memory;
+  Pack pack = Pack::rows;
+};
 
 class CpuTiles {
  public:
@@ -46,10 +56,58 @@ class CpuTiles {
   /// at a time; each may be rounded up to whole cache lines. Operands are made as `math` has them.
   CpuTiles(Index head_dim, Index value_dim, Math math)
       : math_(math),
+        head_dim_(head_dim),
+        value_dim_(value_dim),
         workspace_(6 * head_dim * value_dim + 8 * kTile * (head_dim + value_dim + kTile) + 1024) {}
+
+  /// Tiles of keys come one after the other: dq may be summed in memory.
+  static constexpr bool kSumsInMemory = true;
+
+  /// The steps of a cursor (mask.h) over sources of operands.
+  template <typename Cursor, typename... Sources>
+  class Stream {
+   public:
+    Stream(CpuTiles& tiles, const Cursor& cursor, const Sources&... sources)
+        : tiles_(tiles), cursor_(cursor), sources_(sources...) {}
+    bool next() {
+      scope_.reset();
+      if (!cursor_.next()) return false;
+      scope_.emplace(tiles_.workspace_);
+      operands_ = std::apply(
+          [&](const Sources&... sources) {
+            return Operands{tiles_.load(sources, tile().first, tile().positions.count)...};
+          },
+          sources_);
+      return true;
+    }
+    const TokenTile& tile() const { return cursor_.tile(); }
+    Cover cover() const { return cursor_.cover(); }
+    const auto& operands() const { return operands_; }
+
+   private:
+    template <typename>
+    using OneOperand = Operand;
+    using Operands = std::tuple<OneOperand<Sources>...>;
+
+    CpuTiles& tiles_;
+    Cursor cursor_;
+    std::tuple<const Sources&...> sources_;
+    std::optional<Workspace::Scope> scope_{};
+    Operands operands_{};
+  };
 
   Workspace::Scope scope() { return Workspace::Scope(workspace_); }
   void synchronize() {}
+  template <typename Cursor, typename... Sources>
+  Stream<Cursor, Sources...> stream(const Cursor& cursor, const Sources&... sources) {
+    return {*this, cursor, sources...};
+  }
+
+  // --- extents
+  Index tile(Index count) const { return count; }
+  Index step(Index count) const { return count; }
+  Index head_dim() const { return head_dim_; }
+  Index value_dim() const { return value_dim_; }
 
   // --- tiles and memory
   /// [rows, cols], uninitialised.
@@ -59,7 +117,10 @@ class CpuTiles {
   void clear(const Accumulator& x);
   /// [count, dim] from rows first.. of memory.
   Operand load(const HeadMemory& head, Index first, Index count, Pack pack);
-  Operand load(const Packed& packed, const TokenTile& tile) const;
+  Operand load(const Source& source, Index first, Index count) {
+    return load(source.memory, first, count, source.pack);
+  }
+  Operand load(const Packed& packed, Index first, Index count) const;
   /// A whole fp32 matrix.
   Accumulator load_state(const HeadMemory& state);
   /// Rows first.. of memory <- x, each element rounded once.
@@ -102,9 +163,9 @@ class CpuTiles {
 
   // --- masks. s: [queries, keys] or, for the gradients, [keys, queries]
   /// Keys that their query does not see become -inf.
-  void mask_keys(const Accumulator& s, const Run& queries, const Run& keys, const Mask& mask);
+  void mask_keys(const Accumulator& s, const Run& queries, const Run& keys, const Mask& mask, Cover cover);
   /// Queries that do not see their key become 0.
-  void mask_queries(const Accumulator& s, const Run& keys, const Run& queries, const Mask& mask);
+  void mask_queries(const Accumulator& s, const Run& keys, const Run& queries, const Mask& mask, Cover cover);
   /// [queries, keys] of one block: s_ij times λ^(i-j) for j <= i, 0 above.
   void decay_keys(const Accumulator& s, const DecayTable& decay);
   /// The same for [keys, queries].
@@ -113,10 +174,15 @@ class CpuTiles {
   // --- rows and elements
   /// `count` numbers, one a row, all `value`.
   float* rows(Index count, float value);
+  const float* load_rows(const float* memory, Index) const { return memory; }
+  const float* load_columns(const float* memory, Index) const { return memory; }
+  void store_rows(const float* x, Index count, float* memory) { std::copy_n(x, count, memory); }
   template <typename F>
   void for_rows(Index count, F&& f) {
     for (Index i = 0; i < count; ++i) f(i);
   }
+  static float exp(float x) { return exp_fp32(x); }
+  static float log(float x) { return std::log(x); }
   void row_max(const Accumulator& s, float* out);
   void row_sum(const Accumulator& s, float* out);
   /// s_ij <- exp(s_ij - shift_i)
@@ -128,7 +194,7 @@ class CpuTiles {
   void scale_add(const Accumulator& x, float factor, const Accumulator& y);
   void row_scale(const Accumulator& s, const float* factors);
   /// dp_ij <- scale·p_ij (dp_ij - delta_j)
-  void softmax_gradient(const Accumulator& dp, const Accumulator& p, const float* delta, float scale);
+  void gradient_columns(const Accumulator& dp, const Accumulator& p, const float* delta, float scale);
 
  private:
   /// The product in two halves of c's rows, each without what its triangle spares.
@@ -136,6 +202,7 @@ class CpuTiles {
                             Triangle triangle);
 
   Math math_;
+  Index head_dim_, value_dim_;
   Workspace workspace_;
 };
 
