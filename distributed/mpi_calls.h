@@ -43,6 +43,9 @@ struct Channel {
 /// A channel among all processes of the run.
 std::shared_ptr<Channel> world(std::chrono::milliseconds timeout);
 
+/// The channel's processes that gave the same color, ordered by key, then rank: Communicator::split().
+std::shared_ptr<Channel> split(const std::shared_ptr<Channel>& channel, int color, int key);
+
 /// Returns when all of the channel's processes have called it: rank 0 hears of each, so that it can name the
 /// ones that are missing, and then tells all.
 void barrier(const std::shared_ptr<Channel>& channel, std::string_view what);

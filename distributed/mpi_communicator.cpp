@@ -91,12 +91,7 @@ class MpiCommunicator final : public Communicator {
   void barrier() override { mpi::barrier(channel_, "barrier"); }
 
   std::unique_ptr<Communicator> split(int color, int key) override {
-    if (color < 0) throw std::invalid_argument(fmt::format("split: color {} < 0", color));
-    mpi::barrier(channel_, "split");  // it can name who is missing
-    const Awaiting awaiting("split (MPI_Comm_split)", channel_->timeout);
-    MPI_Comm part = MPI_COMM_NULL;
-    RINGSIDE_MPI(MPI_Comm_split(channel_->comm, color, key, &part));
-    return std::make_unique<MpiCommunicator>(std::make_shared<mpi::Channel>(part, channel_->timeout));
+    return std::make_unique<MpiCommunicator>(mpi::split(channel_, color, key));
   }
 
  private:
