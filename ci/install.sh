@@ -9,6 +9,7 @@ required=(
   g++ cmake ninja-build git                              # compiler and build
   libopenmpi-dev openmpi-bin libhwloc-dev                # ranks and machine
   libeigen3-dev libcli11-dev libfmt-dev nlohmann-json3-dev libcsv-dev librandom123-dev
+  libboost-context-dev                                   # threads of the emulated GPU
   libgtest-dev libgmock-dev libbenchmark-dev             # tests and benchmarks
   python3 python3-numpy                                  # the checks
 )

@@ -45,7 +45,7 @@ RINGSIDE_DEVICE void softmax_forward_tile(Tiles& t, const SoftmaxRule& rule, con
     t.mask_keys(s, q_tile.positions, k_tile.positions, rule.mask, keys.cover());
 
     t.row_max(s, of_step);
-    t.for_rows(queries, [&](Index i) {
+    t.for_rows(queries, [&](auto i) {
       const float before = max[i];
       max[i] = before > of_step[i] ? before : of_step[i];
       shift[i] = max[i] == kMasked ? 0.0f : max[i];
@@ -53,12 +53,12 @@ RINGSIDE_DEVICE void softmax_forward_tile(Tiles& t, const SoftmaxRule& rule, con
     });
     t.exp_rows(s, shift);
     t.row_sum(s, of_step);
-    t.for_rows(queries, [&](Index i) { sum[i] = sum[i] * correction[i] + of_step[i]; });
+    t.for_rows(queries, [&](auto i) { sum[i] = sum[i] * correction[i] + of_step[i]; });
     t.row_scale(o, correction);
     t.multiply_nn(o, t.operand(s, Pack::rows), v, Into::add);
   }
 
-  t.for_rows(queries, [&](Index i) {
+  t.for_rows(queries, [&](auto i) {
     const bool blind = sum[i] == 0;  // a row that sees a key has a sum of at least 1
     max[i] = blind ? kMasked : max[i] + t.log(sum[i]);
     correction[i] = blind ? 0.0f : 1 / sum[i];

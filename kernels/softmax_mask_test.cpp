@@ -6,7 +6,7 @@
 namespace ringside {
 namespace {
 
-class SoftmaxMask : public testing::TestWithParam<std::tuple<SoftmaxCase, DType>> {};
+class SoftmaxMask : public testing::TestWithParam<std::tuple<DeviceEntry, SoftmaxCase, DType>> {};
 
 /// Exact zeros in rows that see nothing, or that nothing sees; lse is -inf there.
 void expect_nothing_in_unseen_rows(const SoftmaxResults& r, const SoftmaxCase& c) {
@@ -34,8 +34,8 @@ void expect_nothing_in_unseen_rows(const SoftmaxResults& r, const SoftmaxCase& c
 }
 
 TEST_P(SoftmaxMask, ForwardAndBackwardMatchDoubleLoops) {
-  const auto& [c, dtype] = GetParam();
-  const auto device = make_cpu_device({.poison = true});
+  const auto& [entry, c, dtype] = GetParam();
+  const auto device = entry.make({.poison = true});
   const Attention a(c, dtype);
   const SoftmaxResults r = compute(*device, c, a, dtype);
   expect_matches(r, a);
@@ -81,12 +81,9 @@ const SoftmaxCase kMasks[] = {
 };
 
 INSTANTIATE_TEST_SUITE_P(Cases, SoftmaxMask,
-                         testing::Combine(testing::ValuesIn(kMasks),
+                         testing::Combine(testing::ValuesIn(test_devices()), testing::ValuesIn(kMasks),
                                           testing::Values(DType::fp32, DType::bf16)),
-                         [](const auto& param) {
-                           return std::string(std::get<0>(param.param).name) + "_" +
-                                  std::string(to_string(std::get<1>(param.param)));
-                         });
+                         name_of<SoftmaxCase>);
 
 TEST(SoftmaxMaskPoison, NaNStaysInItsDocument) {
   const auto device = make_cpu_device({.poison = true});

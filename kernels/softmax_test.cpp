@@ -10,11 +10,13 @@ namespace {
 using Case = SoftmaxCase;
 using Results = SoftmaxResults;
 
-class Softmax : public testing::TestWithParam<std::tuple<Case, DType>> {};
+class Softmax : public testing::TestWithParam<std::tuple<DeviceEntry, Case, DType>> {};
 
 TEST_P(Softmax, ForwardAndBackwardMatchDoubleLoops) {
-  const auto& [c, dtype] = GetParam();
-  const auto device = make_cpu_device({.poison = true});
+  const auto& [entry, c, dtype] = GetParam();
+  if (const auto reason = unsupported(entry, c.head_dim, c.value_dim, dtype, Math::fp32))
+    GTEST_SKIP() << *reason;
+  const auto device = entry.make({.poison = true});
   const Attention a(c, dtype);
   expect_matches(compute(*device, c, a, dtype), a);
 }
@@ -41,11 +43,9 @@ const Case kCases[] = {
 };
 
 INSTANTIATE_TEST_SUITE_P(Cases, Softmax,
-                         testing::Combine(testing::ValuesIn(kCases), testing::ValuesIn(kDTypes)),
-                         [](const auto& param) {
-                           return std::string(std::get<0>(param.param).name) + "_" +
-                                  std::string(to_string(std::get<1>(param.param)));
-                         });
+                         testing::Combine(testing::ValuesIn(test_devices()), testing::ValuesIn(kCases),
+                                          testing::ValuesIn(kDTypes)),
+                         name_of<Case>);
 
 const Case kRing{"ring", 2, 4, 2, 12, 10, contiguous(75, 150), contiguous(225), true};
 

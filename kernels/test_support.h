@@ -6,6 +6,8 @@
 #include <cmath>
 #include <random>
 #include <span>
+#include <string>
+#include <tuple>
 #include <vector>
 
 #include "kernels/cpu/memory_rows.h"
@@ -42,21 +44,45 @@ inline Array random_array(const Shape& shape, DType dtype, unsigned seed, float 
 
 inline Tensor to_device(Device& device, const Array& x, DType dtype) {
   const Tensor result = device.allocate(x.shape, dtype);
-  with_storage(result.data(), dtype, [&]<typename T>(T* data) {
-    for (const double value : x.values) {
-      const auto narrow = static_cast<float>(value);
-      convert(&narrow, data++, 1);
-    }
+  std::vector<std::byte> host(result.size_bytes());
+  with_storage(host.data(), dtype, [&]<typename T>(T* data) {
+    for (const double value : x.values) *data++ = from_float<T>(static_cast<float>(value));
   });
+  device.upload(host, result);
   return result;
 }
 
 inline Array from_device(const Tensor& x) {
   Array result(x.shape());
-  with_storage(x.data(), x.dtype(), [&](const auto* data) {
+  std::vector<std::byte> host(x.size_bytes());
+  if (x) x.device().download(x, host);
+  with_storage(host.data(), x.dtype(), [&](const auto* data) {
     for (double& value : result.values) value = static_cast<double>(to_float(*data++));
   });
   return result;
+}
+
+/// The devices that can be used here: tests of operations run on each.
+inline std::vector<DeviceEntry> test_devices() {
+  std::vector<DeviceEntry> all = devices();
+  std::erase_if(all, [](const DeviceEntry& entry) { return entry.unavailable.has_value(); });
+  return all;
+}
+
+/// A test's name: device, case, dtype.
+template <typename Case>
+std::string name_of(const testing::TestParamInfo<std::tuple<DeviceEntry, Case, DType>>& info) {
+  const auto& [entry, c, dtype] = info.param;
+  return std::string(entry.name) + "_" + c.name + "_" + std::string(to_string(dtype));
+}
+
+/// Why a device does not compute heads of these dims, if it does not.
+inline std::optional<std::string> unsupported(const DeviceEntry& entry, Index head_dim, Index value_dim,
+                                              DType dtype, Math math) {
+  Problem problem;
+  problem.head_dim = head_dim;
+  problem.value_dim = value_dim;
+  return entry.unsupported(problem, dtype, math);
 }
 
 /// The part [first, first + count) of the tokens.
@@ -111,7 +137,12 @@ inline void expect_close(const Tensor& actual, const Reference& expected, const 
 
 inline void expect_same_bits(const Tensor& a, const Tensor& b, const char* what) {
   ASSERT_EQ(a.size_bytes(), b.size_bytes()) << what;
-  EXPECT_TRUE(std::equal(a.data(), a.data() + a.size_bytes(), b.data())) << what;
+  const auto bytes = [](const Tensor& x) {
+    std::vector<std::byte> host(x.size_bytes());
+    x.device().download(x, host);
+    return host;
+  };
+  EXPECT_TRUE(bytes(a) == bytes(b)) << what;
 }
 
 }  // namespace ringside

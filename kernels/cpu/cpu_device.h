@@ -66,10 +66,12 @@ class CpuDevice : public Device {
   void decay_scores(const Tensor& scores, std::span<const float> slopes, TokenSpan tokens) override;
   void decay_rows(const Tensor& x, std::span<const float> slopes, Decay decay, const Tensor& y) override;
 
+ protected:
+  const CpuOptions options_;
+
  private:
   void release(std::byte* memory, std::size_t bytes);
 
-  CpuOptions options_;
   // Atomic, as the last handle of a tensor that was sent may go in the receiver's thread.
   std::atomic<std::size_t> live_ = 0;
   std::atomic<std::size_t> peak_ = 0;

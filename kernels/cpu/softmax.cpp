@@ -7,6 +7,7 @@
 #include "kernels/cpu/cpu_device.h"
 #include "kernels/cpu/tiles.h"
 #include "kernels/softmax_body.h"
+#include "kernels/softmax_checks.h"
 #include "reference/denormals.h"
 
 namespace ringside {
@@ -17,12 +18,6 @@ constexpr float kMasked = -std::numeric_limits<float>::infinity();
 /// One head's values of a row-wise quantity [b, h, n, 1].
 float* row_values(const Tensor& x, Index b, Index h) { return x.view<float>().head(b, h); }
 
-void require_block(std::string_view operation, const SoftmaxBlock& block) {
-  require_attention(operation, block.q, block.k, block.v);
-  require_positions(operation, "q_positions", block.q_positions, block.q);
-  require_positions(operation, "k_positions", block.k_positions, block.k);
-}
-
 Shape with_dim(Shape shape, Index dim) {
   shape.dim = dim;
   return shape;
@@ -31,12 +26,10 @@ Shape with_dim(Shape shape, Index dim) {
 }  // namespace
 
 void CpuDevice::softmax_forward(const SoftmaxBlock& block, const Tensor& o, const Tensor& lse) {
-  require_block("softmax_forward", block);
+  require_softmax_forward(block, o, lse);
   const Shape& qs = block.q.shape();
   const Shape& ks = block.k.shape();
   const Index value_dim = block.v.shape().dim;
-  require_tensor("softmax_forward", "o", o, with_dim(qs, value_dim), DType::fp32);
-  require_tensor("softmax_forward", "lse", lse, with_dim(qs, 1), DType::fp32);
 
   const DenormalMode guard(DenormalMode::flush);
   const auto q_tiles = token_tiles(block.q_positions, CpuTiles::kTile, block.mask.cu_seqlens);
@@ -63,16 +56,10 @@ void CpuDevice::softmax_forward(const SoftmaxBlock& block, const Tensor& o, cons
 void CpuDevice::softmax_backward(const SoftmaxBlock& block, const Tensor& dout, const Tensor& lse,
                                  const Tensor& delta, const Tensor& dq, const Tensor& dk_sum,
                                  const Tensor& dv_sum) {
-  require_block("softmax_backward", block);
+  require_softmax_backward(block, dout, lse, delta, dq, dk_sum, dv_sum);
   const Shape& qs = block.q.shape();
   const Shape& ks = block.k.shape();
   const Index value_dim = block.v.shape().dim;
-  require_tensor("softmax_backward", "dout", dout, with_dim(qs, value_dim), block.q.dtype());
-  require_tensor("softmax_backward", "lse", lse, with_dim(qs, 1), DType::fp32);
-  require_tensor("softmax_backward", "delta", delta, with_dim(qs, 1), DType::fp32);
-  require_tensor("softmax_backward", "dq", dq, qs, DType::fp32);
-  require_tensor("softmax_backward", "dk", dk_sum, ks, DType::fp32);
-  require_tensor("softmax_backward", "dv", dv_sum, block.v.shape(), DType::fp32);
 
   const DenormalMode guard(DenormalMode::flush);
   const auto q_tiles = token_tiles(block.q_positions, CpuTiles::kTile, block.mask.cu_seqlens);

@@ -27,6 +27,12 @@ class EmulatedLauncher {
              [&kernel] { kernel.template run<Emulated>(); });
   }
 
+  /// Its threads do nothing together: without them.
+  template <typename F>
+  void launch(const Each<F>& kernel, Index) {
+    for (Index i = 0; i < kernel.count; ++i) kernel.f(i);
+  }
+
   template <typename T>
   Array<T> upload(std::span<const T> host) {
     Array<T> array(host.size());

@@ -10,6 +10,7 @@
 
 #include "kernels/exp.h"
 #include "kernels/simt/machine.h"
+#include "reference/dtype.h"
 #include "reference/view.h"
 
 namespace ringside {
@@ -36,6 +37,9 @@ struct Emulated {
   static void load_matrices(std::uint32_t (&r)[4], const void* row);
   static void load_matrices_transposed(std::uint32_t (&r)[4], const void* row);
 
+  static std::uint32_t pack_bf16(float low, float high) {
+    return to_bf16(low).bits | static_cast<std::uint32_t>(to_bf16(high).bits) << 16;
+  }
   static float exp2(float x) { return std::exp2(x); }
   static float exp(float x) { return exp_fp32(x); }
   static float log(float x) { return std::log(x); }

@@ -18,6 +18,7 @@
 //   load_matrices_transposed(r, row)
 //                                   four 8x8 matrices of 16-bit elements from shared memory as fragments;
 //                                   lane l gives the address of row l % 8 of matrix l / 8
+//   pack_bf16(low, high)            two floats rounded to bf16, as one register
 //   exp2(x), exp(x), log(x)         of a float: fast, e^x within an ulp, accurate
 #pragma once
 

@@ -1,0 +1,19 @@
+#include "kernels/emulated/emulated_device.h"
+
+#include "kernels/simt/limits.h"
+
+namespace ringside {
+
+DeviceEntry emulated_entry() {
+  return {
+      .name = "emulated",
+      .summary = "the GPU's kernels, thread by thread on an emulated GPU: to judge them, slowly",
+      .unavailable = std::nullopt,
+      .count = 0,
+      .make = [](const DeviceOptions& options) -> std::unique_ptr<Device> {
+        return std::make_unique<EmulatedDevice>(CpuOptions{.math = options.math, .poison = options.poison});
+      },
+      .unsupported = simt_unsupported};
+}
+
+}  // namespace ringside

@@ -1,0 +1,104 @@
+// Operands of a GPU's products: tiles in shared memory.
+#pragma once
+
+#include <cstddef>
+
+#include "kernels/simt/machine.h"
+#include "reference/dtype.h"
+#include "reference/view.h"
+
+namespace ringside {
+
+/// Rows of one head's matrix in the GPU's memory: `dim` columns of each, rows `stride` elements apart.
+struct HeadRows {
+  std::byte* data = nullptr;
+  DType dtype = DType::fp32;
+  int dim = 0;
+  Index stride = 0;
+
+  RINGSIDE_DEVICE std::byte* at(Index row, int col) const {
+    return data + (row * stride + col) * static_cast<Index>(size_of(dtype));
+  }
+  RINGSIDE_DEVICE float value(Index row, int col) const {
+    const std::byte* const p = at(row, col);
+    if (dtype == DType::bf16) return to_float(*reinterpret_cast<const BFloat16*>(p));
+    if (dtype == DType::fp16) return to_float(*reinterpret_cast<const Float16*>(p));
+    return *reinterpret_cast<const float*>(p);
+  }
+  /// Rounds once.
+  RINGSIDE_DEVICE void put(Index row, int col, float x) const {
+    std::byte* const p = at(row, col);
+    if (dtype == DType::bf16) {
+      *reinterpret_cast<BFloat16*>(p) = to_bf16(x);
+    } else if (dtype == DType::fp16) {
+      *reinterpret_cast<Float16*>(p) = to_fp16(x);
+    } else {
+      *reinterpret_cast<float*>(p) = x;
+    }
+  }
+  /// Only if dtype is fp32.
+  RINGSIDE_DEVICE float& sum(Index row, int col) const { return *reinterpret_cast<float*>(at(row, col)); }
+};
+
+/// The rows of a matrix from which operands with kCols columns are loaded, those beyond its own being zero.
+template <int kCols>
+struct Source {
+  HeadRows rows;
+};
+
+/// kRows x kCols elements in shared memory, rows first. The 16-byte pieces of a row are permuted by the row's
+/// number, so that neither eight rows of a column of pieces, as load_matrices() reads them, nor the threads
+/// that read single elements of several rows meet in one bank more than twice.
+template <typename T, int kRowsOf, int kColsOf>
+struct Operand {
+  using Element = T;
+  static constexpr int kRows = kRowsOf, kCols = kColsOf;
+  static constexpr int kPiece = 16 / static_cast<int>(sizeof(T));  // elements
+  static constexpr int kPieces = kCols / kPiece;                   // of a row
+  static_assert(kCols % kPiece == 0 && (kPieces & (kPieces - 1)) == 0);
+
+  T* data = nullptr;
+
+  /// Where piece `piece` of a row begins.
+  RINGSIDE_DEVICE T* piece(int row, int number) const {
+    constexpr int kLine = 128 / static_cast<int>(sizeof(T));        // elements in all banks
+    constexpr int kRowsOfLine = kCols < kLine ? kLine / kCols : 1;  // short rows share a line
+    constexpr int kPermuted = kPieces < 8 ? kPieces : 8;
+    return data + row * kCols + (number ^ (row / kRowsOfLine % kPermuted)) * kPiece;
+  }
+  RINGSIDE_DEVICE T& at(int row, int col) const { return piece(row, col / kPiece)[col % kPiece]; }
+};
+
+/// `x` as an element of operands.
+template <typename T>
+RINGSIDE_DEVICE T operand_element(float x) {
+  return from_float<T>(x);
+}
+
+/// All kThreads threads of a block: rows first..first + count - 1 of the source -> operand; the rest of it is
+/// zero. Where an element is what it is in memory the copies are asynchronous, of a group that the caller
+/// commits.
+template <typename Machine, int kThreads, typename T, int kRows, int kCols>
+RINGSIDE_DEVICE void load_operand(const Operand<T, kRows, kCols>& to, const HeadRows& from, Index first,
+                                  int count) {
+  using To = Operand<T, kRows, kCols>;
+  const bool as_it_is = (sizeof(T) == 4) == (from.dtype == DType::fp32) && from.dtype != DType::fp16;
+  const bool aligned = from.stride % To::kPiece == 0 && from.dim % To::kPiece == 0 &&
+                       reinterpret_cast<std::size_t>(from.data) % 16 == 0;
+  RINGSIDE_UNROLL
+  for (int i = Machine::thread(); i < kRows * To::kPieces; i += kThreads) {
+    const int row = i / To::kPieces, number = i % To::kPieces, col = number * To::kPiece;
+    T* const piece = to.piece(row, number);
+    if (as_it_is && aligned) {
+      const bool valid = row < count && col < from.dim;
+      Machine::copy_async(piece, valid ? from.at(first + row, col) : from.data, valid);
+      continue;
+    }
+    for (int x = 0; x < To::kPiece; ++x) {
+      const bool valid = row < count && col + x < from.dim;
+      piece[x] = operand_element<T>(valid ? from.value(first + row, col + x) : 0.0f);
+    }
+  }
+}
+
+}  // namespace ringside

@@ -1,0 +1,149 @@
+// Softmax attention on a GPU: one block computes one tile of queries, or of keys, of one (batch, head).
+#pragma once
+
+#include <span>
+
+#include "kernels/simt/tiles.h"
+#include "kernels/softmax_body.h"
+
+namespace ringside {
+
+/// A tensor [batch, heads, tokens, dim] in the GPU's memory.
+struct HeadMatrices {
+  std::byte* data = nullptr;
+  DType dtype = DType::fp32;
+  Index heads = 0, tokens = 0;
+  int dim = 0;
+
+  RINGSIDE_DEVICE HeadRows head(Index batch, Index h) const {
+    const Index offset = (batch * heads + h) * tokens * dim;
+    return {data + offset * static_cast<Index>(size_of(dtype)), dtype, dim, dim};
+  }
+};
+
+/// A block of softmax attention as kernels see it; spans lie in the GPU's memory.
+struct SoftmaxWork {
+  SoftmaxRule rule;
+  std::span<const TokenTile> tiles, steps;  ///< the kernel's own, and those that it walks over
+  Index batch = 0;
+  HeadMatrices q, k, v;
+
+  RINGSIDE_DEVICE Index group() const { return q.heads / k.heads; }
+};
+
+/// Which batch entry, head and tile a block of the grid has: heads change fastest, so that blocks that run
+/// side by side have equal work; the last tiles, which see most if the problem is causal, come first.
+struct BlockPlace {
+  Index batch, head, tile;
+
+  RINGSIDE_DEVICE BlockPlace(Index block, Index batches, Index heads, Index tiles)
+      : batch(block % (batches * heads) / heads),
+        head(block % heads),
+        tile(tiles - 1 - block / (batches * heads)) {}
+};
+
+template <typename Product, TileSizes kSizes>
+struct SoftmaxForwardKernel {
+  static constexpr int kThreads = 32 * kSizes.warps, kTile = kSizes.tile, kStep = kSizes.step;
+  SoftmaxWork work;
+  HeadMatrices o;
+  float* lse;  ///< [b, h, nq]
+
+  Index blocks() const { return work.batch * work.q.heads * std::ssize(work.tiles); }
+  static constexpr std::size_t shared_bytes() {
+    const int in_stages = kSizes.stages * kSizes.step * (kSizes.head_dim + kSizes.value_dim);
+    const int probabilities = Product::kInRegisters ? 0 : kSizes.tile * kSizes.step;
+    return sizeof(typename Product::Element) *
+           static_cast<std::size_t>(kSizes.tile * kSizes.head_dim + in_stages + probabilities);
+  }
+
+  template <typename Machine>
+  RINGSIDE_DEVICE void run() const {
+    const BlockPlace place(Machine::block(), work.batch, work.q.heads, static_cast<Index>(work.tiles.size()));
+    const Index kv = place.head / work.group();
+    WarpTiles<Machine, Product, kSizes> t(work.q.dim, work.v.dim);
+    softmax_forward_tile(t, work.rule, work.tiles[static_cast<std::size_t>(place.tile)], work.steps,
+                         Source<kSizes.head_dim>{work.q.head(place.batch, place.head)},
+                         Source<kSizes.head_dim>{work.k.head(place.batch, kv)},
+                         Source<kSizes.value_dim>{work.v.head(place.batch, kv)},
+                         o.head(place.batch, place.head),
+                         lse + (place.batch * work.q.heads + place.head) * work.q.tokens);
+  }
+};
+
+/// What the backward kernels know besides: shift and delta: [b, h, nq].
+struct SoftmaxBackwardWork : SoftmaxWork {
+  HeadMatrices dout;
+  const float* shift;
+  const float* delta;
+
+  RINGSIDE_DEVICE Index row(Index b, Index head) const { return (b * q.heads + head) * q.tokens; }
+};
+
+/// dk and dv of a tile of keys, from all query heads of its group.
+template <typename Product, TileSizes kSizes>
+struct SoftmaxBackwardKeysKernel {
+  static constexpr int kThreads = 32 * kSizes.warps, kTile = kSizes.tile, kStep = kSizes.step;
+  SoftmaxBackwardWork work;
+  HeadMatrices dk, dv;
+
+  Index blocks() const { return work.batch * work.k.heads * std::ssize(work.tiles); }
+  static constexpr std::size_t shared_bytes() {
+    const int both = kSizes.head_dim + kSizes.value_dim;
+    const int scores = Product::kInRegisters ? 0 : 2 * kSizes.tile * kSizes.step;
+    return sizeof(typename Product::Element) *
+           static_cast<std::size_t>((kSizes.tile + kSizes.stages * kSizes.step) * both + scores);
+  }
+
+  template <typename Machine>
+  RINGSIDE_DEVICE void run() const {
+    const BlockPlace place(Machine::block(), work.batch, work.k.heads, static_cast<Index>(work.tiles.size()));
+    const TokenTile& tile = work.tiles[static_cast<std::size_t>(place.tile)];
+    WarpTiles<Machine, Product, kSizes> t(work.k.dim, work.v.dim);
+    const auto keys = t.tile(tile.positions.count);
+    const auto k = t.load(Source<kSizes.head_dim>{work.k.head(place.batch, place.head)}, tile.first, keys);
+    const auto v = t.load(Source<kSizes.value_dim>{work.v.head(place.batch, place.head)}, tile.first, keys);
+    auto dk_sum = t.zeros(keys, t.head_dim());
+    auto dv_sum = t.zeros(keys, t.value_dim());
+    for (Index h = place.head * work.group(); h < (place.head + 1) * work.group(); ++h) {
+      const Index row = work.row(place.batch, h);
+      softmax_backward_keys(t, work.rule, tile, work.steps, k, v,
+                            Source<kSizes.head_dim>{work.q.head(place.batch, h)},
+                            Source<kSizes.value_dim>{work.dout.head(place.batch, h)}, work.shift + row,
+                            work.delta + row, dk_sum, dv_sum, HeadRows{});
+    }
+    t.add(dk_sum, dk.head(place.batch, place.head), tile.first);
+    t.add(dv_sum, dv.head(place.batch, place.head), tile.first);
+  }
+};
+
+/// dq of a tile of queries.
+template <typename Product, TileSizes kSizes>
+struct SoftmaxBackwardQueriesKernel {
+  static constexpr int kThreads = 32 * kSizes.warps, kTile = kSizes.tile, kStep = kSizes.step;
+  SoftmaxBackwardWork work;
+  HeadMatrices dq;
+
+  Index blocks() const { return work.batch * work.q.heads * std::ssize(work.tiles); }
+  static constexpr std::size_t shared_bytes() {
+    const int both = kSizes.head_dim + kSizes.value_dim;
+    const int scores = Product::kInRegisters ? 0 : kSizes.tile * kSizes.step;
+    return sizeof(typename Product::Element) *
+           static_cast<std::size_t>((kSizes.tile + kSizes.stages * kSizes.step) * both + scores);
+  }
+
+  template <typename Machine>
+  RINGSIDE_DEVICE void run() const {
+    const BlockPlace place(Machine::block(), work.batch, work.q.heads, static_cast<Index>(work.tiles.size()));
+    const Index kv = place.head / work.group(), row = work.row(place.batch, place.head);
+    WarpTiles<Machine, Product, kSizes> t(work.q.dim, work.v.dim);
+    softmax_backward_queries(t, work.rule, work.tiles[static_cast<std::size_t>(place.tile)], work.steps,
+                             Source<kSizes.head_dim>{work.q.head(place.batch, place.head)},
+                             Source<kSizes.value_dim>{work.dout.head(place.batch, place.head)},
+                             Source<kSizes.head_dim>{work.k.head(place.batch, kv)},
+                             Source<kSizes.value_dim>{work.v.head(place.batch, kv)}, work.shift + row,
+                             work.delta + row, dq.head(place.batch, place.head));
+  }
+};
+
+}  // namespace ringside

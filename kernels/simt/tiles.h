@@ -1,0 +1,387 @@
+// A GPU's tiles: the policy (tile.h) over which the kernel bodies run there. A block's warps share operands
+// and each hold some rows of every accumulator.
+#pragma once
+
+#include <cstddef>
+#include <limits>
+#include <tuple>
+#include <utility>
+
+#include "kernels/mask.h"
+#include "kernels/simt/product.h"
+#include "kernels/tile.h"
+
+namespace ringside {
+
+/// The sizes that a kernel is made for: rows of its own tile and of a step, columns of the two dims, warps,
+/// and how many steps' operands there is room for (2: the next step is loaded while this one is computed).
+struct TileSizes {
+  int tile = 64, step = 64;
+  int head_dim = 64, value_dim = 64;
+  int warps = 4;
+  int stages = 2;
+  constexpr bool operator==(const TileSizes&) const = default;
+};
+
+template <typename MachineOf, typename ProductOf, TileSizes kSizes>
+class WarpTiles {
+ public:
+  using Machine = MachineOf;
+  using Product = ProductOf;
+  using Element = typename Product::Element;
+  static constexpr int kThreads = 32 * kSizes.warps;
+  /// Tiles of keys run side by side.
+  static constexpr bool kSumsInMemory = false;
+  template <int kRows, int kCols>
+  using OperandOf = Operand<Element, kRows, kCols>;
+  template <int kRows, int kCols>
+  using AccumulatorOf = Accumulator<kRows, kCols, kSizes.warps>;
+
+  RINGSIDE_DEVICE WarpTiles(int head_dim, int value_dim) : head_dim_{head_dim}, value_dim_{value_dim} {}
+
+  struct Scope {
+    int& used;
+    int mark;
+    RINGSIDE_DEVICE ~Scope() { used = mark; }
+  };
+  RINGSIDE_DEVICE Scope scope() { return {used_, used_}; }
+
+  RINGSIDE_DEVICE void synchronize() {
+    Machine::template wait_copies<0>();
+    Machine::sync();
+  }
+
+  // --- extents
+  RINGSIDE_DEVICE Extent<kSizes.tile> tile(Index count) const { return {static_cast<int>(count)}; }
+  RINGSIDE_DEVICE Extent<kSizes.step> step(Index count) const { return {static_cast<int>(count)}; }
+  RINGSIDE_DEVICE Extent<kSizes.head_dim> head_dim() const { return head_dim_; }
+  RINGSIDE_DEVICE Extent<kSizes.value_dim> value_dim() const { return value_dim_; }
+
+  // --- tiles and memory
+  template <int kRows, int kCols>
+  RINGSIDE_DEVICE AccumulatorOf<kRows, kCols> accumulator(Extent<kRows> rows, Extent<kCols> cols) const {
+    AccumulatorOf<kRows, kCols> x;
+    x.rows = rows.count;
+    x.cols = cols.count;
+    return x;
+  }
+  template <int kRows, int kCols>
+  RINGSIDE_DEVICE auto zeros(Extent<kRows> rows, Extent<kCols> cols) const {
+    auto x = accumulator(rows, cols);
+    clear(x);
+    return x;
+  }
+  template <typename X>
+  RINGSIDE_DEVICE void clear(X& x) const {
+    x.each([](int, int, float& element) { element = 0; });
+  }
+  template <int kRows, int kCols>
+  RINGSIDE_DEVICE OperandOf<kRows, kCols> load(const Source<kCols>& source, Index first, Extent<kRows> rows) {
+    const auto operand = take<kRows, kCols>();
+    load_operand<Machine, kThreads>(operand, source.rows, first, rows.count);
+    Machine::commit();
+    return operand;
+  }
+  /// Rows first.. of memory <- x, each element rounded once.
+  template <typename X>
+  RINGSIDE_DEVICE void store(X& x, const HeadRows& memory, Index first) const {
+    each_of(x, [&](int row, int col, float& element) { memory.put(first + row, col, element); });
+  }
+  /// Rows first.. of fp32 memory += x; no other block's.
+  template <typename X>
+  RINGSIDE_DEVICE void add(X& x, const HeadRows& memory, Index first) const {
+    each_of(x, [&](int row, int col, float& element) { memory.sum(first + row, col) += element; });
+  }
+
+  /// The steps of a cursor over sources.
+  template <typename Cursor, int... kCols>
+  class Stream {
+   public:
+    RINGSIDE_DEVICE Stream(WarpTiles& tiles, const Cursor& cursor, const Source<kCols>&... sources)
+        : cursor_(cursor), sources_(sources...), memory_(tiles.used_) {
+      tiles.used_ += kSizes.stages * kStage;
+    }
+    /// On to the next step. All warps are through with the one before.
+    RINGSIDE_DEVICE bool next() {
+      if (kSizes.stages == 1 || !started_) {
+        if (started_) Machine::sync();
+        more_ = load_next(0);
+      }
+      started_ = true;
+      Machine::template wait_copies<0>();
+      Machine::sync();
+      if (!more_) return false;
+      tile_ = cursor_.tile();
+      cover_ = cursor_.cover();
+      stage_ = (stage_ + 1) % kSizes.stages;
+      if (kSizes.stages > 1) more_ = load_next((stage_ + 1) % kSizes.stages);
+      return true;
+    }
+    RINGSIDE_DEVICE const TokenTile& tile() const { return tile_; }
+    RINGSIDE_DEVICE Cover cover() const { return cover_; }
+    RINGSIDE_DEVICE auto operands() const { return at(stage_, std::index_sequence_for<Source<kCols>...>{}); }
+
+   private:
+    static constexpr int kStage = kSizes.step * static_cast<int>(sizeof(Element)) * (kCols + ...);  // bytes
+
+    /// Of operand kI in a stage: bytes before it.
+    template <std::size_t kI>
+    RINGSIDE_DEVICE static constexpr int offset() {
+      constexpr int kWidths[] = {kCols...};
+      int columns = 0;
+      for (int i = 0; i < static_cast<int>(kI); ++i) columns += kWidths[i];
+      return kSizes.step * static_cast<int>(sizeof(Element)) * columns;
+    }
+    template <std::size_t... kI>
+    RINGSIDE_DEVICE auto at(int stage, std::index_sequence<kI...>) const {
+      std::byte* const memory = Machine::shared() + memory_ + stage * kStage;
+      return std::tuple{OperandOf<kSizes.step, kCols>{reinterpret_cast<Element*>(memory + offset<kI>())}...};
+    }
+    RINGSIDE_DEVICE bool load_next(int stage) {
+      if (!cursor_.next()) return false;
+      load_all(stage, cursor_.tile(), std::index_sequence_for<Source<kCols>...>{});
+      Machine::commit();
+      return true;
+    }
+    template <std::size_t... kI>
+    RINGSIDE_DEVICE void load_all(int stage, const TokenTile& tile, std::index_sequence<kI...> all) const {
+      const auto operands = at(stage, all);
+      (load_operand<Machine, kThreads>(std::get<kI>(operands), std::get<kI>(sources_).rows, tile.first,
+                                       static_cast<int>(tile.positions.count)),
+       ...);
+    }
+
+    Cursor cursor_;
+    std::tuple<Source<kCols>...> sources_;
+    int memory_;  ///< where the stages begin in shared memory
+    TokenTile tile_{};
+    Cover cover_ = Cover::empty;
+    int stage_ = kSizes.stages - 1;
+    bool started_ = false, more_ = false;
+  };
+  template <typename Cursor, int... kCols>
+  RINGSIDE_DEVICE Stream<Cursor, kCols...> stream(const Cursor& cursor, const Source<kCols>&... sources) {
+    return {*this, cursor, sources...};
+  }
+
+  // --- products
+  template <typename C, typename A, typename B>
+  RINGSIDE_DEVICE void multiply_nn(C& c, const A& a, const B& b, Into into, Triangle = Triangle::none) const {
+    if (into == Into::overwrite) clear(c);
+    Product::template multiply_add<false, false, Machine>(c, a, b);
+  }
+  template <typename C, typename A, typename B>
+  RINGSIDE_DEVICE void multiply_nt(C& c, const A& a, const B& b, Into into, Triangle = Triangle::none) const {
+    if (into == Into::overwrite) clear(c);
+    Product::template multiply_add<false, true, Machine>(c, a, b);
+  }
+  template <typename C, typename A, typename B>
+  RINGSIDE_DEVICE void multiply_tn(C& c, const A& a, const B& b, Into into) const {
+    if (into == Into::overwrite) clear(c);
+    Product::template multiply_add<true, false, Machine>(c, a, b);
+  }
+
+  // --- accumulators and operands
+  /// x as the first factor of multiply_nn() or multiply_nt(), for the warp's own rows.
+  template <typename X>
+  RINGSIDE_DEVICE auto operand(X& x, Pack) {
+    if constexpr (Product::kInRegisters) {
+      return Product::template in_registers<Machine>(x);
+    } else {
+      const auto result = shared(x);
+      Machine::sync_warp();
+      return result;
+    }
+  }
+  /// x as an operand that all warps may read behind a synchronize().
+  template <typename X>
+  RINGSIDE_DEVICE OperandOf<X::kRows, X::kCols> shared(X& x) {
+    const auto result = take<X::kRows, X::kCols>();
+    const Lane<Machine> lane;
+    x.each([&](int slot, int column, float& element) {
+      result.at(X::row(lane, slot), X::col(lane, column)) = operand_element<Element>(element);
+    });
+    return result;
+  }
+
+  // --- masks. s: [queries, keys] or, for the gradients, [keys, queries]
+  /// Keys that their query does not see become -inf, and those beyond the step's.
+  template <typename X>
+  RINGSIDE_DEVICE void mask_keys(X& s, const Run& queries, const Run& keys, const Mask& mask,
+                                 Cover cover) const {
+    constexpr float kMasked = -std::numeric_limits<float>::infinity();
+    keep(s, cover, kMasked, [&](int row) { return tokens_in(keys, mask.keys_of(queries.position(row))); });
+  }
+  /// Queries that do not see their key become 0, and those beyond the step's.
+  template <typename X>
+  RINGSIDE_DEVICE void mask_queries(X& s, const Run& keys, const Run& queries, const Mask& mask,
+                                    Cover cover) const {
+    keep(s, cover, 0.0f, [&](int row) { return tokens_in(queries, mask.queries_of(keys.position(row))); });
+  }
+
+  // --- rows and elements
+  template <int kRows>
+  using RowsOf = Rows<AccumulatorOf<kRows, 8>::kSlots>;
+
+  template <int kRows>
+  RINGSIDE_DEVICE RowsOf<kRows> rows(Extent<kRows>, float value) const {
+    RowsOf<kRows> x;
+    RINGSIDE_UNROLL
+    for (float& element : x.x) element = value;
+    return x;
+  }
+  template <int kRows>
+  RINGSIDE_DEVICE RowsOf<kRows> load_rows(const float* memory, Extent<kRows> rows) const {
+    RowsOf<kRows> x;
+    each_row(rows, [&](int slot, int row) { x[slot] = row < rows.count ? memory[row] : 0.0f; });
+    return x;
+  }
+  template <int kRows>
+  RINGSIDE_DEVICE void store_rows(const RowsOf<kRows>& x, Extent<kRows> rows, float* memory) const {
+    const bool first = Lane<Machine>().t == 0;
+    each_row(rows, [&](int slot, int row) {
+      if (first && row < rows.count) memory[row] = x[slot];
+    });
+  }
+  template <int kCols>
+  RINGSIDE_DEVICE auto load_columns(const float* memory, Extent<kCols> cols) const {
+    using X = AccumulatorOf<16 * kSizes.warps, kCols>;
+    const Lane<Machine> lane;
+    Columns<X::kColumns> x;
+    RINGSIDE_UNROLL
+    for (int column = 0; column < X::kColumns; ++column) {
+      const int col = X::col(lane, column);
+      x.x[column] = col < cols.count ? memory[col] : 0.0f;
+    }
+    return x;
+  }
+  template <int kRows, typename F>
+  RINGSIDE_DEVICE void for_rows(Extent<kRows>, F&& f) const {
+    RINGSIDE_UNROLL
+    for (int slot = 0; slot < AccumulatorOf<kRows, 8>::kSlots; ++slot) f(slot);
+  }
+
+  template <typename X, typename R>
+  RINGSIDE_DEVICE void row_max(X& s, R& out) const {
+    constexpr float kLowest = -std::numeric_limits<float>::infinity();
+    reduce(s, out, kLowest, [](float a, float b) { return a > b ? a : b; });
+  }
+  template <typename X, typename R>
+  RINGSIDE_DEVICE void row_sum(X& s, R& out) const {
+    reduce(s, out, 0.0f, [](float a, float b) { return a + b; });
+  }
+  /// s_ij <- exp(s_ij - shift_i)
+  template <typename X, typename R>
+  RINGSIDE_DEVICE void exp_rows(X& s, const R& shift) const {
+    s.each([&](int slot, int, float& x) { x = exp_difference(x, shift[slot]); });
+  }
+  /// s_ij <- exp(scale·s_ij - shift_j)
+  template <typename X, typename C>
+  RINGSIDE_DEVICE void exp_columns(X& s, float scale, const C& shift) const {
+    s.each([&](int, int column, float& x) { x = exp_difference(scale * x, shift[column]); });
+  }
+  template <typename X>
+  RINGSIDE_DEVICE void scale(X& s, float factor) const {
+    s.each([&](int, int, float& x) { x *= factor; });
+  }
+  template <typename X, typename R>
+  RINGSIDE_DEVICE void row_scale(X& s, const R& factors) const {
+    s.each([&](int slot, int, float& x) { x *= factors[slot]; });
+  }
+  /// dp_ij <- scale·p_ij (dp_ij - delta_i)
+  template <typename X, typename R>
+  RINGSIDE_DEVICE void gradient_rows(X& dp, X& p, const R& delta, float scale) const {
+    gradient(dp, p, scale, [&](int slot, int) { return delta[slot]; });
+  }
+  /// The same with delta_j.
+  template <typename X, typename C>
+  RINGSIDE_DEVICE void gradient_columns(X& dp, X& p, const C& delta, float scale) const {
+    gradient(dp, p, scale, [&](int, int column) { return delta[column]; });
+  }
+  RINGSIDE_DEVICE static float exp(float x) { return Machine::exp(x); }
+  RINGSIDE_DEVICE static float log(float x) { return Machine::log(x); }
+
+ protected:
+  template <int kRows, int kCols>
+  RINGSIDE_DEVICE OperandOf<kRows, kCols> take() {
+    constexpr int kBytes = kRows * kCols * static_cast<int>(sizeof(Element));
+    static_assert(kBytes % 128 == 0);
+    const OperandOf<kRows, kCols> operand{reinterpret_cast<Element*>(Machine::shared() + used_)};
+    used_ += kBytes;
+    return operand;
+  }
+  /// f(row, col, x) for the elements that count.
+  template <typename X, typename F>
+  RINGSIDE_DEVICE void each_of(X& x, F&& f) const {
+    const Lane<Machine> lane;
+    x.each([&](int slot, int column, float& element) {
+      const int row = X::row(lane, slot), col = X::col(lane, column);
+      if (row < x.rows && col < x.cols) f(row, col, element);
+    });
+  }
+  template <int kRows, typename F>
+  RINGSIDE_DEVICE void each_row(Extent<kRows>, F&& f) const {
+    using X = AccumulatorOf<kRows, 8>;
+    const Lane<Machine> lane;
+    RINGSIDE_UNROLL
+    for (int slot = 0; slot < X::kSlots; ++slot) f(slot, X::row(lane, slot));
+  }
+
+ private:
+  /// Columns outside seen(row) become `masked`, and those that do not count.
+  template <typename X, typename Seen>
+  RINGSIDE_DEVICE void keep(X& s, Cover cover, float masked, Seen seen) const {
+    if (cover == Cover::full && s.cols == X::kCols) return;
+    const Lane<Machine> lane;
+    int begin[X::kSlots], end[X::kSlots];
+    RINGSIDE_UNROLL
+    for (int slot = 0; slot < X::kSlots; ++slot) {
+      const Interval of_row = cover == Cover::full ? Interval{0, s.cols} : seen(X::row(lane, slot));
+      begin[slot] = static_cast<int>(of_row.begin);
+      end[slot] = static_cast<int>(of_row.end);
+    }
+    s.each([&](int slot, int column, float& x) {
+      const int col = X::col(lane, column);
+      if (col < begin[slot] || end[slot] <= col) x = masked;
+    });
+  }
+  /// Over a row's columns: the thread's, then those of the four threads that share the row.
+  template <typename X, typename R, typename F>
+  RINGSIDE_DEVICE void reduce(X& s, R& out, float identity, F f) const {
+    RINGSIDE_UNROLL
+    for (float& x : out.x) x = identity;
+    s.each([&](int slot, int, float& x) { out[slot] = f(out[slot], x); });
+    RINGSIDE_UNROLL
+    for (float& x : out.x) {
+      x = f(x, Machine::shuffle_xor(x, 1));
+      x = f(x, Machine::shuffle_xor(x, 2));
+    }
+  }
+  template <typename X, typename Delta>
+  RINGSIDE_DEVICE void gradient(X& dp, X& p, float scale, Delta delta) const {
+    RINGSIDE_UNROLL
+    for (int m = 0; m < X::kHigh; ++m) {
+      RINGSIDE_UNROLL
+      for (int n = 0; n < X::kWide; ++n) {
+        RINGSIDE_UNROLL
+        for (int i = 0; i < 4; ++i) {
+          float& x = dp.c[m][n][i];
+          x = scale * p.c[m][n][i] * (x - delta(2 * m + i / 2, 2 * n + i % 2));
+        }
+      }
+    }
+  }
+  /// exp(x - shift): accurate where products are exact, else as fast as it gets: within |x| 2^-24 of the
+  /// exponent's rounding and two ulp.
+  RINGSIDE_DEVICE static float exp_difference(float x, float shift) {
+    constexpr float kLog2E = 0x1.715476p+0f;
+    if constexpr (Product::kExact) return Machine::exp(x - shift);
+    return Machine::exp2(x * kLog2E - shift * kLog2E);
+  }
+
+  Extent<kSizes.head_dim> head_dim_;
+  Extent<kSizes.value_dim> value_dim_;
+  int used_ = 0;  ///< bytes of shared memory taken
+};
+
+}  // namespace ringside
