@@ -4,7 +4,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdio>
 #include <numeric>
 #include <stdexcept>
 
@@ -12,6 +11,7 @@
 #include "distributed/process_group.h"
 #include "distributed/test_deferred.h"
 #include "distributed/test_device.h"
+#include "distributed/test_mpi.h"
 #include "reference/error.h"
 
 namespace ringside {
@@ -144,35 +144,7 @@ TEST(MpiCommunicator, LargeMessagesArriveWhole) {
   comm->barrier();
 }
 
-/// Prints failures only, with the rank.
-class Quiet final : public testing::EmptyTestEventListener {
- public:
-  explicit Quiet(int rank) : rank_(rank) {}
-
-  void OnTestPartResult(const testing::TestPartResult& result) override {
-    if (!result.failed()) return;
-    std::fprintf(stderr, "rank %d: %s:%d: %s\n", rank_, result.file_name() ? result.file_name() : "?",
-                 result.line_number(), result.summary());
-  }
-
- private:
-  int rank_;
-};
-
 }  // namespace
 }  // namespace ringside
 
-int main(int argc, char** argv) {
-  const ringside::MpiSession session;
-  testing::InitGoogleTest(&argc, argv);
-  auto group = ringside::ProcessGroup::mpi(std::chrono::minutes(2));
-  if (group.rank() != 0) {
-    auto& listeners = testing::UnitTest::GetInstance()->listeners();
-    delete listeners.Release(listeners.default_result_printer());
-    listeners.Append(new ringside::Quiet(group.rank()));  // owned by GoogleTest
-  }
-  const auto status = static_cast<std::byte>(RUN_ALL_TESTS());
-  std::byte worst{0};
-  for (const auto& of_rank : group.all_gather({&status, 1}, "exit status")) worst |= of_rank.front();
-  return static_cast<int>(worst);
-}
+int main(int argc, char** argv) { return ringside::test::run_on_all_ranks(argc, argv); }

@@ -77,7 +77,8 @@ TEST(Devices, AreFoundByName) {
   EXPECT_THROW(device_entry("abacus"), UsageError);
   for (const DeviceEntry& device : devices()) {
     EXPECT_EQ(device_entry(device.name).name, device.name);
-    if (device.unavailable) EXPECT_THROW(usable_device(device.name), UsageError) << device.name;
+    if (!device.unavailable) continue;
+    EXPECT_THROW(usable_device(device.name), UsageError) << device.name;
   }
 }
 
