@@ -6,6 +6,7 @@
 
 #include "harness/bytes.h"
 #include "harness/collect.h"
+#include "harness/device_entry.h"
 
 namespace ringside {
 namespace {
@@ -157,7 +158,7 @@ Phases& Phases::operator+=(const Phases& other) {
 
 CaseResult run_case(const Case& c, const Variant& variant, std::string_view device, const TimingPlan& timing,
                     const Standard& standard, Fleet& fleet, InputsCache& inputs, HostOutputs* keep) {
-  CaseResult result = {.c = c, .oversubscribed = fleet.oversubscribed(c.ranks())};
+  CaseResult result = {.c = c, .oversubscribed = fleet.oversubscribed(c.ranks(), device_entry(device))};
   Stopwatch watch;
   const std::vector<RankRun> runs = run_ranks_here(c, variant, device, timing, fleet, inputs);
   share_measures(runs, fleet, result);

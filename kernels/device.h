@@ -75,8 +75,9 @@ using Moment = std::shared_ptr<void>;
 
 /// One rank's compute device: memory and block operations. Operations on one device run in the order of the
 /// calls and may be done later than the call returns: download() and synchronize() alone make the host wait,
-/// everything else waits for moments. A tensor given back meanwhile lives until its operations are done. Not
-/// thread safe, but for carry() into memory that no other call uses.
+/// everything else waits for moments. Whoever sends results or receives operands need not wait either
+/// (Communicator::exchange). A tensor given back meanwhile lives until its operations are done. Not thread
+/// safe, but for carry() into memory that no other call uses.
 /// Accumulation is fp32, whatever the storage dtype and the math of the operands. Operations throw
 /// std::invalid_argument on shapes or dtypes that do not fit; the message names the operation and both
 /// shapes.
@@ -91,7 +92,7 @@ class Device {
   // --- memory
   /// Uninitialised memory (NaN, if the device was made to poison its allocations).
   virtual Tensor allocate(const Shape& shape, DType dtype) = 0;
-  /// Host memory in the tensor's dtype and layout -> tensor. Sizes must be equal.
+  /// Host memory in the tensor's dtype and layout, which may change at once -> tensor. Sizes must be equal.
   virtual void upload(std::span<const std::byte> host, const Tensor& to) = 0;
   virtual void download(const Tensor& from, std::span<std::byte> host) = 0;
   virtual void fill(const Tensor& x, float value) = 0;

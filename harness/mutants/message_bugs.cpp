@@ -28,7 +28,7 @@ struct MissingWait : BeforeArrival {
   using BeforeArrival::BeforeArrival;
   void arrived(const Message& message, const std::string&) override {
     const Tensor& stale = before.at(message.tensor.data());
-    std::copy_n(stale.data(), stale.size_bytes(), message.tensor.data());
+    std::copy_n(stale.data(), stale.size_bytes(), settled(message.tensor));
   }
 };
 
@@ -39,7 +39,7 @@ struct StaleBuffer : Base {
   void arrived(const Message& message, const std::string&) override {
     const Tensor now = snapshot(message.tensor);
     Tensor& stale = last[now.size_bytes()];
-    if (stale) std::copy_n(stale.data(), stale.size_bytes(), message.tensor.data());
+    if (stale) std::copy_n(stale.data(), stale.size_bytes(), settled(message.tensor));
     stale = now;
   }
 };
@@ -103,7 +103,8 @@ struct BytesFlipped : Base {
   void arrived(const Message& message, const std::string&) override {
     if (rank() != 1) return;
     const std::size_t bytes = message.tensor.size_bytes();
-    for (std::size_t i = bytes / 2; i < bytes; ++i) message.tensor.data()[i] ^= std::byte{0xff};
+    std::byte* const data = settled(message.tensor);
+    for (std::size_t i = bytes / 2; i < bytes; ++i) data[i] ^= std::byte{0xff};
   }
 };
 
@@ -113,7 +114,7 @@ struct Truncated : BeforeArrival {
     if (rank() != 1) return;
     const std::size_t bytes = message.tensor.size_bytes();
     const Tensor& stale = before.at(message.tensor.data());
-    std::copy(stale.data() + bytes / 2, stale.data() + bytes, message.tensor.data() + bytes / 2);
+    std::copy(stale.data() + bytes / 2, stale.data() + bytes, settled(message.tensor) + bytes / 2);
   }
 };
 

@@ -1,5 +1,7 @@
 #include "harness/mutants/rewrite.h"
 
+#include <stdexcept>
+
 namespace ringside {
 
 std::span<std::byte> row_bytes(const Tensor& x, Row row) {
@@ -32,6 +34,7 @@ void roll_batch(const Tensor& x, Index by) {
 }
 
 void fill_tokens(const Tensor& x, Index first, Index last, float value) {
+  settled(x);
   with_type(x.dtype(), [&]<typename T>(T) {
     const View<T> view = x.view<T>();
     for (Index b = 0; b < x.shape().batch; ++b) {
@@ -43,6 +46,7 @@ void fill_tokens(const Tensor& x, Index first, Index last, float value) {
 }
 
 Tensor scratch(Device& device, const Shape& shape, DType dtype) {
+  if (!device.in_host_memory()) throw std::logic_error("planted bugs: for devices in host memory only");
   const auto bytes = static_cast<std::size_t>(shape.size()) * size_of(dtype);
   return {device, std::shared_ptr<std::byte>(new std::byte[bytes], std::default_delete<std::byte[]>()), shape,
           dtype};
@@ -55,7 +59,7 @@ bool holds_dk_dv(std::string_view what) {
 
 Tensor snapshot(const Tensor& x) {
   Tensor copy = scratch(x.device(), x.shape(), x.dtype());
-  std::copy_n(x.data(), x.size_bytes(), copy.data());
+  if (x.size_bytes() > 0) std::copy_n(settled(x), x.size_bytes(), copy.data());
   return copy;
 }
 

@@ -1,5 +1,5 @@
-// What faults do to tensors on the CPU device, outside of it: nothing here is counted as the device's memory
-// or as an operation of the subject.
+// What faults do to tensors in host memory, outside of their device: nothing here is counted as the device's
+// memory or as an operation of the subject.
 #pragma once
 
 #include <algorithm>
@@ -8,13 +8,20 @@
 #include <string_view>
 #include <vector>
 
-#include "kernels/tensor.h"
+#include "kernels/device.h"
 
 namespace ringside {
+
+/// x's memory, in which everything is done that its device was asked for.
+inline std::byte* settled(const Tensor& x) {
+  x.device().synchronize();
+  return x.data();
+}
 
 /// x <- f(x), each element as fp32.
 template <typename F>
 void transform(const Tensor& x, const F& f) {
+  settled(x);
   with_type(x.dtype(), [&]<typename T>(T) {
     for (T& value : x.view<T>().all()) value = from_float<T>(f(to_float(value)));
   });
@@ -41,7 +48,8 @@ std::span<std::byte> row_bytes(const Tensor& x, Row row);
 /// Fills the rows [first, last) of every head with `value`.
 void fill_tokens(const Tensor& x, Index first, Index last, float value);
 
-/// A tensor that operations of `device` take, in memory that it does not count. Uninitialised.
+/// A tensor that operations of `device` take, in memory that it does not count. Uninitialised. Throws
+/// std::logic_error for a device whose memory is not the host's.
 Tensor scratch(Device& device, const Shape& shape, DType dtype);
 
 /// Whether a message of that operation holds gradients of keys and values, or partial sums of them: of the
