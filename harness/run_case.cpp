@@ -176,8 +176,8 @@ CaseResult run_case(const Case& c, const Variant& variant, std::string_view devi
   phases.setup_s = std::max(0.0, ranks_s - phases.inputs_s - phases.variant_s - slowest.download_s);
 
   HostOutputs outputs = collect(c, variant.layout, runs, fleet);
-  judge_outputs(measure_all(c, maker(c, variant), standard, outputs, true, fleet), standard,
-                {{true, true, true, true}}, result);
+  judge_outputs(measure_all(c, maker(c, variant, device_entry(device).block), standard, outputs, true, fleet),
+                standard, {{true, true, true, true}}, result);
   check_traffic(c, variant, result);
   check_memory(c, variant, result);
   check_repeats(result);

@@ -213,6 +213,7 @@ struct DeviceEntry {
   std::string_view summary;
   std::optional<std::string> unavailable;  ///< reason, if it cannot be used here
   int count = 0;                           ///< of them on this node; 0: as many as there are cores
+  Index block = 64;                        ///< most tokens of a tile that its products mix
   std::unique_ptr<Device> (*make)(const DeviceOptions& options);
   /// Why a problem cannot be computed with this math, if it cannot.
   std::optional<std::string> (*unsupported)(const Problem& problem, DType dtype, Math math);

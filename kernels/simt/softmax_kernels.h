@@ -3,6 +3,7 @@
 
 #include <span>
 
+#include "kernels/simt/limits.h"
 #include "kernels/simt/matrices.h"
 #include "kernels/simt/tiles.h"
 #include "kernels/softmax_body.h"
@@ -34,6 +35,7 @@ struct BlockPlace {
 template <typename Product, TileSizes kSizes>
 struct SoftmaxForwardKernel {
   static constexpr int kThreads = 32 * kSizes.warps, kTile = kSizes.tile, kStep = kSizes.step;
+  static_assert(kTile <= kMaxTile && kStep <= kMaxTile);
   SoftmaxWork work;
   HeadMatrices o;
   float* lse;  ///< [b, h, nq]
@@ -73,6 +75,7 @@ struct SoftmaxBackwardWork : SoftmaxWork {
 template <typename Product, TileSizes kSizes>
 struct SoftmaxBackwardKeysKernel {
   static constexpr int kThreads = 32 * kSizes.warps, kTile = kSizes.tile, kStep = kSizes.step;
+  static_assert(kTile <= kMaxTile && kStep <= kMaxTile);
   SoftmaxBackwardWork work;
   HeadMatrices dk, dv;
 
@@ -110,6 +113,7 @@ struct SoftmaxBackwardKeysKernel {
 template <typename Product, TileSizes kSizes>
 struct SoftmaxBackwardQueriesKernel {
   static constexpr int kThreads = 32 * kSizes.warps, kTile = kSizes.tile, kStep = kSizes.step;
+  static_assert(kTile <= kMaxTile && kStep <= kMaxTile);
   SoftmaxBackwardWork work;
   HeadMatrices dq;
 
