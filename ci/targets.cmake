@@ -3,12 +3,18 @@
 # Applies the project's flags to `target`: warnings are errors, one -march for all.
 function(ringside_target target)
   target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR})
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror)
+  set(options -Wall -Wextra -Wshadow -Wconversion -Werror)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    target_compile_options(${target} PRIVATE -Wno-restrict)  # g++ 12 sees overlaps in std::string's + (PR 105651)
+    list(APPEND options -Wno-restrict)  # g++ 12 sees overlaps in std::string's + (PR 105651)
   endif()
   if(RINGSIDE_MARCH)
-    target_compile_options(${target} PRIVATE -march=${RINGSIDE_MARCH})
+    list(APPEND options -march=${RINGSIDE_MARCH})
+  endif()
+  target_compile_options(${target} PRIVATE "$<$<COMPILE_LANGUAGE:CXX>:${options};-Wpedantic>")
+  if(RINGSIDE_HAVE_CUDA)  # the host code that nvcc writes is not pedantic
+    list(JOIN options "," options)
+    target_compile_options(
+      ${target} PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=${options};-Werror=all-warnings;-Xptxas=-v;--expt-relaxed-constexpr>")
   endif()
   if(RINGSIDE_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=${RINGSIDE_SANITIZE} -fno-sanitize-recover=all
@@ -18,6 +24,12 @@ function(ringside_target target)
     endif()
     target_link_options(${target} PUBLIC -fsanitize=${RINGSIDE_SANITIZE})
   endif()
+endfunction()
+
+# For a target with CUDA code: the runtime library, and its place in the target `cuda_code`.
+function(ringside_cuda_target target)
+  target_link_libraries(${target} PUBLIC CUDA::cudart_static)
+  add_dependencies(cuda_code ${target})
 endfunction()
 
 # Whether tests of processes and of MPI are built: its libraries are not clean under the thread sanitizer.

@@ -1,6 +1,6 @@
 #include "kernels/softmax_checks.h"
 
-#include "kernels/cpu/checks.h"
+#include "kernels/checks.h"
 
 namespace ringside {
 namespace {

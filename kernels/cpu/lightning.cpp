@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <stdexcept>
 
-#include "kernels/cpu/checks.h"
+#include "kernels/checks.h"
 #include "kernels/cpu/cpu_device.h"
 #include "kernels/cpu/tiles.h"
 #include "kernels/lightning_body.h"
@@ -63,25 +63,8 @@ class Sum {
   Buffer scratch_;
 };
 
-/// The blocks that a chunk is cut into: at least one, if only an empty one.
-struct Blocks {
-  Index tokens = 0, block = 0;
-
-  Index count() const { return std::max<Index>(1, (tokens + block - 1) / block); }
-  TokenSpan span(Index i) const { return {i * block, std::min(tokens, (i + 1) * block)}; }
-  /// The tokens between a state's entry into the chunk and its entry into block i.
-  TokenSpan on_the_way_to(Index i, Toward toward) const {
-    return toward == Toward::end ? TokenSpan{0, span(i).first} : TokenSpan{span(i).end, tokens};
-  }
-};
-
-Blocks require_blocks(std::string_view operation, Index tokens, Index block) {
-  if (block < 1) throw std::invalid_argument(fmt::format("{}: blocks of {} tokens", operation, block));
-  return {tokens, block};
-}
-
 void require_states(std::string_view operation, const LightningChunk& chunk, const BlockStates& states) {
-  const Blocks blocks = require_blocks(operation, chunk.q.shape().tokens, states.block);
+  const TokenBlocks blocks = require_blocks(operation, chunk.q.shape().tokens, states.block);
   require_tensor(operation, "own", states.own, state_shape(chunk, blocks.count()), DType::fp32);
   require_tensor(operation, "incoming", states.incoming, state_shape(chunk), DType::fp32);
 }
@@ -99,7 +82,7 @@ CpuTiles::Accumulator load_entering(CpuTiles& tiles, const LightningChunk& chunk
                                     Index block, Toward toward, Index b, Index h) {
   const HeadMemory incoming = head_memory(states.incoming, b, h);
   const auto state = tiles.load_state(state_memory(states.own, b, h, incoming.tokens, block));
-  const Blocks blocks = {chunk.q.shape().tokens, states.block};
+  const TokenBlocks blocks = {chunk.q.shape().tokens, states.block};
   const TokenSpan way = blocks.on_the_way_to(block, toward);
   if (chunk.documents.across(way)) {
     const float slope = chunk.slopes[static_cast<std::size_t>(h)];
@@ -183,7 +166,7 @@ void CpuDevice::lightning_forward_blocks(const LightningChunk& chunk, const Bloc
 
   const DenormalMode guard(DenormalMode::flush);
   CpuTiles t(chunk.q.shape().dim, chunk.v.shape().dim, options_.math);
-  const Blocks blocks = {chunk.q.shape().tokens, states.block};
+  const TokenBlocks blocks = {chunk.q.shape().tokens, states.block};
   for_forward_heads("lightning_forward_blocks", chunk, o,
                     [&](const auto& decay, const auto& head, const HeadMemory& o_head, Index b, Index h) {
                       for (Index i = 0; i < blocks.count(); ++i) {
@@ -229,7 +212,8 @@ void CpuDevice::lightning_backward_blocks(const LightningChunk& chunk, const Ten
 
   const DenormalMode guard(DenormalMode::flush);
   CpuTiles t(chunk.q.shape().dim, chunk.v.shape().dim, options_.math);
-  const Blocks s_blocks = {chunk.q.shape().tokens, states.block}, r_blocks = {s_blocks.tokens, dstates.block};
+  const TokenBlocks s_blocks = {chunk.q.shape().tokens, states.block},
+                    r_blocks = {s_blocks.tokens, dstates.block};
   for_backward_heads("lightning_backward_blocks", chunk, dout, dq, dk, dv, [&](const BackwardHead& x) {
     for (Index i = 0; i < s_blocks.count(); ++i) {
       const auto scope = t.scope();
@@ -257,7 +241,7 @@ void CpuDevice::lightning_states(const Tensor& a, const Tensor& b, std::span<con
                "a", a, "b", b);
   require_slopes("lightning_states", slopes, heads);
   require_documents("lightning_states", documents, as.tokens);
-  const Blocks blocks = require_blocks("lightning_states", as.tokens, block);
+  const TokenBlocks blocks = require_blocks("lightning_states", as.tokens, block);
   require_tensor("lightning_states", "states", states, {as.batch, heads, blocks.count() * as.dim, bs.dim},
                  DType::fp32);
 
@@ -285,12 +269,7 @@ void CpuDevice::lightning_scan(const Tensor& states, std::span<const float> slop
                                const Documents& documents, Index tokens, Index block, Toward toward,
                                const Tensor& total) {
   const Shape& s = total.shape();
-  require_slopes("lightning_scan", slopes, s.heads);
-  require_documents("lightning_scan", documents, tokens);
-  const Blocks blocks = require_blocks("lightning_scan", tokens, block);
-  require_tensor("lightning_scan", "total", total, s, DType::fp32);
-  require_tensor("lightning_scan", "states", states, {s.batch, s.heads, blocks.count() * s.tokens, s.dim},
-                 DType::fp32);
+  const TokenBlocks blocks = require_scan(states, slopes, documents, tokens, block, total);
 
   const DenormalMode guard(DenormalMode::flush);
   for (Index batch = 0; batch < s.batch; ++batch) {

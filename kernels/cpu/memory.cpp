@@ -2,10 +2,9 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
-#include <stdexcept>
 
+#include "kernels/checks.h"
 #include "kernels/cpu/block_cache.h"
-#include "kernels/cpu/checks.h"
 #include "kernels/cpu/cpu_device.h"
 #include "kernels/cpu/memory_rows.h"
 #include "reference/denormals.h"
@@ -21,20 +20,10 @@ bool intact(const std::byte* guard) {
   return std::all_of(guard, guard + kGuard, [](std::byte b) { return b == kGuardByte; });
 }
 
-void require_bytes(const char* operation, std::size_t host, const Tensor& x) {
-  if (host == x.size_bytes()) return;
-  throw std::invalid_argument(std::string(operation) + ": " + std::to_string(host) +
-                              " bytes in host memory, " + std::to_string(x.size_bytes()) + " in the tensor");
-}
-
 }  // namespace
 
 Tensor CpuDevice::allocate(const Shape& shape, DType dtype) {
-  if (shape.batch < 0 || shape.heads < 0 || shape.tokens < 0 || shape.dim < 0) {
-    throw std::invalid_argument("allocate: a negative extent in [" + std::to_string(shape.batch) + ", " +
-                                std::to_string(shape.heads) + ", " + std::to_string(shape.tokens) + ", " +
-                                std::to_string(shape.dim) + "]");
-  }
+  require_extents("allocate", shape);
   const std::size_t bytes = static_cast<std::size_t>(shape.size()) * size_of(dtype);
   std::byte* memory = nullptr;
   if (options_.poison) {
@@ -94,8 +83,7 @@ void CpuDevice::copy(const Tensor& from, const Tensor& to) {
 }
 
 void CpuDevice::add(const Tensor& from, const Tensor& to) {
-  require_tensor("add", "from", from, to.shape(), DType::fp32);
-  require_tensor("add", "to", to, to.shape(), DType::fp32);
+  require_add(from, to);
   const DenormalMode guard(DenormalMode::flush);
   const float* __restrict in = from.view<float>().data;
   float* __restrict out = to.view<float>().data;
@@ -104,14 +92,8 @@ void CpuDevice::add(const Tensor& from, const Tensor& to) {
 
 void CpuDevice::copy_part(const Tensor& from, Corner from_at, const Tensor& to, Corner to_at, Index heads,
                           Index tokens) {
-  const Shape &fs = from.shape(), &ts = to.shape();
-  const auto holds = [&](const Shape& s, Corner at) {
-    return at.head >= 0 && at.token >= 0 && at.head + heads <= s.heads && at.token + tokens <= s.tokens;
-  };
-  require_pair("copy_part",
-               from && to && from.dtype() == to.dtype() && fs.batch == ts.batch && fs.dim == ts.dim &&
-                   heads >= 0 && tokens >= 0 && holds(fs, from_at) && holds(ts, to_at),
-               "from", from, "to", to);
+  require_parts(from, from_at, to, to_at, heads, tokens);
+  const Shape& fs = from.shape();
   const std::size_t bytes = static_cast<std::size_t>(tokens * fs.dim) * size_of(from.dtype());
   for (Index b = 0; b < fs.batch; ++b) {
     for (Index h = 0; h < heads; ++h) {
@@ -123,10 +105,7 @@ void CpuDevice::copy_part(const Tensor& from, Corner from_at, const Tensor& to, 
 
 void CpuDevice::sum_heads(const Tensor& from, const Tensor& to) {
   const Shape &fs = from.shape(), &ts = to.shape();
-  require_pair("sum_heads",
-               from && to && from.dtype() == to.dtype() && fs.batch == ts.batch && ts.heads > 0 &&
-                   fs.heads % ts.heads == 0 && fs.tokens == ts.tokens && fs.dim == ts.dim,
-               "from", from, "to", to);
+  require_head_sums(from, to);
   const DenormalMode guard(DenormalMode::flush);
   const Index group = fs.heads / ts.heads;
   const Buffer sum(ts.head_size()), part(ts.head_size());

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/cpu/checks.h"
+#include "kernels/checks.h"
 #include "kernels/cpu/cpu_device.h"
 #include "kernels/cpu/tiles.h"
 #include "kernels/softmax_body.h"
@@ -99,10 +99,7 @@ void CpuDevice::softmax_backward(const SoftmaxBlock& block, const Tensor& dout, 
 void CpuDevice::softmax_merge(const Tensor& block_o, const Tensor& block_lse, const Tensor& o,
                               const Tensor& lse) {
   const Shape& s = o.shape();
-  require_tensor("softmax_merge", "o", o, s, DType::fp32);
-  require_tensor("softmax_merge", "block_o", block_o, s, DType::fp32);
-  require_tensor("softmax_merge", "lse", lse, with_dim(s, 1), DType::fp32);
-  require_tensor("softmax_merge", "block_lse", block_lse, with_dim(s, 1), DType::fp32);
+  require_merge(block_o, block_lse, o, lse);
 
   const DenormalMode guard(DenormalMode::flush);
   const float* lse_b = row_values(block_lse, 0, 0);
@@ -126,8 +123,7 @@ void CpuDevice::softmax_merge(const Tensor& block_o, const Tensor& block_lse, co
 
 void CpuDevice::softmax_delta(const Tensor& o, const Tensor& dout, const Tensor& delta) {
   const Shape& s = o.shape();
-  require_shape("softmax_delta", "dout", dout, s);
-  require_tensor("softmax_delta", "delta", delta, with_dim(s, 1), DType::fp32);
+  require_delta(o, dout, delta);
 
   const DenormalMode guard(DenormalMode::flush);
   with_storage(o.data(), o.dtype(), [&](const auto* a) {

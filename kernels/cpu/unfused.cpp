@@ -3,8 +3,8 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/checks.h"
 #include "kernels/cpu/buffer.h"
-#include "kernels/cpu/checks.h"
 #include "kernels/cpu/cpu_device.h"
 #include "kernels/cpu/memory_rows.h"
 #include "kernels/decay_table.h"
@@ -123,43 +123,16 @@ void multiply_blocked(const Factor& a, const Factor& b, Math math, const Matrix&
   }
 }
 
-/// What of a span there is among `tokens`.
-TokenSpan clip(TokenSpan span, Index tokens) {
-  return {std::min(span.first, tokens), std::min(span.end, tokens)};
-}
-
 }  // namespace
 
 void CpuDevice::matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose tb, const Tensor& c,
                        bool accumulate, Causal causal, TokenSpan tokens) {
   const Shape &as = a.shape(), &bs = b.shape(), &cs = c.shape();
-  const auto transposed = [](const Shape& s, Transpose t) {
-    return t == Transpose::no ? s : Shape{s.batch, s.heads, s.dim, s.tokens};
-  };
-  const Shape left = transposed(as, ta), right = transposed(bs, tb);
-  require_pair(
-      "matmul",
-      a && b && as.batch == bs.batch && left.dim == right.tokens && bs.heads > 0 && as.heads % bs.heads == 0,
-      "a", a, "b", b);
-  require_tensor("matmul", "c", c, {as.batch, cs.heads, left.tokens, right.dim}, DType::fp32);
-  require_pair("matmul",
-               cs.heads > 0 && as.heads % cs.heads == 0 && (cs.heads == as.heads || bs.heads == as.heads),
-               "c", c, "a", a);
-
-  require_pair("matmul", causal != Causal::a || as.tokens == as.dim, "causal a", a, "b", b);
-  require_pair("matmul", causal != Causal::c || (cs.tokens == cs.dim && ta == Transpose::no), "causal c", c,
-               "a", a);
+  const auto [rows, depth, cols] = require_product(a, ta, b, tb, c, causal, tokens);
 
   const DenormalMode guard(DenormalMode::flush);
-  const Buffer a_panel(kRows * kDepth), b_panel(left.dim * std::min(kCols, right.dim)),
+  const Buffer a_panel(kRows * kDepth), b_panel((depth.end - depth.first) * std::min(kCols, c.shape().dim)),
       scratch(kDepth * kCols), part(kRows * kCols);
-  // Which extents are a's tokens: the rows of op(a) and c, the columns of op(a) with the rows of op(b), the
-  // columns of op(b) and c.
-  const auto extent = [&](bool of_tokens, Index all) { return clip(of_tokens ? tokens : kEveryToken, all); };
-  const TokenSpan rows = extent(causal != Causal::none || ta == Transpose::no, left.tokens);
-  const TokenSpan depth =
-      extent(causal == Causal::a || (causal == Causal::none && ta == Transpose::yes), left.dim);
-  const TokenSpan cols = extent(causal == Causal::c, right.dim);
   const Index b_group = as.heads / bs.heads, c_group = as.heads / cs.heads;
   for (Index batch = 0; batch < as.batch; ++batch) {
     for (Index h = 0; h < as.heads; ++h) {
@@ -175,8 +148,7 @@ void CpuDevice::matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose
 
 void CpuDevice::decay_scores(const Tensor& scores, std::span<const float> slopes, TokenSpan tokens) {
   const Shape& s = scores.shape();
-  require_tensor("decay_scores", "scores", scores, {s.batch, s.heads, s.tokens, s.tokens}, DType::fp32);
-  require_slopes("decay_scores", slopes, s.heads);
+  require_scores(scores, slopes);
 
   const DenormalMode guard(DenormalMode::flush);
   const TokenSpan span = clip(tokens, s.tokens);
@@ -195,9 +167,7 @@ void CpuDevice::decay_scores(const Tensor& scores, std::span<const float> slopes
 
 void CpuDevice::decay_rows(const Tensor& x, std::span<const float> slopes, Decay decay, const Tensor& y) {
   const Shape &xs = x.shape(), &ys = y.shape();
-  require_tensor("decay_rows", "y", y, {xs.batch, std::ssize(slopes), xs.tokens, xs.dim}, DType::fp32);
-  require_slopes("decay_rows", slopes, ys.heads);
-  require_pair("decay_rows", xs.heads > 0 && ys.heads % xs.heads == 0, "x", x, "y", y);
+  require_decay_rows(x, slopes, y);
 
   const DenormalMode guard(DenormalMode::flush);
   const Index group = ys.heads / xs.heads;

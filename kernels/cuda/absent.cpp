@@ -1,0 +1,20 @@
+// What a build without CUDA says of it.
+#include <stdexcept>
+
+#include "kernels/cuda/entry.h"
+
+namespace ringside {
+
+DeviceEntry cuda_entry() {
+  return {
+      .name = "cuda",
+      .summary = "NVIDIA GPUs",
+      .unavailable = "built without CUDA",
+      .count = 0,
+      .make = [](const DeviceOptions&) -> std::unique_ptr<Device> {
+        throw std::logic_error("cuda: built without CUDA");
+      },
+      .unsupported = [](const Problem&, DType, Math) -> std::optional<std::string> { return std::nullopt; }};
+}
+
+}  // namespace ringside

@@ -1,0 +1,144 @@
+// The device operations on GPUs that are one pass over memory: fills, copies, sums. Kernels and their host
+// halves; what each does is said in device.h.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/checks.h"
+#include "kernels/device.h"
+#include "kernels/simt/launch.h"
+
+namespace ringside {
+
+template <typename T>
+struct Fill {
+  T* to;
+  T value;
+
+  RINGSIDE_DEVICE void operator()(Index i) const { to[i] = value; }
+};
+
+template <typename Launcher>
+void simt_fill(Launcher& launcher, const Tensor& x, float value) {
+  with_type(x.dtype(), [&]<typename T>(T) {
+    launch_each(launcher, x.shape().size(), Fill<T>{x.view<T>().data, from_float<T>(value)});
+  });
+}
+
+template <typename From, typename To>
+struct Convert {
+  const From* from;
+  To* to;
+
+  RINGSIDE_DEVICE void operator()(Index i) const {
+    if constexpr (std::is_same_v<From, To>) {
+      to[i] = from[i];  // the bits, of a NaN too
+    } else {
+      to[i] = from_float<To>(to_float(from[i]));
+    }
+  }
+};
+
+template <typename Launcher>
+void simt_copy(Launcher& launcher, const Tensor& from, const Tensor& to) {
+  require_shape("copy", "to", to, from.shape());
+  with_type(from.dtype(), [&]<typename From>(From) {
+    with_type(to.dtype(), [&]<typename To>(To) {
+      launch_each(launcher, from.shape().size(),
+                  Convert<From, To>{from.view<From>().data, to.view<To>().data});
+    });
+  });
+}
+
+struct Add {
+  const float* from;
+  float* to;
+
+  RINGSIDE_DEVICE void operator()(Index i) const { to[i] += from[i]; }
+};
+
+template <typename Launcher>
+void simt_add(Launcher& launcher, const Tensor& from, const Tensor& to) {
+  require_add(from, to);
+  launch_each(launcher, to.shape().size(), Add{from.view<float>().data, to.view<float>().data});
+}
+
+/// A stretch of memory that repeats itself: stretch (b, h) begins at (b·heads + h)·stride.
+struct Stretches {
+  std::byte* data = nullptr;
+  Index heads = 0;   ///< in a batch entry
+  Index stride = 0;  ///< words
+};
+
+/// Words of `length`-long stretches, `heads` to a batch entry.
+template <typename Word>
+struct CopyStretches {
+  Stretches from, to;
+  Index heads, length;
+
+  RINGSIDE_DEVICE void operator()(Index i) const {
+    const Index stretch = i / length, at = i % length;
+    const Index b = stretch / heads, h = stretch % heads;
+    reinterpret_cast<Word*>(to.data)[(b * to.heads + h) * to.stride + at] =
+        reinterpret_cast<const Word*>(from.data)[(b * from.heads + h) * from.stride + at];
+  }
+};
+
+/// The largest that a thread copies at once.
+struct alignas(16) Word16 {
+  std::uint64_t halves[2];
+};
+
+template <typename Launcher>
+void simt_copy_part(Launcher& launcher, const Tensor& from, Corner from_at, const Tensor& to, Corner to_at,
+                    Index heads, Index tokens) {
+  require_parts(from, from_at, to, to_at, heads, tokens);
+  const Shape &fs = from.shape(), &ts = to.shape();
+  const Index row = fs.dim * static_cast<Index>(size_of(from.dtype()));  // bytes
+  const auto corner = [row](const Tensor& x, Corner at) {
+    return x.data() + (at.head * x.shape().tokens + at.token) * row;
+  };
+  std::byte *const source = corner(from, from_at), *const target = corner(to, to_at);
+  const auto copy = [&]<typename Word>(Word) {
+    constexpr Index size = sizeof(Word);
+    launch_each(launcher, fs.batch * heads * tokens * row / size,
+                CopyStretches<Word>{{source, fs.heads, fs.tokens * row / size},
+                                    {target, ts.heads, ts.tokens * row / size},
+                                    heads,
+                                    tokens * row / size});
+  };
+  // Rows that are whole words begin at whole words, wherever they begin: allocations are aligned beyond them.
+  if (row % 16 == 0) {
+    copy(Word16{});
+  } else if (row % 4 == 0) {
+    copy(std::uint32_t{});
+  } else {
+    copy(std::uint16_t{});
+  }
+}
+
+template <typename T>
+struct SumHeads {
+  const T* from;
+  T* to;
+  Index group, head_size;
+
+  RINGSIDE_DEVICE void operator()(Index i) const {
+    const T* first = from + i / head_size * group * head_size + i % head_size;
+    float sum = to_float(*first);
+    for (Index g = 1; g < group; ++g) sum += to_float(first[g * head_size]);
+    to[i] = from_float<T>(sum);
+  }
+};
+
+template <typename Launcher>
+void simt_sum_heads(Launcher& launcher, const Tensor& from, const Tensor& to) {
+  require_head_sums(from, to);
+  with_type(to.dtype(), [&]<typename T>(T) {
+    launch_each(launcher, to.shape().size(),
+                SumHeads<T>{from.view<T>().data, to.view<T>().data, from.shape().heads / to.shape().heads,
+                            to.shape().head_size()});
+  });
+}
+
+}  // namespace ringside
