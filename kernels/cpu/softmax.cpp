@@ -18,11 +18,6 @@ constexpr float kMasked = -std::numeric_limits<float>::infinity();
 /// One head's values of a row-wise quantity [b, h, n, 1].
 float* row_values(const Tensor& x, Index b, Index h) { return x.view<float>().head(b, h); }
 
-Shape with_dim(Shape shape, Index dim) {
-  shape.dim = dim;
-  return shape;
-}
-
 }  // namespace
 
 void CpuDevice::softmax_forward(const SoftmaxBlock& block, const Tensor& o, const Tensor& lse) {

@@ -1,13 +1,31 @@
 // Operands of a GPU's products: tiles in shared memory.
 #pragma once
 
+#include <bit>
 #include <cstddef>
+#include <type_traits>
 
 #include "kernels/simt/machine.h"
 #include "reference/dtype.h"
 #include "reference/view.h"
 
 namespace ringside {
+
+/// Two neighbours in memory.
+template <typename T>
+struct alignas(2 * sizeof(T)) Pair {
+  T low, high;
+};
+
+/// Each element is rounded once.
+template <typename Machine, typename T>
+RINGSIDE_DEVICE Pair<T> rounded_pair(float low, float high) {
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    return std::bit_cast<Pair<T>>(Machine::pack_bf16(low, high));
+  } else {
+    return {from_float<T>(low), from_float<T>(high)};
+  }
+}
 
 /// Rows of one head's matrix in the GPU's memory: `dim` columns of each, rows `stride` elements apart.
 struct HeadRows {
@@ -25,19 +43,41 @@ struct HeadRows {
     if (dtype == DType::fp16) return to_float(*reinterpret_cast<const Float16*>(p));
     return *reinterpret_cast<const float*>(p);
   }
-  /// Rounds once.
-  RINGSIDE_DEVICE void put(Index row, int col, float x) const {
-    std::byte* const p = at(row, col);
+  /// Whether so many neighbouring elements lie aligned to their size, in every row, from column 0 on.
+  RINGSIDE_DEVICE bool aligned(int elements) const {
+    return stride % elements == 0 &&
+           reinterpret_cast<std::size_t>(data) % (static_cast<std::size_t>(elements) * size_of(dtype)) == 0;
+  }
+  /// f(T{}), T being the storage type.
+  template <typename F>
+  RINGSIDE_DEVICE void with_type(F&& f) const {
     if (dtype == DType::bf16) {
-      *reinterpret_cast<BFloat16*>(p) = to_bf16(x);
+      f(BFloat16{});
     } else if (dtype == DType::fp16) {
-      *reinterpret_cast<Float16*>(p) = to_fp16(x);
+      f(Float16{});
     } else {
-      *reinterpret_cast<float*>(p) = x;
+      f(float{});
     }
+  }
+  /// Columns first .. first + count - 1.
+  RINGSIDE_DEVICE HeadRows columns(int first, int count) const {
+    return {at(0, first), dtype, count, stride};
   }
   /// Only if dtype is fp32.
   RINGSIDE_DEVICE float& sum(Index row, int col) const { return *reinterpret_cast<float*>(at(row, col)); }
+};
+
+/// A tensor [batch, heads, tokens, dim] in the GPU's memory.
+struct HeadMatrices {
+  std::byte* data = nullptr;
+  DType dtype = DType::fp32;
+  Index heads = 0, tokens = 0;
+  int dim = 0;
+
+  RINGSIDE_DEVICE HeadRows head(Index batch, Index h) const {
+    const Index offset = (batch * heads + h) * tokens * dim;
+    return {data + offset * static_cast<Index>(size_of(dtype)), dtype, dim, dim};
+  }
 };
 
 /// The rows of a matrix from which operands with kCols columns are loaded, those beyond its own being zero.
@@ -83,8 +123,7 @@ RINGSIDE_DEVICE void load_operand(const Operand<T, kRows, kCols>& to, const Head
                                   int count) {
   using To = Operand<T, kRows, kCols>;
   const bool as_it_is = (sizeof(T) == 4) == (from.dtype == DType::fp32) && from.dtype != DType::fp16;
-  const bool aligned = from.stride % To::kPiece == 0 && from.dim % To::kPiece == 0 &&
-                       reinterpret_cast<std::size_t>(from.data) % 16 == 0;
+  const bool aligned = from.dim % To::kPiece == 0 && from.aligned(To::kPiece);
   RINGSIDE_UNROLL
   for (int i = Machine::thread(); i < kRows * To::kPieces; i += kThreads) {
     const int row = i / To::kPieces, number = i % To::kPieces, col = number * To::kPiece;

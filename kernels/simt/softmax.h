@@ -7,16 +7,11 @@
 #include <vector>
 
 #include "kernels/device.h"
+#include "kernels/simt/dispatch.h"
 #include "kernels/simt/launch.h"
-#include "kernels/simt/limits.h"
 #include "kernels/simt/softmax_kernels.h"
 
 namespace ringside {
-
-inline HeadMatrices head_matrices(const Tensor& x) {
-  const Shape& s = x.shape();
-  return {x.data(), x.dtype(), s.heads, s.tokens, static_cast<int>(s.dim)};
-}
 
 /// Sizes of the kernels' tiles for each kind of arithmetic, for dims up to kDim. bf16: two blocks fit a
 /// multiprocessor, the next step's operands come while one is computed. Elements of 4 bytes leave no room for
@@ -35,27 +30,6 @@ struct SoftmaxSizes<Bf16Product, kDim> {
   static constexpr TileSizes backward = {
       .tile = 128, .step = 64, .head_dim = kDim, .value_dim = kDim, .warps = 8, .stages = 2};
 };
-
-/// Calls f.template operator()<Product, kDim>() for the arithmetic of `math` and the least kDim that holds
-/// both dims.
-template <typename F>
-void with_product(Math math, Index head_dim, Index value_dim, F&& f) {
-  const bool small = std::max(head_dim, value_dim) <= 64;
-  const auto with_dim = [&]<typename Product>() {
-    if (small) {
-      f.template operator()<Product, 64>();
-    } else {
-      f.template operator()<Product, kMaxDim>();
-    }
-  };
-  if (math == Math::bf16) {
-    with_dim.template operator()<Bf16Product>();
-  } else if (math == Math::tf32) {
-    with_dim.template operator()<Tf32Product>();
-  } else {
-    with_dim.template operator()<FmaProduct>();
-  }
-}
 
 /// A block's tiles and mask in the machine's memory.
 template <typename Launcher>

@@ -8,19 +8,6 @@
 
 namespace ringside {
 
-/// A tensor [batch, heads, tokens, dim] in the GPU's memory.
-struct HeadMatrices {
-  std::byte* data = nullptr;
-  DType dtype = DType::fp32;
-  Index heads = 0, tokens = 0;
-  int dim = 0;
-
-  RINGSIDE_DEVICE HeadRows head(Index batch, Index h) const {
-    const Index offset = (batch * heads + h) * tokens * dim;
-    return {data + offset * static_cast<Index>(size_of(dtype)), dtype, dim, dim};
-  }
-};
-
 /// A block of softmax attention as kernels see it; spans lie in the GPU's memory.
 struct SoftmaxWork {
   SoftmaxRule rule;

@@ -46,10 +46,7 @@ class WarpTiles {
   };
   RINGSIDE_DEVICE Scope scope() { return {used_, used_}; }
 
-  RINGSIDE_DEVICE void synchronize() {
-    Machine::template wait_copies<0>();
-    Machine::sync();
-  }
+  RINGSIDE_DEVICE void synchronize() { Machine::sync(); }
 
   // --- extents
   RINGSIDE_DEVICE Extent<kSizes.tile> tile(Index count) const { return {static_cast<int>(count)}; }
@@ -85,7 +82,21 @@ class WarpTiles {
   /// Rows first.. of memory <- x, each element rounded once.
   template <typename X>
   RINGSIDE_DEVICE void store(X& x, const HeadRows& memory, Index first) const {
-    each_of(x, [&](int row, int col, float& element) { memory.put(first + row, col, element); });
+    const bool in_pairs = x.cols % 2 == 0 && memory.aligned(2);
+    memory.with_type([&]<typename T>(T) {
+      const Lane<Machine> lane;
+      x.each_pair([&](int slot, int column, float& low, float& high) {
+        const int row = X::row(lane, slot), col = X::col(lane, column);
+        if (row >= x.rows || col >= x.cols) return;
+        T* const to = reinterpret_cast<T*>(memory.at(first + row, col));
+        if (in_pairs) {
+          *reinterpret_cast<Pair<T>*>(to) = rounded_pair<Machine, T>(low, high);
+        } else {
+          to[0] = from_float<T>(low);
+          if (col + 1 < x.cols) to[1] = from_float<T>(high);
+        }
+      });
+    });
   }
   /// Rows first.. of fp32 memory += x; no other block's.
   template <typename X>
@@ -198,8 +209,9 @@ class WarpTiles {
   RINGSIDE_DEVICE OperandOf<X::kRows, X::kCols> shared(X& x) {
     const auto result = take<X::kRows, X::kCols>();
     const Lane<Machine> lane;
-    x.each([&](int slot, int column, float& element) {
-      result.at(X::row(lane, slot), X::col(lane, column)) = operand_element<Element>(element);
+    x.each_pair([&](int slot, int column, float& low, float& high) {
+      Element& to = result.at(X::row(lane, slot), X::col(lane, column));
+      *reinterpret_cast<Pair<Element>*>(&to) = rounded_pair<Machine, Element>(low, high);
     });
     return result;
   }
@@ -306,9 +318,12 @@ class WarpTiles {
   RINGSIDE_DEVICE OperandOf<kRows, kCols> take() {
     constexpr int kBytes = kRows * kCols * static_cast<int>(sizeof(Element));
     static_assert(kBytes % 128 == 0);
-    const OperandOf<kRows, kCols> operand{reinterpret_cast<Element*>(Machine::shared() + used_)};
-    used_ += kBytes;
-    return operand;
+    return {reinterpret_cast<Element*>(take_bytes(kBytes))};
+  }
+  RINGSIDE_DEVICE std::byte* take_bytes(int bytes) {
+    std::byte* const taken = Machine::shared() + used_;
+    used_ += bytes;
+    return taken;
   }
   /// f(row, col, x) for the elements that count.
   template <typename X, typename F>
