@@ -61,3 +61,8 @@ build_preset() {
   stage "configure $preset" cmake --preset "$preset" --log-level=WARNING
   stage "build $preset" cmake --build --preset "$preset" --target "$target" --parallel "$(nproc)"
 }
+
+# has_cuda PRESET: whether build/PRESET, once configured, has the device `cuda`.
+has_cuda() {
+  grep -q '^RINGSIDE_HAVE_CUDA:INTERNAL=ON$' "build/$1/CMakeCache.txt"
+}

@@ -28,7 +28,7 @@ function(ringside_find_cuda reason)
   endif()
 endfunction()
 
-set(RINGSIDE_HAVE_CUDA OFF)
+set(RINGSIDE_HAVE_CUDA OFF CACHE INTERNAL "Whether the device `cuda` is built; ci/full.sh looks")
 set(RINGSIDE_HAVE_NCCL OFF)
 if(NOT RINGSIDE_CUDA)
   set(missing "RINGSIDE_CUDA is ${RINGSIDE_CUDA}")
@@ -42,7 +42,7 @@ elseif(missing)
   return()
 endif()
 
-set(RINGSIDE_HAVE_CUDA ON)
+set(RINGSIDE_HAVE_CUDA ON CACHE INTERNAL "")
 # Code for A100, for H100 and H200 with what they alone have, and PTX for what comes after.
 set(CMAKE_CUDA_ARCHITECTURES "80-real;90a-real;90-virtual" CACHE STRING "What nvcc makes code for")
 enable_language(CUDA)

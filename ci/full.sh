@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # ci/full.sh [--no-install]: all tests under the address and undefined-behaviour sanitizers, those without MPI (which
 # is not clean there) under the thread sanitizer, the fuzz targets for 20 seconds each, every planted bug, 500 random cases,
-# the verdicts on implementations in PyTorch, and the program run as it is installed. Without clang (with --no-install) the
-# fuzz targets are left out, without PyTorch what needs it.
+# the verdicts on implementations in PyTorch, the GPU kernels' registers, and the program run as it is installed. Without
+# clang (with --no-install) the fuzz targets are left out, without PyTorch or a CUDA toolkit what needs it.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 parse_arguments "$@"
@@ -28,6 +28,12 @@ else
 fi
 
 build_preset release
+if has_cuda release; then
+  build_preset cuda cuda_code
+  stage "registers of GPU kernels" python3 ci/check_spills.py build/cuda
+else
+  echo "[ci] CUDA: LEFT OUT, no toolkit here" >&2
+fi
 stage "mutants" build/release/ringside mutants
 if ((INSTALL)); then
   bash ci/torch_check.sh

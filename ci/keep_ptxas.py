@@ -19,7 +19,7 @@ def main():
     lines = result.stderr.decode(errors="replace").splitlines(keepends=True)
     said = [line for line in lines if PTXAS.match(line)]
     sys.stderr.writelines(line for line in lines if not PTXAS.match(line))
-    if said and "-o" in command:
+    if said:  # not by the calls that only preprocess
         pathlib.Path(command[command.index("-o") + 1] + ".ptxas").write_text("".join(said), encoding="utf-8")
     return result.returncode
 

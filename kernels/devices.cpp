@@ -16,7 +16,7 @@ std::vector<DeviceEntry> devices() {
             return make_cpu_device({.math = options.math, .poison = options.poison});
           },
       .unsupported = [](const Problem&, DType, Math) -> std::optional<std::string> { return std::nullopt; }};
-  return {cpu, cuda_entry(), emulated_entry()};
+  return {cpu, emulated_entry(), cuda_entry()};
 }
 
 }  // namespace ringside

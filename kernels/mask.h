@@ -112,14 +112,15 @@ class SeenTiles {
   /// On to the next tile; false if there is none. Before the first call there is no tile.
   constexpr bool next() {
     while (next_ != end_) {
-      tile_ = *next_++;
-      if (last(tile_.positions) < within_.begin || within_.end <= tile_.positions.start) continue;
-      cover_ = cover_of_(tile_.positions);
+      const Run& positions = next_++->positions;
+      if (last(positions) < within_.begin || within_.end <= positions.start) continue;
+      cover_ = cover_of_(positions);
       if (cover_ != Cover::empty) return true;
     }
     return false;
   }
-  constexpr const TokenTile& tile() const { return tile_; }
+  /// One of those that the cursor was made of.
+  constexpr const TokenTile& tile() const { return next_[-1]; }
   /// Never Cover::empty.
   constexpr Cover cover() const { return cover_; }
 
@@ -128,22 +129,21 @@ class SeenTiles {
   const TokenTile* end_;
   Interval within_;
   CoverOf cover_of_;
-  TokenTile tile_{};
   Cover cover_ = Cover::empty;
 };
 
 struct CoverOfKeys {
-  Run queries;
-  Mask mask;
+  const Run& queries;
+  const Mask& mask;
   constexpr Cover operator()(const Run& keys) const { return cover(queries, keys, mask); }
 };
 struct CoverOfQueries {
-  Run keys;
-  Mask mask;
+  const Run& keys;
+  const Mask& mask;
   constexpr Cover operator()(const Run& queries) const { return cover(queries, keys, mask); }
 };
 
-/// The tiles of keys that a tile of queries sees.
+/// The tiles of keys that a tile of queries sees. All arguments must outlive the cursor.
 constexpr SeenTiles<CoverOfKeys> key_tiles_seen(const TokenTile& q, std::span<const TokenTile> k_tiles,
                                                 const Mask& mask) {
   return {k_tiles,
@@ -151,7 +151,7 @@ constexpr SeenTiles<CoverOfKeys> key_tiles_seen(const TokenTile& q, std::span<co
           CoverOfKeys{q.positions, mask}};
 }
 
-/// The tiles of queries that see a tile of keys.
+/// The tiles of queries that see a tile of keys. All arguments must outlive the cursor.
 constexpr SeenTiles<CoverOfQueries> query_tiles_seeing(const TokenTile& k, std::span<const TokenTile> q_tiles,
                                                        const Mask& mask) {
   return {q_tiles,

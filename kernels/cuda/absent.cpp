@@ -8,7 +8,7 @@ namespace ringside {
 DeviceEntry cuda_entry() {
   return {
       .name = "cuda",
-      .summary = "NVIDIA GPUs",
+      .summary = "NVIDIA GPUs, which ranks take in turn",
       .unavailable = "built without CUDA",
       .count = 0,
       .make = [](const DeviceOptions&) -> std::unique_ptr<Device> {

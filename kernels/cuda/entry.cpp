@@ -6,18 +6,54 @@
 #include <stdexcept>
 #include <string>
 
+#include "kernels/cuda/call.h"
+#include "kernels/simt/limits.h"
+
 namespace ringside {
+namespace {
+
+std::string version_text(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+/// Why GPUs cannot be used, if they cannot; else their number.
+std::optional<std::string> missing(int& count) {
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  if (status == cudaErrorInsufficientDriver) {
+    int driver = 0;
+    RINGSIDE_CUDA(cudaDriverGetVersion(&driver));
+    if (driver == 0) return "no NVIDIA driver";
+    return "the NVIDIA driver is for CUDA " + version_text(driver) + ", this build's is " +
+           version_text(CUDART_VERSION);
+  }
+  if (status == cudaErrorNoDevice || (status == cudaSuccess && count == 0)) return "no GPU";
+  if (status != cudaSuccess) return cudaGetErrorString(status);
+  for (int i = 0; i < count; ++i) {
+    int major = 0, minor = 0;
+    RINGSIDE_CUDA(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, i));
+    RINGSIDE_CUDA(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, i));
+    if (10 * major + minor < RINGSIDE_OLDEST_GPU) {
+      return "GPU is sm_" + std::to_string(10 * major + minor) + "; this build has code for sm_" +
+             std::to_string(RINGSIDE_OLDEST_GPU) + " and newer";
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
 
 DeviceEntry cuda_entry() {
-  return {
-      .name = "cuda",
-      .summary = "NVIDIA GPUs",
-      .unavailable = "its attention kernels are not there yet",
-      .count = 0,
-      .make = [](const DeviceOptions&) -> std::unique_ptr<Device> {
-        throw std::logic_error("its attention kernels are not there yet");
-      },
-      .unsupported = [](const Problem&, DType, Math) -> std::optional<std::string> { return std::nullopt; }};
+  int count = 0;
+  std::optional<std::string> reason = missing(count);
+  if (!reason) reason = "its attention kernels are not there yet";
+  return {.name = "cuda",
+          .summary = "NVIDIA GPUs, which ranks take in turn",
+          .unavailable = reason,
+          .count = reason ? 0 : count,
+          .make = [](const DeviceOptions&) -> std::unique_ptr<Device> {
+            throw std::logic_error("cuda: not available");
+          },
+          .unsupported = beyond_kernels};
 }
 
 }  // namespace ringside

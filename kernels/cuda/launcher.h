@@ -48,9 +48,10 @@ class CudaLauncher {
   CudaLauncher(cudaStream_t stream, Staging& staging) : stream_(stream), staging_(&staging) {}
 
   template <typename Kernel>
-  void launch(const Kernel& kernel, Index blocks, Index shared_bytes = 0) const {
+  void launch(const Kernel& kernel, Index blocks, std::size_t shared_bytes = 0) const {
     static_assert(std::is_trivially_copyable_v<Kernel> && Kernel::kThreads <= 1024);
-    constexpr Index kMostBlocks = 0x7fffffff, kSharedByDefault = 48 * 1024;
+    constexpr Index kMostBlocks = 0x7fffffff;
+    constexpr std::size_t kSharedByDefault = 48 * 1024;
     if (blocks == 0) return;
     if (blocks < 0 || blocks > kMostBlocks)
       throw std::invalid_argument("launch: " + std::to_string(blocks) + " blocks");
@@ -58,8 +59,7 @@ class CudaLauncher {
       RINGSIDE_CUDA(cudaFuncSetAttribute(run_kernel<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                          static_cast<int>(shared_bytes)));
     }
-    run_kernel<Kernel><<<static_cast<unsigned>(blocks), Kernel::kThreads,
-                         static_cast<std::size_t>(shared_bytes), stream_>>>(kernel);
+    run_kernel<Kernel><<<static_cast<unsigned>(blocks), Kernel::kThreads, shared_bytes, stream_>>>(kernel);
     RINGSIDE_CUDA(cudaGetLastError());
   }
 

@@ -70,6 +70,11 @@ struct Gpu {
                  : "memory");
   }
 
+  static RINGSIDE_DEVICE std::uint32_t pack_bf16(float low, float high) {
+    std::uint32_t pair;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+    return pair;
+  }
   /// Within 2 ulp (PTX ISA, ex2.approx), denormals included.
   static RINGSIDE_DEVICE float exp2(float x) {
     float y;

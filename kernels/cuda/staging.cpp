@@ -14,8 +14,12 @@ constexpr std::size_t kMostPieces = 32;
 Staging::Piece& Staging::take(cudaStream_t stream) {
   const auto busy = [](const Piece& piece) {
     const cudaError_t status = cudaEventQuery(piece.done.get());
-    if (status != cudaErrorNotReady) RINGSIDE_CUDA(status);
-    return status == cudaErrorNotReady;
+    if (status != cudaErrorNotReady) {
+      RINGSIDE_CUDA(status);
+      return false;
+    }
+    cudaGetLastError();  // no error, but kept as one
+    return true;
   };
   if (pieces_.empty() || (busy(pieces_[next_]) && pieces_.size() < kMostPieces)) {
     return *pieces_.insert(pieces_.begin() + static_cast<std::ptrdiff_t>(next_),

@@ -13,7 +13,7 @@ DeviceEntry emulated_entry() {
       .make = [](const DeviceOptions& options) -> std::unique_ptr<Device> {
         return std::make_unique<EmulatedDevice>(CpuOptions{.math = options.math, .poison = options.poison});
       },
-      .unsupported = simt_unsupported};
+      .unsupported = beyond_kernels};
 }
 
 }  // namespace ringside

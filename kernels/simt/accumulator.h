@@ -15,10 +15,10 @@ struct Extent {
 /// Where a thread stands in its warp: lane 4 g + t.
 template <typename Machine>
 struct Lane {
-  int warp = Machine::thread() / 32;
-  int lane = Machine::thread() % 32;
-  int g = lane / 4;
-  int t = lane % 4;
+  int warp = Machine::thread() >> 5;
+  int lane = Machine::thread() & 31;
+  int g = lane >> 2;
+  int t = lane & 3;
 };
 
 /// kRows x kCols fp32 sums, of which each of kWarps warps holds kRows / kWarps consecutive rows: fragments of

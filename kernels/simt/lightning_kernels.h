@@ -136,8 +136,8 @@ struct LightningStatesKernel {
   Toward toward;
   Index batches;
 
-  Index slices() const { return (states.value_dim + kSlice - 1) / kSlice; }
-  Index blocks() const { return batches * states.heads * slices() * states.blocks; }
+  constexpr Index slices() const { return (states.value_dim + kSlice - 1) / kSlice; }
+  constexpr Index blocks() const { return batches * states.heads * slices() * states.blocks; }
   static constexpr std::size_t shared_bytes() {
     const int in_stages = kSizes.stages * kSizes.step * (kSizes.head_dim + kSlice);
     return kDecayBytes +

@@ -1,24 +1,29 @@
-// What the GPU's kernels are made for.
+// What the GPU's kernels of attention are made for.
 #pragma once
 
-#include <algorithm>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "reference/dtype.h"
 #include "reference/problem.h"
 
 namespace ringside {
 
-/// The largest head_dim and value_dim.
+/// Largest head_dim and value_dim: rows of keys, values and sums lie in registers and shared memory as a
+/// whole.
 inline constexpr int kMaxDim = 128;
 
 /// DeviceEntry::unsupported of devices that run these kernels.
-inline std::optional<std::string> simt_unsupported(const Problem& problem, DType, Math) {
-  const Index largest = std::max(problem.head_dim, problem.value_dim);
-  if (largest <= kMaxDim) return std::nullopt;
-  return "the GPU's kernels have head_dim and value_dim of at most " + std::to_string(kMaxDim) + ", not " +
-         std::to_string(largest);
+inline std::optional<std::string> beyond_kernels(const Problem& problem, DType, Math) {
+  for (const auto& [name, dim] :
+       {std::pair{"head_dim", problem.head_dim}, {"value_dim", problem.value_dim}}) {
+    if (dim > kMaxDim) {
+      return std::string(name) + " " + std::to_string(dim) + ": the GPU's kernels take at most " +
+             std::to_string(kMaxDim);
+    }
+  }
+  return std::nullopt;
 }
 
 }  // namespace ringside

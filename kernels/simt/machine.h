@@ -22,13 +22,19 @@
 //   exp2(x), exp(x), log(x)         of a float: fast, e^x within an ulp, accurate
 #pragma once
 
-/// Marks what kernels call: a function that nvcc compiles for the GPU.
+// RINGSIDE_DEVICE marks what kernels call: functions that nvcc compiles for the GPU. The others are for
+// loops: all iterations written out, as they index registers; two at a time; none, as they need many
+// registers.
 #if defined(__CUDACC__)
 #define RINGSIDE_DEVICE __device__ __forceinline__
 #define RINGSIDE_UNROLL _Pragma("unroll")
+#define RINGSIDE_UNROLL_TWICE _Pragma("unroll 2")
+#define RINGSIDE_ROLLED _Pragma("unroll 1")
 #else
 #define RINGSIDE_DEVICE inline
 #define RINGSIDE_UNROLL
+#define RINGSIDE_UNROLL_TWICE
+#define RINGSIDE_ROLLED
 #endif
 
 namespace ringside {

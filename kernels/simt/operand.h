@@ -104,9 +104,9 @@ struct Operand {
     constexpr int kLine = 128 / static_cast<int>(sizeof(T));        // elements in all banks
     constexpr int kRowsOfLine = kCols < kLine ? kLine / kCols : 1;  // short rows share a line
     constexpr int kPermuted = kPieces < 8 ? kPieces : 8;
-    return data + row * kCols + (number ^ (row / kRowsOfLine % kPermuted)) * kPiece;
+    return data + row * kCols + (number ^ (row / kRowsOfLine & (kPermuted - 1))) * kPiece;
   }
-  RINGSIDE_DEVICE T& at(int row, int col) const { return piece(row, col / kPiece)[col % kPiece]; }
+  RINGSIDE_DEVICE T& at(int row, int col) const { return piece(row, col / kPiece)[col & (kPiece - 1)]; }
 };
 
 /// `x` as an element of operands.
@@ -122,11 +122,12 @@ template <typename Machine, int kThreads, typename T, int kRows, int kCols>
 RINGSIDE_DEVICE void load_operand(const Operand<T, kRows, kCols>& to, const HeadRows& from, Index first,
                                   int count) {
   using To = Operand<T, kRows, kCols>;
+  static_assert(kThreads % To::kPieces == 0);
+  const int number = Machine::thread() & (To::kPieces - 1), col = number * To::kPiece;
   const bool as_it_is = (sizeof(T) == 4) == (from.dtype == DType::fp32) && from.dtype != DType::fp16;
   const bool aligned = from.dim % To::kPiece == 0 && from.aligned(To::kPiece);
-  RINGSIDE_UNROLL
-  for (int i = Machine::thread(); i < kRows * To::kPieces; i += kThreads) {
-    const int row = i / To::kPieces, number = i % To::kPieces, col = number * To::kPiece;
+  RINGSIDE_ROLLED
+  for (int row = Machine::thread() / To::kPieces; row < kRows; row += kThreads / To::kPieces) {
     T* const piece = to.piece(row, number);
     if (as_it_is && aligned) {
       const bool valid = row < count && col < from.dim;

@@ -48,8 +48,8 @@ struct Bf16Product {
     const Lane<Machine> lane;
     constexpr int kDepth = kTransposeB ? B::kCols : B::kRows;
     // lane l gives the row l % 8 of matrix l / 8: these are the matrix's two coordinates, in units of 8
-    const int low = lane.lane / 8 % 2, high = lane.lane / 16, of_8 = lane.lane % 8;
-    RINGSIDE_UNROLL
+    const int low = lane.lane >> 3 & 1, high = lane.lane >> 4, of_8 = lane.lane & 7;
+    RINGSIDE_UNROLL_TWICE
     for (int k = 0; k < kDepth / 16; ++k) {
       std::uint32_t left[C::kHigh][4];
       RINGSIDE_UNROLL
@@ -79,7 +79,7 @@ struct Bf16Product {
         RINGSIDE_UNROLL
         for (int i = 0; i < 4; ++i) left[m][i] = a.a[m][k][i];
       }
-      multiply_step<kTransposeB, Machine>(c, left, b, k, lane.lane / 8 % 2, lane.lane / 16, lane.lane % 8);
+      multiply_step<kTransposeB, Machine>(c, left, b, k, lane.lane >> 3 & 1, lane.lane >> 4, lane.lane & 7);
     }
   }
 
@@ -124,7 +124,7 @@ struct Tf32Product {
     const Lane<Machine> lane;
     constexpr int kDepth = kTransposeB ? B::kCols : B::kRows;
     const auto bits = [](float x) { return std::bit_cast<std::uint32_t>(x); };
-    RINGSIDE_UNROLL
+    RINGSIDE_UNROLL_TWICE
     for (int k = 0; k < kDepth; k += 8) {
       std::uint32_t left[C::kHigh][4];
       RINGSIDE_UNROLL

@@ -3,39 +3,23 @@
 
 #include <algorithm>
 #include <limits>
-#include <stdexcept>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "kernels/device.h"
 #include "kernels/simt/dispatch.h"
 #include "kernels/simt/launch.h"
 #include "kernels/simt/softmax_kernels.h"
+#include "kernels/simt/softmax_sizes.h"
 
 namespace ringside {
-
-/// Sizes of the kernels' tiles for each kind of arithmetic, for dims up to kDim. bf16: two blocks fit a
-/// multiprocessor, the next step's operands come while one is computed. Elements of 4 bytes leave no room for
-/// that.
-template <typename Product, int kDim>
-struct SoftmaxSizes {
-  static constexpr TileSizes forward = {
-      .tile = 64, .step = 64, .head_dim = kDim, .value_dim = kDim, .warps = 4, .stages = 1};
-  static constexpr TileSizes backward = {
-      .tile = 64, .step = 32, .head_dim = kDim, .value_dim = kDim, .warps = 4, .stages = 1};
-};
-template <int kDim>
-struct SoftmaxSizes<Bf16Product, kDim> {
-  static constexpr TileSizes forward = {
-      .tile = 128, .step = 64, .head_dim = kDim, .value_dim = kDim, .warps = 8, .stages = 2};
-  static constexpr TileSizes backward = {
-      .tile = 128, .step = 64, .head_dim = kDim, .value_dim = kDim, .warps = 8, .stages = 2};
-};
 
 /// A block's tiles and mask in the machine's memory.
 template <typename Launcher>
 struct UploadedBlock {
   template <typename T>
-  using Array = typename Launcher::template Array<T>;
+  using Array = decltype(std::declval<Launcher&>().upload(std::span<const T>()));
 
   UploadedBlock(Launcher& launcher, const SoftmaxBlock& block, Index q_tile, Index k_tile)
       : q_host(token_tiles(block.q_positions, q_tile, block.mask.cu_seqlens)),
@@ -91,8 +75,8 @@ void simt_softmax_backward(Launcher& launcher, const SoftmaxBlock& block, Math m
   const auto shift = launcher.template scratch<float>(rows);
   launch_each(launcher, rows, ProbabilityShift{lse.view<float>().data, shift.data()});
   with_product(math, block.q.shape().dim, block.v.shape().dim, [&]<typename Product, int kDim>() {
-    using Keys = SoftmaxBackwardKeysKernel<Product, SoftmaxSizes<Product, kDim>::backward>;
-    using Queries = SoftmaxBackwardQueriesKernel<Product, SoftmaxSizes<Product, kDim>::backward>;
+    using Keys = SoftmaxBackwardKeysKernel<Product, SoftmaxSizes<Product, kDim>::backward_keys>;
+    using Queries = SoftmaxBackwardQueriesKernel<Product, SoftmaxSizes<Product, kDim>::backward_queries>;
     const auto with_tiles = [&](SoftmaxWork& work, std::span<const TokenTile> tiles,
                                 std::span<const TokenTile> steps) {
       work.tiles = tiles;

@@ -15,18 +15,19 @@ struct SoftmaxWork {
   Index batch = 0;
   HeadMatrices q, k, v;
 
-  RINGSIDE_DEVICE Index group() const { return q.heads / k.heads; }
+  /// Query heads of a kv head.
+  RINGSIDE_DEVICE int group() const { return static_cast<int>(q.heads / k.heads); }
 };
 
 /// Which batch entry, head and tile a block of the grid has: heads change fastest, so that blocks that run
 /// side by side have equal work; the last tiles, which see most if the problem is causal, come first.
 struct BlockPlace {
-  Index batch, head, tile;
+  int batch, head, tile;
 
-  RINGSIDE_DEVICE BlockPlace(Index block, Index batches, Index heads, Index tiles)
-      : batch(block % (batches * heads) / heads),
-        head(block % heads),
-        tile(tiles - 1 - block / (batches * heads)) {}
+  RINGSIDE_DEVICE BlockPlace(Index block, Index batches, Index heads, std::size_t tiles)
+      : batch(static_cast<int>(block % (batches * heads) / heads)),
+        head(static_cast<int>(block % heads)),
+        tile(static_cast<int>(static_cast<Index>(tiles) - 1 - block / (batches * heads))) {}
 };
 
 template <typename Product, TileSizes kSizes>
@@ -46,8 +47,8 @@ struct SoftmaxForwardKernel {
 
   template <typename Machine>
   RINGSIDE_DEVICE void run() const {
-    const BlockPlace place(Machine::block(), work.batch, work.q.heads, static_cast<Index>(work.tiles.size()));
-    const Index kv = place.head / work.group();
+    const BlockPlace place(Machine::block(), work.batch, work.q.heads, work.tiles.size());
+    const int kv = place.head / work.group();
     WarpTiles<Machine, Product, kSizes> t(work.q.dim, work.v.dim);
     softmax_forward_tile(t, work.rule, work.tiles[static_cast<std::size_t>(place.tile)], work.steps,
                          Source<kSizes.head_dim>{work.q.head(place.batch, place.head)},
@@ -84,7 +85,7 @@ struct SoftmaxBackwardKeysKernel {
 
   template <typename Machine>
   RINGSIDE_DEVICE void run() const {
-    const BlockPlace place(Machine::block(), work.batch, work.k.heads, static_cast<Index>(work.tiles.size()));
+    const BlockPlace place(Machine::block(), work.batch, work.k.heads, work.tiles.size());
     const TokenTile& tile = work.tiles[static_cast<std::size_t>(place.tile)];
     WarpTiles<Machine, Product, kSizes> t(work.k.dim, work.v.dim);
     const auto keys = t.tile(tile.positions.count);
@@ -92,7 +93,7 @@ struct SoftmaxBackwardKeysKernel {
     const auto v = t.load(Source<kSizes.value_dim>{work.v.head(place.batch, place.head)}, tile.first, keys);
     auto dk_sum = t.zeros(keys, t.head_dim());
     auto dv_sum = t.zeros(keys, t.value_dim());
-    for (Index h = place.head * work.group(); h < (place.head + 1) * work.group(); ++h) {
+    for (int h = place.head * work.group(); h < (place.head + 1) * work.group(); ++h) {
       const Index row = work.row(place.batch, h);
       softmax_backward_keys(t, work.rule, tile, work.steps, k, v,
                             Source<kSizes.head_dim>{work.q.head(place.batch, h)},
@@ -121,8 +122,9 @@ struct SoftmaxBackwardQueriesKernel {
 
   template <typename Machine>
   RINGSIDE_DEVICE void run() const {
-    const BlockPlace place(Machine::block(), work.batch, work.q.heads, static_cast<Index>(work.tiles.size()));
-    const Index kv = place.head / work.group(), row = work.row(place.batch, place.head);
+    const BlockPlace place(Machine::block(), work.batch, work.q.heads, work.tiles.size());
+    const int kv = place.head / work.group();
+    const Index row = work.row(place.batch, place.head);
     WarpTiles<Machine, Product, kSizes> t(work.q.dim, work.v.dim);
     softmax_backward_queries(t, work.rule, work.tiles[static_cast<std::size_t>(place.tile)], work.steps,
                              Source<kSizes.head_dim>{work.q.head(place.batch, place.head)},

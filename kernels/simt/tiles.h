@@ -4,11 +4,10 @@
 
 #include <cstddef>
 #include <limits>
-#include <tuple>
-#include <utility>
 
 #include "kernels/mask.h"
 #include "kernels/simt/product.h"
+#include "kernels/simt/stream.h"
 #include "kernels/tile.h"
 
 namespace ringside {
@@ -106,73 +105,10 @@ class WarpTiles {
 
   /// The steps of a cursor over sources.
   template <typename Cursor, int... kCols>
-  class Stream {
-   public:
-    RINGSIDE_DEVICE Stream(WarpTiles& tiles, const Cursor& cursor, const Source<kCols>&... sources)
-        : cursor_(cursor), sources_(sources...), memory_(tiles.used_) {
-      tiles.used_ += kSizes.stages * kStage;
-    }
-    /// On to the next step. All warps are through with the one before.
-    RINGSIDE_DEVICE bool next() {
-      if (kSizes.stages == 1 || !started_) {
-        if (started_) Machine::sync();
-        more_ = load_next(0);
-      }
-      started_ = true;
-      Machine::template wait_copies<0>();
-      Machine::sync();
-      if (!more_) return false;
-      tile_ = cursor_.tile();
-      cover_ = cursor_.cover();
-      stage_ = (stage_ + 1) % kSizes.stages;
-      if (kSizes.stages > 1) more_ = load_next((stage_ + 1) % kSizes.stages);
-      return true;
-    }
-    RINGSIDE_DEVICE const TokenTile& tile() const { return tile_; }
-    RINGSIDE_DEVICE Cover cover() const { return cover_; }
-    RINGSIDE_DEVICE auto operands() const { return at(stage_, std::index_sequence_for<Source<kCols>...>{}); }
-
-   private:
-    static constexpr int kStage = kSizes.step * static_cast<int>(sizeof(Element)) * (kCols + ...);  // bytes
-
-    /// Of operand kI in a stage: bytes before it.
-    template <std::size_t kI>
-    RINGSIDE_DEVICE static constexpr int offset() {
-      constexpr int kWidths[] = {kCols...};
-      int columns = 0;
-      for (std::size_t i = 0; i < kI; ++i) columns += kWidths[i];
-      return kSizes.step * static_cast<int>(sizeof(Element)) * columns;
-    }
-    template <std::size_t... kI>
-    RINGSIDE_DEVICE auto at(int stage, std::index_sequence<kI...>) const {
-      std::byte* const memory = Machine::shared() + memory_ + stage * kStage;
-      return std::tuple{OperandOf<kSizes.step, kCols>{reinterpret_cast<Element*>(memory + offset<kI>())}...};
-    }
-    RINGSIDE_DEVICE bool load_next(int stage) {
-      if (!cursor_.next()) return false;
-      load_all(stage, cursor_.tile(), std::index_sequence_for<Source<kCols>...>{});
-      Machine::commit();
-      return true;
-    }
-    template <std::size_t... kI>
-    RINGSIDE_DEVICE void load_all(int stage, const TokenTile& tile, std::index_sequence<kI...> all) const {
-      const auto operands = at(stage, all);
-      (load_operand<Machine, kThreads>(std::get<kI>(operands), std::get<kI>(sources_).rows, tile.first,
-                                       static_cast<int>(tile.positions.count)),
-       ...);
-    }
-
-    Cursor cursor_;
-    std::tuple<Source<kCols>...> sources_;
-    int memory_;  ///< where the stages begin in shared memory
-    TokenTile tile_{};
-    Cover cover_ = Cover::empty;
-    int stage_ = kSizes.stages - 1;
-    bool started_ = false, more_ = false;
-  };
-  template <typename Cursor, int... kCols>
-  RINGSIDE_DEVICE Stream<Cursor, kCols...> stream(const Cursor& cursor, const Source<kCols>&... sources) {
-    return {*this, cursor, sources...};
+  RINGSIDE_DEVICE auto stream(const Cursor& cursor, const Source<kCols>&... sources) {
+    using Steps =
+        Stream<Machine, Element, StreamSizes{kThreads, kSizes.step, kSizes.stages}, Cursor, kCols...>;
+    return Steps(take_bytes(Steps::kBytes), cursor, sources...);
   }
 
   // --- products
