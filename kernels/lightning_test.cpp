@@ -173,13 +173,12 @@ TEST_P(LightningPoison, LaterTokensAndOtherHeadsDoNotLeak) {
 
 TEST_P(LightningRepeat, SameBitsInEveryRunAndThread) {
   const Lightning a(kSequence, DType::bf16);
-  const auto run = [&](Device& device) {
-    const LightningChunk chunk = chunk_of(device, kSequence, a, 0, 200, DType::bf16);
-    const Tensor state = to_device(device, a.state, DType::fp32),
-                 dstate = to_device(device, a.dstate, DType::fp32);
-    const Tensor dout = to_device(device, a.dout, DType::bf16);
-    Results r = backward(device, chunk, dout, state, dstate, DType::fp32);
-    r.o = forward(device, chunk, state, DType::fp32);
+  const auto run = [&](Device& on) {
+    const LightningChunk chunk = chunk_of(on, kSequence, a, 0, 200, DType::bf16);
+    const Tensor state = to_device(on, a.state, DType::fp32), dstate = to_device(on, a.dstate, DType::fp32);
+    const Tensor dout = to_device(on, a.dout, DType::bf16);
+    Results r = backward(on, chunk, dout, state, dstate, DType::fp32);
+    r.o = forward(on, chunk, state, DType::fp32);
     return r;
   };
   const Results first = run(*device);

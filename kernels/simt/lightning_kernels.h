@@ -50,14 +50,27 @@ struct ScanRole {
 
 /// Which block of tokens, columns and head a block of the grid has. Heads change fastest.
 struct ScanPlace {
-  Index batch, head, slice, block;
+  unsigned batch, head, slice, block;
 
-  RINGSIDE_DEVICE ScanPlace(Index number, Index batches, Index heads, Index slices)
-      : batch(number / heads % batches),
-        head(number % heads),
-        slice(number / (heads * batches) % slices),
-        block(number / (heads * batches * slices)) {}
+  RINGSIDE_DEVICE ScanPlace(Index number_of_grid, Index batches, Index heads, Index slices) {
+    auto number = static_cast<unsigned>(number_of_grid);
+    const auto take = [&number](Index count) {
+      const unsigned taken = number % static_cast<unsigned>(count);
+      number /= static_cast<unsigned>(count);
+      return taken;
+    };
+    head = take(heads);
+    batch = take(batches);
+    slice = take(slices);
+    block = number;
+  }
 };
+
+/// The head of `x` that a query head has, of `heads`.
+RINGSIDE_DEVICE HeadRows rows_of(const HeadMatrices& x, const ScanPlace& place, Index heads) {
+  const unsigned group = static_cast<unsigned>(heads) / static_cast<unsigned>(x.heads);
+  return x.head(place.batch, place.head / group);
+}
 
 /// Up to three scans at once. For bf16 and dims of 128 a tile of 64 tokens costs a block of 4 warps, in
 /// slices of 32 columns, 160 mma and 88 ldmatrix.x4 a warp: 0.5 µs of an H200's tensor cores (at the 62% that
@@ -99,13 +112,11 @@ struct LightningScanKernel {
     const ScanBlock& block = role.blocks[place.block];
     const int first = static_cast<int>(place.slice) * kSlice;
     const int columns = role.c.dim - first < kSlice ? role.c.dim - first : kSlice;
-    const auto rows = [&](const HeadMatrices& x) {
-      return x.head(place.batch, place.head / (heads / x.heads));
-    };
+    const auto rows = [&](const HeadMatrices& x) { return rows_of(x, place, heads); };
 
     LightningTiles<Machine, Product, kSizes> t(role.a.dim, columns);
     const float slope = slopes[place.head];
-    const auto decay = t.decay(slope, role.toward);
+    const auto decay = t.decay(slope);
     auto state = t.load_state(role.own.columns(place.batch, place.head, place.block, role.transposed, first));
     if (block.reached && role.incoming.data != nullptr) {
       t.add_scaled(state, role.incoming.columns(place.batch, place.head, 0, role.transposed, first),
@@ -150,13 +161,12 @@ struct LightningStatesKernel {
     const ScanPlace place(Machine::block(), batches, states.heads, slices());
     const int first = static_cast<int>(place.slice) * kSlice;
     const int columns = b.dim - first < kSlice ? b.dim - first : kSlice;
-    const Index of_head = place.head / (states.heads / a.heads);
     Tiles t(a.dim, columns);
-    const CentredPowers decay = t.decay(slopes[place.head], toward);
+    const CentredPowers decay = t.decay(slopes[place.head]);
     auto state = t.zeros(t.head_dim(), t.value_dim());
     auto tiles = t.stream(SpanTiles(spans[place.block], Tiles::kBlock, toward),
-                          Source<kSizes.head_dim>{a.head(place.batch, of_head)},
-                          Source<kSlice>{b.head(place.batch, of_head).columns(first, columns)});
+                          Source<kSizes.head_dim>{rows_of(a, place, states.heads)},
+                          Source<kSlice>{rows_of(b, place, states.heads).columns(first, columns)});
     while (tiles.next()) {
       const auto step = t.scope();
       const auto& [of_a, of_b] = tiles.operands();

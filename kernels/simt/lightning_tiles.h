@@ -26,46 +26,30 @@ class LightningTiles : public WarpTiles<MachineOf, Product, kSizes> {
   using typename Base::Machine;
   /// Tokens of a tile.
   static constexpr int kBlock = kSizes.step;
-  using Scores = typename Base::template AccumulatorOf<kBlock, kBlock>;
   using State = typename Base::template AccumulatorOf<kSizes.head_dim, kSizes.value_dim>;
 
   using Base::Base;
 
-  /// The decay of one head, as decay() makes it.
-  struct Decays : CentredPowers {
-    /// λ^|x-y|, or less than 0 where y is behind x on the state's way: the same in every tile.
-    Scores of_scores;
-  };
   /// Bytes of shared memory that decay() takes.
   static constexpr int kDecayBytes = (2 * kBlock + 1) * static_cast<int>(sizeof(float)) / 128 * 128 + 128;
 
-  RINGSIDE_DEVICE Decays decay(float slope, Toward toward) {
+  /// λ^0 .. λ^kBlock, for all warps behind a synchronize() or a stream's next().
+  RINGSIDE_DEVICE CentredPowers decay(float slope) {
     auto* const powers = reinterpret_cast<float*>(this->take_bytes(kDecayBytes));
     for (int i = Machine::thread(); i <= 2 * kBlock; i += kThreads)
       powers[i] = power_of_decay(slope, i < kBlock ? kBlock - i : i - kBlock);
-    Machine::sync();
-    Decays result{{powers + kBlock}, {}};
-    const Lane<Machine> lane;
-    result.of_scores.each([&](int slot, int column, float& factor) {
-      const int ahead = Scores::row(lane, slot) - Scores::col(lane, column);
-      const bool counts = toward == Toward::end ? ahead >= 0 : ahead <= 0;
-      factor = counts ? result.centre[ahead] : -1.0f;
-    });
-    return result;
+    return {powers + kBlock};
   }
   /// Scores of one tile: s_xy times λ^|x-y| where y is not behind x on the state's way, else 0.
-  RINGSIDE_DEVICE void decay_scores(Scores& s, const Decays& decay, Toward) const {
-    RINGSIDE_UNROLL
-    for (int m = 0; m < Scores::kHigh; ++m) {
-      RINGSIDE_UNROLL
-      for (int n = 0; n < Scores::kWide; ++n) {
-        RINGSIDE_UNROLL
-        for (int i = 0; i < 4; ++i) {
-          const float factor = decay.of_scores.c[m][n][i];
-          s.c[m][n][i] = factor < 0 ? 0.0f : factor * s.c[m][n][i];
-        }
-      }
-    }
+  template <typename X>
+  RINGSIDE_DEVICE void decay_scores(X& s, const CentredPowers& decay, Toward toward) const {
+    const Lane<Machine> lane;
+    const int forward = toward == Toward::end ? 1 : -1;
+    s.each([&](int slot, int column, float& x) {
+      const int distance = X::row(lane, slot) - X::col(lane, column);
+      const float factor = decay.centre[distance];
+      x = forward * distance >= 0 ? factor * x : 0.0f;
+    });
   }
 
   /// Row i of x, of so many, times factors[i].
