@@ -192,20 +192,18 @@ void fill_outside(const Matrix& s, Index row, const Interval& seen, float value)
 
 }  // namespace
 
-void CpuTiles::mask_keys(const Accumulator& s, const Run& queries, const Run& keys, const Mask& mask,
-                         Cover cover) {
-  if (cover == Cover::full) return;
+void CpuTiles::mask_keys(const Accumulator& s, const Seen& seen) {
+  if (seen.cover == Cover::full) return;
   for (Index i = 0; i < s.rows; ++i) {
-    fill_outside(s, i, tokens_in(keys, mask.keys_of(queries.position(i))),
+    fill_outside(s, i, tokens_in(seen.cols, seen.mask.keys_of(seen.rows.position(i))),
                  -std::numeric_limits<float>::infinity());
   }
 }
 
-void CpuTiles::mask_queries(const Accumulator& s, const Run& keys, const Run& queries, const Mask& mask,
-                            Cover cover) {
-  if (cover == Cover::full) return;
+void CpuTiles::mask_queries(const Accumulator& s, const Seen& seen) {
+  if (seen.cover == Cover::full) return;
   for (Index j = 0; j < s.rows; ++j) {
-    fill_outside(s, j, tokens_in(queries, mask.queries_of(keys.position(j))), 0);
+    fill_outside(s, j, tokens_in(seen.cols, seen.mask.queries_of(seen.rows.position(j))), 0);
   }
 }
 

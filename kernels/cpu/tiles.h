@@ -166,10 +166,24 @@ class CpuTiles {
   Operand row_scaled(const Operand& x, const float* factors, Index rows);
 
   // --- masks. s: [queries, keys] or, for the gradients, [keys, queries]
+  /// What a mask leaves of the pairs of rows and columns; it refers to all of them.
+  struct Seen {
+    const Run& rows;
+    const Run& cols;
+    const Mask& mask;
+    Cover cover;
+  };
+  Seen keys_seen(Index, const Run& queries, Index, const Run& keys, const Mask& mask, Cover cover) const {
+    return {queries, keys, mask, cover};
+  }
+  Seen queries_seeing(Index, const Run& keys, Index, const Run& queries, const Mask& mask,
+                      Cover cover) const {
+    return {keys, queries, mask, cover};
+  }
   /// Keys that their query does not see become -inf.
-  void mask_keys(const Accumulator& s, const Run& queries, const Run& keys, const Mask& mask, Cover cover);
+  void mask_keys(const Accumulator& s, const Seen& seen);
   /// Queries that do not see their key become 0.
-  void mask_queries(const Accumulator& s, const Run& keys, const Run& queries, const Mask& mask, Cover cover);
+  void mask_queries(const Accumulator& s, const Seen& seen);
   /// Scores of one block: s_xy times λ^|x-y| where y is not behind x on a state's way, else 0.
   void decay_scores(const Accumulator& s, const DecayTable& decay, Toward toward);
 

@@ -1,18 +1,12 @@
-// From tensors and math to the kernels that are made for them.
+// From the math of an operation to the kernels that are made for it.
 #pragma once
 
 #include <algorithm>
 
 #include "kernels/simt/limits.h"
 #include "kernels/simt/product.h"
-#include "kernels/tensor.h"
 
 namespace ringside {
-
-inline HeadMatrices head_matrices(const Tensor& x) {
-  const Shape& s = x.shape();
-  return {x.data(), x.dtype(), s.heads, s.tokens, static_cast<int>(s.dim)};
-}
 
 /// Calls f.template operator()<Product, kDim>() for the arithmetic of `math` and the least kDim that holds
 /// both dims.

@@ -2,7 +2,9 @@
 // checked, dims up to kMaxDim.
 #pragma once
 
+#include <span>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "kernels/checks.h"
@@ -32,10 +34,20 @@ inline BlockMatrices block_matrices(const Tensor& states, Index blocks) {
           static_cast<int>(s.dim)};
 }
 
-/// A chunk as one block.
-inline TokenBlocks whole(const LightningChunk& chunk) {
+/// The states that enter a chunk's blocks on one of the two ways; for a whole chunk, `own` alone.
+struct ScanStates {
+  TokenBlocks cut;
+  BlockMatrices own, incoming;
+};
+
+inline ScanStates scan_states(const LightningChunk& chunk, const BlockStates& states) {
+  const TokenBlocks cut{chunk.q.shape().tokens, states.block};
+  return {cut, block_matrices(states.own, cut.count()), block_matrices(states.incoming, 1)};
+}
+/// The chunk as one block.
+inline ScanStates scan_states(const LightningChunk& chunk, const BlockMatrices& state) {
   const Index tokens = chunk.q.shape().tokens;
-  return {tokens, std::max<Index>(1, tokens)};
+  return {{tokens, std::max<Index>(1, tokens)}, state, {}};
 }
 
 /// How a state walks through the blocks of a chunk, in the machine's memory.
@@ -47,16 +59,16 @@ class ScanWalk {
       : ScanWalk(launcher, Host(documents, cut, toward, leaves), toward) {}
 
   /// The scan of a, b and c to out from the states that enter.
-  ScanRole role(const Tensor& a, const Tensor& b, const Tensor& c, const HeadMatrices& out, bool transposed,
-                const BlockMatrices& own, const BlockMatrices& incoming) const {
-    return {.a = head_matrices(a),
-            .b = head_matrices(b),
-            .c = head_matrices(c),
+  ScanRole role(const HeadMatrices& a, const HeadMatrices& b, const HeadMatrices& c, const HeadMatrices& out,
+                bool transposed, const ScanStates& states) const {
+    return {.a = a,
+            .b = b,
+            .c = c,
             .out = out,
             .toward = toward_,
             .transposed = transposed,
-            .own = own,
-            .incoming = incoming,
+            .own = states.own,
+            .incoming = states.incoming,
             .leaving = {},
             .blocks = blocks_.data(),
             .parts = parts_.data()};
@@ -82,21 +94,53 @@ class ScanWalk {
         blocks_(launcher.template upload<ScanBlock>(host.blocks)) {}
 
   Toward toward_;
-  typename Launcher::template Array<LightningPart> parts_;
-  typename Launcher::template Array<ScanBlock> blocks_;
+  decltype(std::declval<Launcher&>().upload(std::span<const LightningPart>())) parts_;
+  decltype(std::declval<Launcher&>().upload(std::span<const ScanBlock>())) blocks_;
+};
+
+/// The chunk's operands as kernels read them.
+template <typename Product, typename Launcher>
+struct PreparedChunk {
+  using Matrices = OperandMatrices<typename Product::Element, Launcher>;
+
+  PreparedChunk(Launcher& launcher, const LightningChunk& chunk)
+      : q_(launcher, chunk.q),
+        k_(launcher, chunk.k),
+        v_(launcher, chunk.v),
+        q(q_.matrices()),
+        k(k_.matrices()),
+        v(v_.matrices()) {}
+
+ private:
+  Matrices q_, k_, v_;
+
+ public:
+  HeadMatrices q, k, v;
 };
 
 /// Up to three scans in one launch.
-template <int kSlice, typename Launcher>
-void launch_scans(Launcher& launcher, const LightningChunk& chunk, Math math, const ScanRole& first,
+template <typename Product, int kDim, int kSlice, typename Launcher>
+void launch_scans(Launcher& launcher, const LightningChunk& chunk, const ScanRole& first,
                   const ScanRole& second = {}, const ScanRole& third = {}) {
+  using Kernel = LightningScanKernel<Product, kLightningSizes<Product, kDim, kSlice>>;
+  static_assert(Kernel::shared_bytes() <= kMostSharedBytes);
   const auto slopes = launcher.upload(chunk.slopes);
   const Shape& q = chunk.q.shape();
-  with_product(math, q.dim, chunk.v.shape().dim, [&]<typename Product, int kDim>() {
-    using Kernel = LightningScanKernel<Product, kLightningSizes<Product, kDim, kSlice>>;
-    static_assert(Kernel::shared_bytes() <= kMostSharedBytes);
-    const Kernel kernel{{first, second, third}, slopes.data(), q.batch, q.heads};
-    launcher.launch(kernel, kernel.blocks(), Kernel::shared_bytes());
+  const Kernel kernel{{first, second, third}, slopes.data(), q.batch, q.heads};
+  launcher.launch(kernel, kernel.blocks(), Kernel::shared_bytes());
+}
+
+/// o; `leaving` is S', if it is wanted.
+template <int kSlice, typename Launcher>
+void launch_forward(Launcher& launcher, const LightningChunk& chunk, Math math, const ScanStates& s,
+                    const BlockMatrices& leaving, const Tensor& o) {
+  const Leaves leaves = leaving.data != nullptr ? Leaves::yes : Leaves::no;
+  const ScanWalk<Launcher> to_end(launcher, chunk.documents, s.cut, Toward::end, leaves);
+  with_product(math, chunk.q.shape().dim, chunk.v.shape().dim, [&]<typename Product, int kDim>() {
+    const PreparedChunk<Product, Launcher> x(launcher, chunk);
+    ScanRole role = to_end.role(x.q, x.k, x.v, head_matrices(o), false, s);
+    role.leaving = leaving;
+    launch_scans<Product, kDim, kSlice>(launcher, chunk, role);
   });
 }
 
@@ -104,22 +148,16 @@ void launch_scans(Launcher& launcher, const LightningChunk& chunk, Math math, co
 template <typename Launcher>
 void simt_lightning_forward(Launcher& launcher, const LightningChunk& chunk, Math math, const Tensor& state,
                             const Tensor& o) {
-  const ScanWalk<Launcher> walk(launcher, chunk.documents, whole(chunk), Toward::end, Leaves::yes);
-  ScanRole role = walk.role(chunk.q, chunk.k, chunk.v, head_matrices(o), false, block_matrices(state, 1), {});
-  role.leaving = role.own;  // each block of the grid has columns of its own
-  launch_scans<kNarrowSlice>(launcher, chunk, math, role);
+  // each block of the grid reads and writes columns of its own
+  const BlockMatrices matrices = block_matrices(state, 1);
+  launch_forward<kNarrowSlice>(launcher, chunk, math, scan_states(chunk, matrices), matrices, o);
 }
 
 /// As Device::lightning_forward_blocks().
 template <typename Launcher>
 void simt_lightning_forward_blocks(Launcher& launcher, const LightningChunk& chunk, Math math,
                                    const BlockStates& states, const Tensor& o) {
-  const TokenBlocks cut{chunk.q.shape().tokens, states.block};
-  const ScanWalk<Launcher> walk(launcher, chunk.documents, cut, Toward::end, Leaves::no);
-  launch_scans<kWideSlice>(
-      launcher, chunk, math,
-      walk.role(chunk.q, chunk.k, chunk.v, head_matrices(o), false, block_matrices(states.own, cut.count()),
-                block_matrices(states.incoming, 1)));
+  launch_forward<kWideSlice>(launcher, chunk, math, scan_states(chunk, states), {}, o);
 }
 
 /// The result of each query head: x itself, or fp32 scratch whose heads are summed to it group by group.
@@ -150,30 +188,29 @@ class HeadSums {
  private:
   const Tensor& x_;
   Index group_;
-  typename Launcher::template Array<float> scratch_;
+  decltype(std::declval<Launcher&>().template scratch<float>(0)) scratch_;
 };
 
-/// The states that enter a chunk's blocks on one of the two ways; for a whole chunk, `own` alone.
-struct ScanStates {
-  TokenBlocks cut;
-  BlockMatrices own, incoming;
-};
-
-/// All gradients in one launch; `leaving` is R'.
+/// All gradients in one launch; `leaving` is R', if it is wanted.
 template <typename Launcher>
 void launch_gradients(Launcher& launcher, const LightningChunk& chunk, Math math, const Tensor& dout,
                       const ScanStates& s, const ScanStates& r, const BlockMatrices& leaving,
                       const Tensor& dq, const Tensor& dk, const Tensor& dv) {
-  const auto& [q, k, v, slopes, documents] = chunk;
+  const Shape& q = chunk.q.shape();
   const Leaves leaves = leaving.data != nullptr ? Leaves::yes : Leaves::no;
-  const ScanWalk<Launcher> to_end(launcher, documents, s.cut, Toward::end, Leaves::no);
-  const ScanWalk<Launcher> to_start(launcher, documents, r.cut, Toward::start, leaves);
-  const HeadSums<Launcher> dk_sums(launcher, dk, q.shape().heads), dv_sums(launcher, dv, q.shape().heads);
-  ScanRole of_dv = to_start.role(k, q, dout, dv_sums.of_heads(), false, r.own, r.incoming);
-  of_dv.leaving = leaving;
-  launch_scans<kWideSlice>(launcher, chunk, math,
-                           to_end.role(dout, v, k, head_matrices(dq), true, s.own, s.incoming),
-                           to_start.role(v, dout, q, dk_sums.of_heads(), true, r.own, r.incoming), of_dv);
+  const ScanWalk<Launcher> to_end(launcher, chunk.documents, s.cut, Toward::end, Leaves::no);
+  const ScanWalk<Launcher> to_start(launcher, chunk.documents, r.cut, Toward::start, leaves);
+  const HeadSums<Launcher> dk_sums(launcher, dk, q.heads), dv_sums(launcher, dv, q.heads);
+  with_product(math, q.dim, chunk.v.shape().dim, [&]<typename Product, int kDim>() {
+    const PreparedChunk<Product, Launcher> x(launcher, chunk);
+    const OperandMatrices<typename Product::Element, Launcher> dout_operands(launcher, dout);
+    const HeadMatrices& from = dout_operands.matrices();
+    ScanRole of_dv = to_start.role(x.k, x.q, from, dv_sums.of_heads(), false, r);
+    of_dv.leaving = leaving;
+    launch_scans<Product, kDim, kWideSlice>(
+        launcher, chunk, to_end.role(from, x.v, x.k, head_matrices(dq), true, s),
+        to_start.role(x.v, from, x.q, dk_sums.of_heads(), true, r), of_dv);
+  });
   dk_sums.finish(launcher);
   dv_sums.finish(launcher);
 }
@@ -184,13 +221,13 @@ void simt_lightning_backward(Launcher& launcher, const LightningChunk& chunk, Ma
                              const Tensor& state, const Tensor& dstate, const Tensor& dq, const Tensor& dk,
                              const Tensor& dv) {
   // R enters dk's and dv's scans, one of which writes R': they read a copy
-  const auto entering = launcher.template scratch<float>(dstate.shape().size());
+  const auto copy = launcher.template scratch<float>(dstate.shape().size());
   const BlockMatrices leaving = block_matrices(dstate, 1);
-  launch_each(launcher, dstate.shape().size(), Convert<float, float>{leaving.data, entering.data()});
-  BlockMatrices own = leaving;
-  own.data = entering.data();
-  launch_gradients(launcher, chunk, math, dout, {whole(chunk), block_matrices(state, 1), {}},
-                   {whole(chunk), own, {}}, leaving, dq, dk, dv);
+  launch_each(launcher, dstate.shape().size(), Convert<float, float>{leaving.data, copy.data()});
+  BlockMatrices entering = leaving;
+  entering.data = copy.data();
+  launch_gradients(launcher, chunk, math, dout, scan_states(chunk, block_matrices(state, 1)),
+                   scan_states(chunk, entering), leaving, dq, dk, dv);
 }
 
 /// As Device::lightning_backward_blocks().
@@ -198,11 +235,8 @@ template <typename Launcher>
 void simt_lightning_backward_blocks(Launcher& launcher, const LightningChunk& chunk, Math math,
                                     const Tensor& dout, const BlockStates& states, const BlockStates& dstates,
                                     const Tensor& dq, const Tensor& dk, const Tensor& dv) {
-  const auto entering = [&](const BlockStates& x) -> ScanStates {
-    const TokenBlocks cut{chunk.q.shape().tokens, x.block};
-    return {cut, block_matrices(x.own, cut.count()), block_matrices(x.incoming, 1)};
-  };
-  launch_gradients(launcher, chunk, math, dout, entering(states), entering(dstates), {}, dq, dk, dv);
+  launch_gradients(launcher, chunk, math, dout, scan_states(chunk, states), scan_states(chunk, dstates), {},
+                   dq, dk, dv);
 }
 
 /// As Device::lightning_states().
@@ -217,7 +251,8 @@ void simt_lightning_states(Launcher& launcher, const Tensor& a, const Tensor& b,
   with_product(math, a.shape().dim, b.shape().dim, [&]<typename Product, int kDim>() {
     using Kernel = LightningStatesKernel<Product, kLightningSizes<Product, kDim, kWideSlice>>;
     static_assert(Kernel::shared_bytes() <= kMostSharedBytes);
-    const Kernel kernel{head_matrices(a),       head_matrices(b),      block_matrices(states, cut.count()),
+    const OperandMatrices<typename Product::Element, Launcher> of_a(launcher, a), of_b(launcher, b);
+    const Kernel kernel{of_a.matrices(),        of_b.matrices(),       block_matrices(states, cut.count()),
                         uploaded_slopes.data(), uploaded_spans.data(), toward,
                         a.shape().batch};
     launcher.launch(kernel, kernel.blocks(), Kernel::shared_bytes());

@@ -6,6 +6,7 @@
 
 #include "kernels/lightning_body.h"
 #include "kernels/simt/lightning_tiles.h"
+#include "kernels/simt/matrices.h"
 
 namespace ringside {
 

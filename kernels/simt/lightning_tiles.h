@@ -30,12 +30,13 @@ class LightningTiles : public WarpTiles<MachineOf, Product, kSizes> {
 
   using Base::Base;
 
-  /// Bytes of shared memory that decay() takes.
-  static constexpr int kDecayBytes = (2 * kBlock + 1) * static_cast<int>(sizeof(float)) / 128 * 128 + 128;
+  /// Bytes of shared memory that decay() takes: what follows is aligned as the longest rows of operands.
+  static constexpr int kDecayBytes = 1024;
+  static_assert((2 * kBlock + 1) * sizeof(float) <= kDecayBytes);
 
   /// λ^0 .. λ^kBlock, for all warps behind a synchronize() or a stream's next().
   RINGSIDE_DEVICE CentredPowers decay(float slope) {
-    auto* const powers = reinterpret_cast<float*>(this->take_bytes(kDecayBytes));
+    auto* const powers = reinterpret_cast<float*>(Machine::shared() + this->take_bytes(kDecayBytes));
     for (int i = Machine::thread(); i <= 2 * kBlock; i += kThreads)
       powers[i] = power_of_decay(slope, i < kBlock ? kBlock - i : i - kBlock);
     return {powers + kBlock};

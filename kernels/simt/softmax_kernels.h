@@ -3,6 +3,7 @@
 
 #include <span>
 
+#include "kernels/simt/matrices.h"
 #include "kernels/simt/tiles.h"
 #include "kernels/softmax_body.h"
 

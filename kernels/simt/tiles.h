@@ -2,25 +2,18 @@
 // and each hold some rows of every accumulator.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <limits>
+#include <tuple>
+#include <utility>
 
 #include "kernels/mask.h"
 #include "kernels/simt/product.h"
-#include "kernels/simt/stream.h"
+#include "kernels/simt/steps.h"
 #include "kernels/tile.h"
 
 namespace ringside {
-
-/// The sizes that a kernel is made for: rows of its own tile and of a step, columns of the two dims, warps,
-/// and how many steps' operands there is room for (2: the next step is loaded while this one is computed).
-struct TileSizes {
-  int tile = 64, step = 64;
-  int head_dim = 64, value_dim = 64;
-  int warps = 4;
-  int stages = 2;
-  constexpr bool operator==(const TileSizes&) const = default;
-};
 
 template <typename MachineOf, typename ProductOf, TileSizes kSizes>
 class WarpTiles {
@@ -81,34 +74,20 @@ class WarpTiles {
   /// Rows first.. of memory <- x, each element rounded once.
   template <typename X>
   RINGSIDE_DEVICE void store(X& x, const HeadRows& memory, Index first) const {
-    const bool in_pairs = x.cols % 2 == 0 && memory.aligned(2);
-    memory.with_type([&]<typename T>(T) {
-      const Lane<Machine> lane;
-      x.each_pair([&](int slot, int column, float& low, float& high) {
-        const int row = X::row(lane, slot), col = X::col(lane, column);
-        if (row >= x.rows || col >= x.cols) return;
-        T* const to = reinterpret_cast<T*>(memory.at(first + row, col));
-        if (in_pairs) {
-          *reinterpret_cast<Pair<T>*>(to) = rounded_pair<Machine, T>(low, high);
-        } else {
-          to[0] = from_float<T>(low);
-          if (col + 1 < x.cols) to[1] = from_float<T>(high);
-        }
-      });
+    with_type_of(memory, [&]<typename T>(T) {
+      each_in_memory<T>(x, memory, first, [](T& stored, float element) { stored = from_float<T>(element); });
     });
   }
   /// Rows first.. of fp32 memory += x; no other block's.
   template <typename X>
   RINGSIDE_DEVICE void add(X& x, const HeadRows& memory, Index first) const {
-    each_of(x, [&](int row, int col, float& element) { memory.sum(first + row, col) += element; });
+    each_in_memory<float>(x, memory, first, [](float& stored, float element) { stored += element; });
   }
 
-  /// The steps of a cursor over sources.
   template <typename Cursor, int... kCols>
   RINGSIDE_DEVICE auto stream(const Cursor& cursor, const Source<kCols>&... sources) {
-    using Steps =
-        Stream<Machine, Element, StreamSizes{kThreads, kSizes.step, kSizes.stages}, Cursor, kCols...>;
-    return Steps(take_bytes(Steps::kBytes), cursor, sources...);
+    using StepsOf = Steps<Machine, Element, kSizes, Cursor, kCols...>;
+    return StepsOf(take_bytes(StepsOf::kBytes), cursor, sources...);
   }
 
   // --- products
@@ -153,18 +132,33 @@ class WarpTiles {
   }
 
   // --- masks. s: [queries, keys] or, for the gradients, [keys, queries]
+  /// The columns that count and that a mask leaves each of the thread's rows: those with positions, counted
+  /// from the first column's on, in [begin, end).
+  template <int kSlots>
+  struct Seen {
+    bool all = true;
+    int stride = 1;
+    int begin[kSlots], end[kSlots];
+  };
+  template <int kRows, int kCols>
+  RINGSIDE_DEVICE auto keys_seen(Extent<kRows> rows, const Run& queries, Extent<kCols> cols, const Run& keys,
+                                 const Mask& mask, Cover cover) const {
+    return seen(rows, cols, keys, cover, [&](int row) { return mask.keys_of(queries.position(row)); });
+  }
+  template <int kRows, int kCols>
+  RINGSIDE_DEVICE auto queries_seeing(Extent<kRows> rows, const Run& keys, Extent<kCols> cols,
+                                      const Run& queries, const Mask& mask, Cover cover) const {
+    return seen(rows, cols, queries, cover, [&](int row) { return mask.queries_of(keys.position(row)); });
+  }
   /// Keys that their query does not see become -inf, and those beyond the step's.
-  template <typename X>
-  RINGSIDE_DEVICE void mask_keys(X& s, const Run& queries, const Run& keys, const Mask& mask,
-                                 Cover cover) const {
-    constexpr float kMasked = -std::numeric_limits<float>::infinity();
-    keep(s, cover, kMasked, [&](int row) { return tokens_in(keys, mask.keys_of(queries.position(row))); });
+  template <typename X, int kSlots>
+  RINGSIDE_DEVICE void mask_keys(X& s, const Seen<kSlots>& seen) const {
+    keep(s, seen, -std::numeric_limits<float>::infinity());
   }
   /// Queries that do not see their key become 0, and those beyond the step's.
-  template <typename X>
-  RINGSIDE_DEVICE void mask_queries(X& s, const Run& keys, const Run& queries, const Mask& mask,
-                                    Cover cover) const {
-    keep(s, cover, 0.0f, [&](int row) { return tokens_in(queries, mask.queries_of(keys.position(row))); });
+  template <typename X, int kSlots>
+  RINGSIDE_DEVICE void mask_queries(X& s, const Seen<kSlots>& seen) const {
+    keep(s, seen, 0.0f);
   }
 
   // --- rows and elements
@@ -254,12 +248,12 @@ class WarpTiles {
   RINGSIDE_DEVICE OperandOf<kRows, kCols> take() {
     constexpr int kBytes = kRows * kCols * static_cast<int>(sizeof(Element));
     static_assert(kBytes % 128 == 0);
-    return {reinterpret_cast<Element*>(take_bytes(kBytes))};
+    return {reinterpret_cast<Element*>(Machine::shared() + take_bytes(kBytes))};
   }
-  RINGSIDE_DEVICE std::byte* take_bytes(int bytes) {
-    std::byte* const taken = Machine::shared() + used_;
+  /// Where they begin in shared memory.
+  RINGSIDE_DEVICE int take_bytes(int bytes) {
     used_ += bytes;
-    return taken;
+    return used_ - bytes;
   }
   /// f(row, col, x) for the elements that count.
   template <typename X, typename F>
@@ -270,6 +264,24 @@ class WarpTiles {
       if (row < x.rows && col < x.cols) f(row, col, element);
     });
   }
+  /// f(what is stored in memory, x) for them; T: its type.
+  template <typename T, typename X, typename F>
+  RINGSIDE_DEVICE void each_in_memory(X& x, const HeadRows& memory, Index first, F&& f) const {
+    const Lane<Machine> lane;
+    RINGSIDE_UNROLL
+    for (int slot = 0; slot < X::kSlots; ++slot) {
+      const int row = X::row(lane, slot);
+      if (row >= x.rows) continue;
+      T* const address = reinterpret_cast<T*>(memory.at(first + row, 2 * lane.t));
+      RINGSIDE_UNROLL
+      for (int n = 0; n < X::kWide; ++n) {
+        RINGSIDE_UNROLL
+        for (int i = 0; i < 2; ++i) {
+          if (8 * n + 2 * lane.t + i < x.cols) f(address[8 * n + i], x.c[slot / 2][n][2 * (slot % 2) + i]);
+        }
+      }
+    }
+  }
   template <int kRows, typename F>
   RINGSIDE_DEVICE void each_row(Extent<kRows>, F&& f) const {
     using X = AccumulatorOf<kRows, 8>;
@@ -279,21 +291,35 @@ class WarpTiles {
   }
 
  private:
-  /// Columns outside seen(row) become `masked`, and those that do not count.
-  template <typename X, typename Seen>
-  RINGSIDE_DEVICE void keep(X& s, Cover cover, float masked, Seen seen) const {
-    if (cover == Cover::full && s.cols == X::kCols) return;
+  template <int kRows, int kCols, typename SeenBy>
+  RINGSIDE_DEVICE auto seen(Extent<kRows> rows, Extent<kCols> cols, const Run& positions, Cover cover,
+                            SeenBy seen_by) const {
+    Seen<AccumulatorOf<kRows, 8>::kSlots> result;
+    result.all = cover == Cover::full && cols.count == kCols;
+    if (result.all) return result;
+    // relative positions fit 32 bits: no division, few registers
+    result.stride = static_cast<int>(positions.stride);
+    const Index all = positions.stride * cols.count;
+    each_row(rows, [&](int slot, int row) {
+      Interval of_row = {0, all};
+      if (cover != Cover::full) {
+        const Interval found = seen_by(row);
+        of_row = {std::max<Index>(0, std::min(found.begin - positions.start, all)),
+                  std::max<Index>(0, std::min(found.end - positions.start, all))};
+      }
+      result.begin[slot] = static_cast<int>(of_row.begin);
+      result.end[slot] = static_cast<int>(of_row.end);
+    });
+    return result;
+  }
+  /// Columns that are not seen become `masked`.
+  template <typename X, int kSlots>
+  RINGSIDE_DEVICE void keep(X& s, const Seen<kSlots>& seen, float masked) const {
+    if (seen.all) return;
     const Lane<Machine> lane;
-    int begin[X::kSlots], end[X::kSlots];
-    RINGSIDE_UNROLL
-    for (int slot = 0; slot < X::kSlots; ++slot) {
-      const Interval of_row = cover == Cover::full ? Interval{0, s.cols} : seen(X::row(lane, slot));
-      begin[slot] = static_cast<int>(of_row.begin);
-      end[slot] = static_cast<int>(of_row.end);
-    }
     s.each([&](int slot, int column, float& x) {
-      const int col = X::col(lane, column);
-      if (col < begin[slot] || end[slot] <= col) x = masked;
+      const int position = seen.stride * X::col(lane, column);
+      if (position < seen.begin[slot] || seen.end[slot] <= position) x = masked;
     });
   }
   /// Over a row's columns: the thread's, then those of the four threads that share the row.

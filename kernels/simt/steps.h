@@ -1,4 +1,5 @@
-// The operands of a GPU kernel's steps, the next loaded ahead.
+// The steps of a kernel body on a GPU: operands in shared memory, the next step's copied while one is
+// computed.
 #pragma once
 
 #include <cstddef>
@@ -10,24 +11,27 @@
 
 namespace ringside {
 
-/// Threads of a block, tokens of a step, and how many steps' operands there is room for.
-struct StreamSizes {
-  int threads, step, stages;
+/// The sizes that a kernel is made for: rows of its own tile and of a step, columns of the two dims, warps,
+/// and how many steps' operands there is room for (2: the next step is loaded while this one is computed).
+struct TileSizes {
+  int tile = 64, step = 64;
+  int head_dim = 64, value_dim = 64;
+  int warps = 4;
+  int stages = 2;
+  constexpr bool operator==(const TileSizes&) const = default;
 };
 
-/// The steps of a cursor (SeenTiles of mask.h, SpanTiles of lightning_walk.h) over sources. Tiles that lie in
-/// memory stay there, others are kept.
-template <typename Machine, typename Element, StreamSizes kSizes, typename Cursor, int... kCols>
-class Stream {
-  static constexpr int kStage = kSizes.step * static_cast<int>(sizeof(Element)) * (kCols + ...);  // bytes
-
+/// The steps of a cursor (SeenTiles of mask.h, SpanTiles of lightning_walk.h) over sources.
+template <typename Machine, typename Element, TileSizes kSizes, typename Cursor, int... kCols>
+class Steps {
  public:
-  static constexpr int kBytes = kSizes.stages * kStage;
+  /// Of shared memory.
+  static constexpr int kBytes =
+      kSizes.stages * kSizes.step * static_cast<int>(sizeof(Element)) * (kCols + ...);
 
-  /// memory: kBytes of shared memory.
-  RINGSIDE_DEVICE Stream(std::byte* memory, const Cursor& cursor, const Source<kCols>&... sources)
+  /// memory: where it begins in the block's shared memory.
+  RINGSIDE_DEVICE Steps(int memory, const Cursor& cursor, const Source<kCols>&... sources)
       : cursor_(cursor), sources_(sources...), memory_(memory) {}
-
   /// On to the next step. All warps are through with the one before.
   RINGSIDE_DEVICE bool next() {
     if (kSizes.stages == 1 || !started_) {
@@ -49,6 +53,9 @@ class Stream {
   RINGSIDE_DEVICE auto operands() const { return at(stage_, std::index_sequence_for<Source<kCols>...>{}); }
 
  private:
+  static constexpr int kStage = kBytes / kSizes.stages;
+
+  // tiles that lie in memory stay there, others are kept
   RINGSIDE_DEVICE static const TokenTile* keep(const TokenTile& tile) { return &tile; }
   RINGSIDE_DEVICE static TokenTile keep(TokenTile&& tile) { return tile; }
   RINGSIDE_DEVICE static const TokenTile& kept(const TokenTile* tile) { return *tile; }
@@ -63,7 +70,7 @@ class Stream {
   }
   template <std::size_t... kI>
   RINGSIDE_DEVICE auto at(int stage, std::index_sequence<kI...>) const {
-    std::byte* const memory = memory_ + stage * kStage;
+    std::byte* const memory = Machine::shared() + memory_ + stage * kStage;
     return std::tuple{
         Operand<Element, kSizes.step, kCols>{reinterpret_cast<Element*>(memory + offset<kI>())}...};
   }
@@ -76,14 +83,14 @@ class Stream {
   template <std::size_t... kI>
   RINGSIDE_DEVICE void load_all(int stage, const TokenTile& tile, std::index_sequence<kI...> all) const {
     const auto operands = at(stage, all);
-    (load_operand<Machine, kSizes.threads>(std::get<kI>(operands), std::get<kI>(sources_).rows, tile.first,
-                                           static_cast<int>(tile.positions.count)),
+    (load_operand<Machine, 32 * kSizes.warps>(std::get<kI>(operands), std::get<kI>(sources_).rows, tile.first,
+                                              static_cast<int>(tile.positions.count)),
      ...);
   }
 
   Cursor cursor_;
   std::tuple<Source<kCols>...> sources_;
-  std::byte* memory_;
+  int memory_;  ///< where the stages begin in shared memory
   decltype(keep(std::declval<const Cursor&>().tile())) tile_{};
   Cover cover_ = Cover::empty;
   int stage_ = kSizes.stages - 1;
