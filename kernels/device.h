@@ -36,10 +36,6 @@ struct LightningChunk {
   Documents documents{};          ///< the states begin with each and end with it
 };
 
-/// Where a lightning state is on its way to: S, made of k and v, to the end of the tokens; R, made of q and
-/// do, to their start.
-enum class Toward { end, start };
-
 /// States of a chunk cut into blocks of `block` tokens (the last may be shorter; there is at least one), for
 /// blocks that are computed independently. The state that enters a block is `own` plus `incoming`, decayed on
 /// its way to the block, which it reaches if no document begins on the way.

@@ -165,8 +165,8 @@ CpuTiles::Operand CpuTiles::operand(const Accumulator& x, Pack pack) {
   return result;
 }
 
-CpuTiles::Operand CpuTiles::row_scaled(const Operand& x, const float* factors) {
-  const Accumulator scaled = accumulator(x.rows.rows, x.rows.cols);
+CpuTiles::Operand CpuTiles::row_scaled(const Operand& x, const float* factors, Index rows) {
+  const Accumulator scaled = accumulator(rows, x.rows.cols);
   for (Index i = 0; i < scaled.rows; ++i) {
     const float* __restrict in = x.rows.data + i * x.rows.stride;
     float* __restrict out = scaled.data + i * scaled.stride;
@@ -207,21 +207,14 @@ void CpuTiles::mask_queries(const Accumulator& s, const Seen& seen) {
   }
 }
 
-void CpuTiles::decay_keys(const Accumulator& s, const DecayTable& decay) {
-  for (Index i = 0; i < s.rows; ++i) {
-    float* __restrict row = s.data + i * s.stride;
-    const float* __restrict factors = decay.rows(decay_to_end(i));  // from key j to query i
-    for (Index j = 0; j <= i; ++j) row[j] *= factors[j];
-    std::fill(row + i + 1, row + s.cols, 0.0f);
-  }
-}
-
-void CpuTiles::decay_queries(const Accumulator& s, const DecayTable& decay) {
-  const float* factors = decay.rows(decay_from_start());  // from key j, the row's first
-  for (Index j = 0; j < s.rows; ++j) {
-    float* __restrict row = s.data + j * s.stride;
-    std::fill_n(row, j, 0.0f);
-    for (Index i = j; i < s.cols; ++i) row[i] *= factors[i - j];
+void CpuTiles::decay_scores(const Accumulator& s, const DecayTable& decay, Toward toward) {
+  for (Index x = 0; x < s.rows; ++x) {
+    float* __restrict row = s.data + x * s.stride;
+    const float* __restrict factors = decay.rows(decay_to_end(x));  // λ^|x-y| at y
+    const Index begin = toward == Toward::end ? 0 : x, end = toward == Toward::end ? x + 1 : s.cols;
+    std::fill(row, row + begin, 0.0f);
+    for (Index y = begin; y < end; ++y) row[y] *= factors[y];
+    std::fill(row + end, row + s.cols, 0.0f);
   }
 }
 
@@ -265,9 +258,12 @@ void CpuTiles::scale(const Accumulator& s, float factor) {
   for (Index i = 0; i < s.rows * s.cols; ++i) s.data[i] *= factor;
 }
 
-void CpuTiles::scale_add(const Accumulator& x, float factor, const Accumulator& y) {
+void CpuTiles::scale_add_tn(const Accumulator& x, float factor, const Operand& a, const Operand& b) {
+  const auto scope = this->scope();
+  const Accumulator product = accumulator(x.rows, x.cols);
+  multiply_tn(product, a, b, Into::overwrite);
   float* __restrict out = x.data;
-  const float* __restrict in = y.data;
+  const float* __restrict in = product.data;
   for (Index i = 0; i < x.rows * x.cols; ++i) out[i] = factor * out[i] + in[i];
 }
 

@@ -27,8 +27,20 @@ class EmulatedDevice final : public CpuDevice {
   void softmax_backward(const SoftmaxBlock& block, const Tensor& dout, const Tensor& lse, const Tensor& delta,
                         const Tensor& dq, const Tensor& dk, const Tensor& dv) override;
 
+  void lightning_forward(const LightningChunk& chunk, const Tensor& state, const Tensor& o) override;
+  void lightning_backward(const LightningChunk& chunk, const Tensor& dout, const Tensor& state,
+                          const Tensor& dstate, const Tensor& dq, const Tensor& dk,
+                          const Tensor& dv) override;
+  void lightning_states(const Tensor& a, const Tensor& b, std::span<const float> slopes,
+                        const Documents& documents, Index block, Toward toward,
+                        const Tensor& states) override;
   void lightning_scan(const Tensor& states, std::span<const float> slopes, const Documents& documents,
                       Index tokens, Index block, Toward toward, const Tensor& total) override;
+  void lightning_forward_blocks(const LightningChunk& chunk, const BlockStates& states,
+                                const Tensor& o) override;
+  void lightning_backward_blocks(const LightningChunk& chunk, const Tensor& dout, const BlockStates& states,
+                                 const BlockStates& dstates, const Tensor& dq, const Tensor& dk,
+                                 const Tensor& dv) override;
 
   void matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpose tb, const Tensor& c, bool accumulate,
               Causal causal, TokenSpan tokens) override;

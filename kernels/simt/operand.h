@@ -1,13 +1,31 @@
 // Operands of a GPU's products: tiles in shared memory.
 #pragma once
 
+#include <bit>
 #include <cstddef>
+#include <type_traits>
 
 #include "kernels/simt/machine.h"
 #include "reference/dtype.h"
 #include "reference/view.h"
 
 namespace ringside {
+
+/// Two neighbours in memory.
+template <typename T>
+struct alignas(2 * sizeof(T)) Pair {
+  T low, high;
+};
+
+/// Each element is rounded once.
+template <typename Machine, typename T>
+RINGSIDE_DEVICE Pair<T> rounded_pair(float low, float high) {
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    return std::bit_cast<Pair<T>>(Machine::pack_bf16(low, high));
+  } else {
+    return {from_float<T>(low), from_float<T>(high)};
+  }
+}
 
 /// Rows of one head's matrix in the GPU's memory: `dim` columns of each, rows `stride` elements apart.
 struct HeadRows {
@@ -23,6 +41,10 @@ struct HeadRows {
     if (dtype == DType::bf16) return to_float(*reinterpret_cast<const BFloat16*>(p));
     if (dtype == DType::fp16) return to_float(*reinterpret_cast<const Float16*>(p));
     return *reinterpret_cast<const float*>(p);
+  }
+  /// Columns first .. first + count - 1.
+  RINGSIDE_DEVICE HeadRows columns(int first, int count) const {
+    return {at(0, first), dtype, count, stride};
   }
   /// Only if dtype is fp32.
   RINGSIDE_DEVICE float& sum(Index row, int col) const { return *reinterpret_cast<float*>(at(row, col)); }

@@ -8,33 +8,12 @@
 #include <vector>
 
 #include "kernels/device.h"
+#include "kernels/simt/dispatch.h"
 #include "kernels/simt/launch.h"
-#include "kernels/simt/limits.h"
 #include "kernels/simt/softmax_kernels.h"
 #include "kernels/simt/softmax_sizes.h"
 
 namespace ringside {
-
-/// Calls f.template operator()<Product, kDim>() for the arithmetic of `math` and the least kDim that holds
-/// both dims.
-template <typename F>
-void with_product(Math math, Index head_dim, Index value_dim, F&& f) {
-  const bool small = std::max(head_dim, value_dim) <= 64;
-  const auto with_dim = [&]<typename Product>() {
-    if (small) {
-      f.template operator()<Product, 64>();
-    } else {
-      f.template operator()<Product, kMaxDim>();
-    }
-  };
-  if (math == Math::bf16) {
-    with_dim.template operator()<Bf16Product>();
-  } else if (math == Math::tf32) {
-    with_dim.template operator()<Tf32Product>();
-  } else {
-    with_dim.template operator()<FmaProduct>();
-  }
-}
 
 /// A block's operands and mask as kernels read them, for as long as this lives.
 template <typename Product, typename Launcher>

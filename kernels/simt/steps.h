@@ -21,7 +21,7 @@ struct TileSizes {
   constexpr bool operator==(const TileSizes&) const = default;
 };
 
-/// The steps of a cursor over sources.
+/// The steps of a cursor (SeenTiles of mask.h, SpanTiles of lightning_walk.h) over sources.
 template <typename Machine, typename Element, TileSizes kSizes, typename Cursor, int... kCols>
 class Steps {
  public:
@@ -42,18 +42,24 @@ class Steps {
     Machine::template wait_copies<0>();
     Machine::sync();
     if (!more_) return false;
-    tile_ = &cursor_.tile();
+    tile_ = keep(cursor_.tile());
     cover_ = cursor_.cover();
     stage_ = (stage_ + 1) % kSizes.stages;
     if (kSizes.stages > 1) more_ = load_next((stage_ + 1) % kSizes.stages);
     return true;
   }
-  RINGSIDE_DEVICE const TokenTile& tile() const { return *tile_; }
+  RINGSIDE_DEVICE const TokenTile& tile() const { return kept(tile_); }
   RINGSIDE_DEVICE Cover cover() const { return cover_; }
   RINGSIDE_DEVICE auto operands() const { return at(stage_, std::index_sequence_for<Source<kCols>...>{}); }
 
  private:
   static constexpr int kStage = kBytes / kSizes.stages;
+
+  // tiles that lie in memory stay there, others are kept
+  RINGSIDE_DEVICE static const TokenTile* keep(const TokenTile& tile) { return &tile; }
+  RINGSIDE_DEVICE static TokenTile keep(TokenTile&& tile) { return tile; }
+  RINGSIDE_DEVICE static const TokenTile& kept(const TokenTile* tile) { return *tile; }
+  RINGSIDE_DEVICE static const TokenTile& kept(const TokenTile& tile) { return tile; }
 
   /// Of operand kI in a stage: bytes before it.
   template <std::size_t kI>
@@ -85,7 +91,7 @@ class Steps {
   Cursor cursor_;
   std::tuple<Source<kCols>...> sources_;
   int memory_;  ///< where the stages begin in shared memory
-  const TokenTile* tile_ = nullptr;
+  decltype(keep(std::declval<const Cursor&>().tile())) tile_{};
   Cover cover_ = Cover::empty;
   int stage_ = kSizes.stages - 1;
   bool started_ = false, more_ = false;

@@ -38,10 +38,7 @@ class WarpTiles {
   };
   RINGSIDE_DEVICE Scope scope() { return {used_, used_}; }
 
-  RINGSIDE_DEVICE void synchronize() {
-    Machine::template wait_copies<0>();
-    Machine::sync();
-  }
+  RINGSIDE_DEVICE void synchronize() { Machine::sync(); }
 
   // --- extents
   RINGSIDE_DEVICE Extent<kSizes.tile> tile(Index count) const { return {static_cast<int>(count)}; }
@@ -90,9 +87,7 @@ class WarpTiles {
   template <typename Cursor, int... kCols>
   RINGSIDE_DEVICE auto stream(const Cursor& cursor, const Source<kCols>&... sources) {
     using StepsOf = Steps<Machine, Element, kSizes, Cursor, kCols...>;
-    const int memory = used_;
-    used_ += StepsOf::kBytes;
-    return StepsOf(memory, cursor, sources...);
+    return StepsOf(take_bytes(StepsOf::kBytes), cursor, sources...);
   }
 
   // --- products
@@ -129,8 +124,9 @@ class WarpTiles {
   RINGSIDE_DEVICE OperandOf<X::kRows, X::kCols> shared(X& x) {
     const auto result = take<X::kRows, X::kCols>();
     const Lane<Machine> lane;
-    x.each([&](int slot, int column, float& element) {
-      result.at(X::row(lane, slot), X::col(lane, column)) = from_float<Element>(element);
+    x.each_pair([&](int slot, int column, float& low, float& high) {
+      Element& to = result.at(X::row(lane, slot), X::col(lane, column));
+      *reinterpret_cast<Pair<Element>*>(&to) = rounded_pair<Machine, Element>(low, high);
     });
     return result;
   }
@@ -254,9 +250,12 @@ class WarpTiles {
   RINGSIDE_DEVICE OperandOf<kRows, kCols> take() {
     constexpr int kBytes = kRows * kCols * static_cast<int>(sizeof(Element));
     static_assert(kBytes % 128 == 0);
-    const OperandOf<kRows, kCols> operand{reinterpret_cast<Element*>(Machine::shared() + used_)};
-    used_ += kBytes;
-    return operand;
+    return {reinterpret_cast<Element*>(Machine::shared() + take_bytes(kBytes))};
+  }
+  /// Where they begin in shared memory.
+  RINGSIDE_DEVICE int take_bytes(int bytes) {
+    used_ += bytes;
+    return used_ - bytes;
   }
   /// f(row, col, x) for the elements that count.
   template <typename X, typename F>
