@@ -124,7 +124,9 @@ TEST_P(LightningOperands, AreTaken) {
   x.device->lightning_forward(chunk, out, o);
   const float score = as_operand(math, x.tq * x.tk), dscore = as_operand(math, x.tdo * x.tv);
   OneToken::expect_near(o, x.tq * ts + score * x.tv, "o");
-  OneToken::expect_near(out, decay * state + x.tk * as_operand(math, decay * x.tv), "state");
+  // a GPU's operands are truncated by the product alone: a scaled row once, the CPU's before it is scaled too
+  const float v = math == Math::tf32 && entry.name != "cpu" ? x.v : x.tv;
+  OneToken::expect_near(out, decay * state + x.tk * as_operand(math, decay * v), "state");
 
   const Tensor dstate = x.tensor(state), dq = x.tensor(0), dk = x.tensor(0), dv = x.tensor(0);
   x.device->lightning_backward(chunk, x.tensor(x.dout), in, dstate, dq, dk, dv);
