@@ -37,7 +37,8 @@ struct PositionsInBf16 : DeviceDecorator {
   void decay_scores(const Tensor& scores, std::span<const float> slopes, TokenSpan tokens) override {
     const Shape& s = scores.shape();
     const Index end = std::min(tokens.end, s.tokens);
-    const View<float> view = scores.view<float>();
+    edit(scores, [&](const Tensor& host) {
+    const View<float> view = host.view<float>();
     for (Index b = 0; b < s.batch; ++b) {
       for (Index h = 0; h < s.heads; ++h) {
         for (Index i = tokens.first; i < end; ++i) {
@@ -49,6 +50,7 @@ struct PositionsInBf16 : DeviceDecorator {
         }
       }
     }
+    });
   }
 };
 

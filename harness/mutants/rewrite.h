@@ -1,5 +1,5 @@
-// What faults do to tensors on the CPU device, outside of it: nothing here is counted as the device's memory
-// or as an operation of the subject.
+// What faults do to tensors, outside of the subject's devices: nothing here is an operation of the subject's. Tensors
+// that are not in host memory are changed there and brought back.
 #pragma once
 
 #include <algorithm>
@@ -12,13 +12,29 @@
 
 namespace ringside {
 
+/// x's content in host memory, as a tensor: x itself where it is there.
+Tensor on_host(const Tensor& x);
+
+/// f(x's content, as a tensor in host memory); what f makes of it is x's from then on.
+template <typename F>
+void edit(const Tensor& x, const F& f) {
+  const Tensor host = on_host(x);
+  f(host);
+  if (host.data() != x.data()) x.device().upload({host.data(), host.size_bytes()}, x);
+}
+
 /// x <- f(x), each element as fp32.
 template <typename F>
 void transform(const Tensor& x, const F& f) {
-  with_type(x.dtype(), [&]<typename T>(T) {
-    for (T& value : x.view<T>().all()) value = from_float<T>(f(to_float(value)));
+  edit(x, [&](const Tensor& host) {
+    with_type(x.dtype(), [&]<typename T>(T) {
+      for (T& value : host.view<T>().all()) value = from_float<T>(f(to_float(value)));
+    });
   });
 }
+
+/// The bytes of x from `first` on <- those of y, which has as many.
+void overwrite(const Tensor& x, const Tensor& y, std::size_t first = 0);
 
 inline float as_bf16(float x) { return to_float(to_bf16(x)); }
 
@@ -35,13 +51,13 @@ void roll_tokens(const Tensor& x, Index by);
 void roll_heads(const Tensor& x, Index by);
 void roll_batch(const Tensor& x, Index by);
 
-/// The bytes of a row, dim · size_of(dtype).
+/// The bytes of a row of a tensor in host memory, dim · size_of(dtype).
 std::span<std::byte> row_bytes(const Tensor& x, Row row);
 
 /// Fills the rows [first, last) of every head with `value`.
 void fill_tokens(const Tensor& x, Index first, Index last, float value);
 
-/// A tensor that operations of `device` take, in memory that it does not count. Uninitialised.
+/// A tensor that operations of `device` take, in memory that it does not count where that is the host's. Uninitialised.
 Tensor scratch(Device& device, const Shape& shape, DType dtype);
 
 /// Whether a message of that operation holds gradients of keys and values, or partial sums of them: of the

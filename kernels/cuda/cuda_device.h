@@ -8,6 +8,7 @@
 #include "kernels/cuda/cublas.h"
 #include "kernels/cuda/staging.h"
 #include "kernels/cuda/stream.h"
+#include "kernels/cuda/streams.h"
 #include "kernels/device.h"
 
 namespace ringside {
@@ -83,6 +84,8 @@ class CudaDevice : public Device {
   void release(std::byte* memory, std::size_t bytes) noexcept;
   /// Ends the process if something wrote beside a tensor that was freed before the host last waited.
   void check_guards() const;
+
+  friend CudaStreams streams_of(Device& device);
 
   struct Streams {
     Stream compute, communication;
