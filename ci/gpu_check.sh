@@ -49,6 +49,7 @@ programs=${prebuilt:-$root/build/cuda}
 # MPI as it works everywhere; what a bundle needs to find its own goes first.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
 export OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_hwloc_base_binding_policy=none
+outer_library_path=${LD_LIBRARY_PATH:-}  # Python's libraries are not to be the bundle's
 if [[ -f $programs/env.sh ]]; then source "$programs/env.sh"; fi
 
 mkdir -p "$out"
@@ -105,7 +106,7 @@ run_tests() {
   while read -r path; do
     [[ $path == /* ]] || path=$programs/$path
     log=$folder/$(basename "$path").txt
-    if ! limited "$path" --gtest_brief=1 --gtest_filter="*$device*" >"$log" 2>&1; then
+    if ! limited "$path" --gtest_brief=1 --gtest_filter="*$device*" >"$log" 2>&1 </dev/null; then
       grep -E 'FAILED|Failure|rror' "$log" | head -20
       note "$(basename "$path") failed"
       failed=1
@@ -229,12 +230,13 @@ stage_mutants() {
 
 stage_times() {
   needs_gpu || return
-  local kernel_times python=() again=()
+  local kernel_times candidate python=() again=()
   kernel_times=$(program kernel_times)
   limited "$kernel_times" --json "$folder/ours.json" | tee "$folder/ours.txt"
   for candidate in python3 /usr/bin/python3; do
-    if "$candidate" -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
-      python=("$candidate")
+    if env LD_LIBRARY_PATH="$outer_library_path" "$candidate" -c \
+      'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
+      python=(env LD_LIBRARY_PATH="$outer_library_path" "$candidate")
       break
     fi
   done
@@ -289,6 +291,7 @@ run_stage() {
   folder=$work/$1 began=$SECONDS
   rm -rf "$folder"
   mkdir -p "$folder"
+  : >"$folder/note"
   local status=0 outcome why=''
   echo "=== $1"
   if [[ $1 != build ]]; then why=$(why_not); fi
@@ -311,7 +314,7 @@ run_stage() {
   [[ $status == 0 || $status == 77 ]] || failures=$((failures + 1))
   [[ $status != 77 || -z $why ]] || unusable=$((unusable + 1))
   printf '%-14s %-9s %5d s  %s\n' "$1" "$outcome" $((SECONDS - began)) \
-    "$(tr '\n' ';' <"$folder/note" 2>/dev/null | sed 's/;$//; s/;/; /g' | cut -c 1-160)" >"$folder/outcome"
+    "$(tr '\n' ';' <"$folder/note" | sed 's/;$//; s/;/; /g' | cut -c 1-160)" >"$folder/outcome"
 }
 
 # keep_results: what there is so far; nothing is lost if a later stage is.
