@@ -2,10 +2,13 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <string>
+#include <tuple>
+#include <vector>
 
 #include "distributed/communicator_suite.h"
-#include "distributed/rank_threads.h"
 #include "distributed/thread_communicator.h"
+#include "kernels/device.h"
 
 namespace ringside {
 namespace {

@@ -129,8 +129,8 @@ int soak(const SoakOptions& options) {
       ++done;
       ++runs[c.variant];
       try {
-        const CaseResult result =
-            run_case(c, *find_variant(c.variant, c.op), options.device, {.repeat = 1}, standard, fleet, inputs);
+        const CaseResult result = run_case(c, *find_variant(c.variant, c.op), options.device, {.repeat = 1},
+                                           standard, fleet, inputs);
         shares.add(result);
         if (tells_nothing(result)) {
           ++told_nothing;

@@ -1,8 +1,8 @@
-// What every machine of simt/machine.h must do, as kernels that write down what they see, and tests that hold it against
-// plain definitions. A program instantiates the suite for its machine with a bench:
-//   static std::optional<std::string> unavailable()     why there is no such machine here, if there is none
-//   launcher()                                          simt/launch.h
-//   read(array, count)                                  std::vector of what the array holds, all launched work done
+// What every machine of simt/machine.h must do: tests that hold what its functions do (test_machine_probes.h)
+// against plain definitions. A program instantiates the suite for its machine with a bench:
+//   static std::optional<std::string> unavailable()   why there is no such machine here, if there is none
+//   launcher()                                        simt/launch.h
+//   read(array, count)                                the array's content, after all that was launched
 #pragma once
 
 #include <gtest/gtest.h>
@@ -16,168 +16,10 @@
 #include <string>
 #include <vector>
 
-#include "kernels/simt/launch.h"
+#include "kernels/test_machine_probes.h"
 #include "reference/dtype.h"
 
 namespace ringside::test_machine {
-
-struct NumberProbe {
-  static constexpr int kThreads = 96;
-  float* out;  // [blocks, 96]
-  template <typename Machine>
-  RINGSIDE_DEVICE void run() const {
-    out[Machine::block() * kThreads + Machine::thread()] =
-        static_cast<float>(1000 * Machine::blocks() + 100 * Machine::block() + Machine::thread());
-  }
-};
-
-struct ShuffleProbe {
-  static constexpr int kThreads = 64;
-  int mask;
-  float* out;  // [64]
-  template <typename Machine>
-  RINGSIDE_DEVICE void run() const {
-    const int thread = Machine::thread();
-    out[thread] = Machine::shuffle_xor(static_cast<float>(thread), mask);
-  }
-};
-
-/// Shared memory, read behind a barrier of the block, then one of the warp.
-struct BarrierProbe {
-  static constexpr int kThreads = 128;
-  float* out;  // [2, 128]: the sum over all threads, and the number of the warp's opposite lane
-  template <typename Machine>
-  RINGSIDE_DEVICE void run() const {
-    auto* numbers = reinterpret_cast<float*>(Machine::shared());
-    const int thread = Machine::thread();
-    numbers[thread] = static_cast<float>(thread);
-    Machine::sync();
-    float sum = 0;
-    for (int i = 0; i < kThreads; ++i) sum += numbers[i];
-    Machine::sync();
-    numbers[thread] = static_cast<float>(-thread);
-    Machine::sync_warp();
-    out[thread] = sum;
-    out[kThreads + thread] = numbers[thread ^ 31];
-  }
-};
-
-/// Two groups of copies a thread; every third thread's are not valid. What was in shared memory is NaN.
-struct CopyProbe {
-  static constexpr int kThreads = 64;
-  const float* in;  // [64, 8]
-  float* out;       // [64, 8]
-  template <typename Machine>
-  RINGSIDE_DEVICE void run() const {
-    const int thread = Machine::thread();
-    float* const mine = reinterpret_cast<float*>(Machine::shared()) + 8 * thread;
-    for (int i = 0; i < 8; ++i) mine[i] = std::bit_cast<float>(0x7fc00000u);
-    Machine::sync();
-    const bool valid = thread % 3 != 0;
-    Machine::copy_async(mine, in + 8 * thread, valid);
-    Machine::commit();
-    Machine::copy_async(mine + 4, in + 8 * thread + 4, valid);
-    Machine::commit();
-    Machine::template wait_copies<1>();
-    for (int i = 0; i < 4; ++i) out[8 * thread + i] = mine[i];
-    Machine::template wait_copies<0>();
-    for (int i = 4; i < 8; ++i) out[8 * thread + i] = mine[i];
-  }
-};
-
-/// c: [16, 8] += a: [16, depth] · b: [depth, 8], all row-major, by the fragments of PTX's tables (mma.m16n8k16 with
-/// .bf16, mma.m16n8k8 with .tf32).
-template <typename Kind>
-struct ProductProbe {
-  static constexpr int kThreads = 32;
-  static constexpr bool kPairs = std::is_same_v<Kind, Bf16>;
-  static constexpr int kDepth = kPairs ? 16 : 8;
-  const float *a, *b;
-  float* c;
-  template <typename Machine>
-  RINGSIDE_DEVICE void run() const {
-    const int g = Machine::thread() / 4, t = Machine::thread() % 4;
-    std::uint32_t left[4], right[2];
-    for (int i = 0; i < 4; ++i) {
-      const int row = g + 8 * (i % 2), half = i / 2;
-      if constexpr (kPairs) {
-        const float* const at = a + row * kDepth + 2 * t + 8 * half;
-        left[i] = Machine::pack_bf16(at[0], at[1]);
-      } else {
-        left[i] = std::bit_cast<std::uint32_t>(a[row * kDepth + t + 4 * half]);
-      }
-    }
-    for (int half = 0; half < 2; ++half) {
-      if constexpr (kPairs) {
-        const int k = 2 * t + 8 * half;
-        right[half] = Machine::pack_bf16(b[k * 8 + g], b[(k + 1) * 8 + g]);
-      } else {
-        right[half] = std::bit_cast<std::uint32_t>(b[(t + 4 * half) * 8 + g]);
-      }
-    }
-    float sums[4];
-    for (int i = 0; i < 4; ++i) sums[i] = c[(g + 8 * (i / 2)) * 8 + 2 * t + i % 2];
-    Machine::multiply(sums, left, right, Kind{});
-    for (int i = 0; i < 4; ++i) c[(g + 8 * (i / 2)) * 8 + 2 * t + i % 2] = sums[i];
-  }
-};
-
-/// Four 8x8 matrices whose element i, in order, is i.
-struct MatricesProbe {
-  static constexpr int kThreads = 32;
-  bool transposed;
-  std::uint32_t* out;  // [32, 4]
-  template <typename Machine>
-  RINGSIDE_DEVICE void run() const {
-    const int lane = Machine::thread();
-    auto* elements = reinterpret_cast<std::uint16_t*>(Machine::shared());  // [4][8][8]
-    for (int i = 0; i < 8; ++i) elements[8 * lane + i] = static_cast<std::uint16_t>(8 * lane + i);
-    Machine::sync_warp();
-    std::uint32_t r[4];
-    if (transposed) {
-      Machine::load_matrices_transposed(r, elements + 8 * lane);
-    } else {
-      Machine::load_matrices(r, elements + 8 * lane);
-    }
-    for (int m = 0; m < 4; ++m) out[4 * lane + m] = r[m];
-  }
-};
-
-struct PackProbe {
-  static constexpr int kThreads = 32;
-  Index count;
-  const float* in;     // [count, 2]
-  std::uint32_t* out;  // [count]
-  template <typename Machine>
-  RINGSIDE_DEVICE void run() const {
-    for (Index i = Machine::thread(); i < count; i += kThreads) {
-      out[i] = Machine::pack_bf16(in[2 * i], in[2 * i + 1]);
-    }
-  }
-};
-
-enum class Function { exp2, exp, log };
-
-template <Function kFunction>
-struct FunctionProbe {
-  static constexpr int kThreads = 128;
-  Index count;
-  const float* in;
-  float* out;
-  template <typename Machine>
-  RINGSIDE_DEVICE void run() const {
-    for (Index i = Machine::block() * kThreads + Machine::thread(); i < count;
-         i += Machine::blocks() * kThreads) {
-      if constexpr (kFunction == Function::exp2) {
-        out[i] = Machine::exp2(in[i]);
-      } else if constexpr (kFunction == Function::exp) {
-        out[i] = Machine::exp(in[i]);
-      } else {
-        out[i] = Machine::log(in[i]);
-      }
-    }
-  }
-};
 
 template <typename Bench>
 class Machine : public testing::Test {
@@ -206,8 +48,8 @@ class Machine : public testing::Test {
     return run<float>([&](float* out) { return ProductProbe<Kind>{left.data(), right.data(), out}; }, c);
   }
 
-  /// Errors of at most `slack` units in the last place of |a|·|b| + |c|, the operands being what `Kind` takes as they
-  /// are.
+  /// Errors of at most `slack` units in the last place of |a|·|b| + |c|, the operands being what `Kind` takes
+  /// as they are.
   template <typename Kind>
   void expect_product(const std::vector<float>& a, const std::vector<float>& b, double slack) {
     constexpr int kDepth = ProductProbe<Kind>::kDepth;
@@ -253,11 +95,7 @@ class Machine : public testing::Test {
   template <Function kFunction>
   float value(float x) {
     const auto from = upload({x});
-    return run<float>(
-        [&](float* out) {
-          return FunctionProbe<kFunction>{1, from.data(), out};
-        },
-        {-1})[0];
+    return run<float>([&](float* out) { return FunctionProbe<kFunction>{1, from.data(), out}; }, {-1})[0];
   }
 
  private:
@@ -273,8 +111,11 @@ TYPED_TEST_P(Machine, NumbersItsThreads) {
 
 TYPED_TEST_P(Machine, ShufflesWithinWarps) {
   for (const int mask : {1, 2, 5, 16, 31}) {
-    const auto got = this->template run<float>([&](float* out) { return ShuffleProbe{mask, out}; },
-                                               std::vector<float>(64));
+    const auto got = this->template run<float>(
+        [&](float* out) {
+          return ShuffleProbe{mask, out};
+        },
+        std::vector<float>(64));
     for (int i = 0; i < 64; ++i) EXPECT_EQ(got[static_cast<std::size_t>(i)], static_cast<float>(i ^ mask));
   }
 }
@@ -315,9 +156,9 @@ TYPED_TEST_P(Machine, ProductsHaveTheFragmentsOfPtx) {
   }
 }
 
-// The products of bf16 and of tf32 are exact in fp32 (16 and 22 bits). A tensor core brings them and c to the exponent of
-// the largest and cuts off what does not fit: for each of at most 17 terms at most one unit in the last place of the
-// largest, and one for the result.
+// The products of bf16 and of tf32 are exact in fp32 (16 and 22 bits). A tensor core brings them and c to the
+// exponent of the largest and cuts off what does not fit: for each of at most 17 terms at most one unit in
+// the last place of the largest, and one for the result.
 TYPED_TEST_P(Machine, ProductsSumInFp32) {
   std::mt19937 generator(1);
   std::normal_distribution<float> normal;
@@ -365,8 +206,8 @@ TYPED_TEST_P(Machine, MatricesAreLoadedAsFragments) {
 
 TYPED_TEST_P(Machine, PacksToTheNearestBf16) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  std::vector<float> values = {0,          -0.0f,        1,         1 + 0x1p-8f, 1 + 0x3p-8f,
-                               0x1p-130f,  -0x1p-149f,   kInfinity, -kInfinity,  0x1.fffffep127f,
+  std::vector<float> values = {0,           -0.0f,         1,          1 + 0x1p-8f, 1 + 0x3p-8f,
+                               0x1p-130f,   -0x1p-149f,    kInfinity,  -kInfinity,  0x1.fffffep127f,
                                0x1.fep127f, std::nanf(""), 0x1.ffp127f};
   std::mt19937 generator(2);
   std::normal_distribution<float> normal;
@@ -395,7 +236,8 @@ inline std::vector<float> between(float a, float b, int count) {
   return values;
 }
 
-// Limits are what CUDA's manuals state as the largest error against the correctly rounded result, and half a unit for that.
+// Limits are what CUDA's manuals state as the largest error against the correctly rounded result, and half a
+// unit for that.
 TYPED_TEST_P(Machine, Exp2IsFast) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   this->template expect_function<Function::exp2>(between(-126, 127.99f, 100'003), std::exp2, 2.5);

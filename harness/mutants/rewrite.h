@@ -1,5 +1,5 @@
-// What faults do to tensors, outside of the subject's devices: nothing here is an operation of the subject's. Tensors
-// that are not in host memory are changed there and brought back.
+// What faults do to tensors, outside of the subject's devices: nothing here is an operation of the subject's.
+// Tensors that are not in host memory are changed there and brought back.
 #pragma once
 
 #include <algorithm>
@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "kernels/tensor.h"
+#include "kernels/device.h"
 
 namespace ringside {
 
@@ -57,7 +57,8 @@ std::span<std::byte> row_bytes(const Tensor& x, Row row);
 /// Fills the rows [first, last) of every head with `value`.
 void fill_tokens(const Tensor& x, Index first, Index last, float value);
 
-/// A tensor that operations of `device` take, in memory that it does not count where that is the host's. Uninitialised.
+/// A tensor that operations of `device` take, in memory that it does not count where that is the host's.
+/// Uninitialised.
 Tensor scratch(Device& device, const Shape& shape, DType dtype);
 
 /// Whether a message of that operation holds gradients of keys and values, or partial sums of them: of the

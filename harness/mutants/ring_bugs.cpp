@@ -74,7 +74,9 @@ struct MergeOverflows : DeviceDecorator {
   }
   void softmax_merge(const Tensor& bo, const Tensor& bl, const Tensor& o, const Tensor& lse) override {
     const Tensor block_o = on_host(bo), block_lse = on_host(bl);
-    edit(o, [&](const Tensor& sums) { edit(lse, [&](const Tensor& all) { merge(block_o, block_lse, sums, all); }); });
+    edit(o, [&](const Tensor& sums) {
+      edit(lse, [&](const Tensor& all) { merge(block_o, block_lse, sums, all); });
+    });
   }
 };
 

@@ -87,7 +87,8 @@ class CaseRunner {
     fleet.decorate(mutant.world);
     try {
       const TimingPlan timing = {.repeat = mutant.needs_repeat ? 1 : 0};
-      Catch caught = read_verdict(run_case(c, mutant.twin, device_, timing, standard_, fleet, inputs_), right);
+      Catch caught =
+          read_verdict(run_case(c, mutant.twin, device_, timing, standard_, fleet, inputs_), right);
       if (!mutant.ends_with.empty()) caught.red = false;
       return caught;
     } catch (const std::exception& error) {

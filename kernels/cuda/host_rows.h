@@ -1,4 +1,5 @@
-// Single rows of attention and its gradients by double loops on the host: what kernel_times holds its kernels against.
+// Single rows of attention and its gradients by double loops on the host: what kernel_times holds its kernels
+// against.
 #pragma once
 
 #include <cmath>
@@ -11,8 +12,8 @@
 
 namespace ringside {
 
-/// Inputs of a problem on the host, [matrices, tokens, dim] in bf16: one matrix for each batch entry and head. Causal
-/// softmax attention if `slopes` is empty, else lightning attention, one slope a matrix.
+/// Inputs of a problem on the host, [matrices, tokens, dim] in bf16: one matrix for each batch entry and
+/// head. Causal softmax attention if `slopes` is empty, else lightning attention, one slope a matrix.
 struct HostProblem {
   Index tokens = 0, dim = 0;
   std::vector<BFloat16> q{}, k{}, v{}, dout{};
@@ -53,7 +54,8 @@ inline std::vector<double> probabilities(const HostProblem& p, Index matrix, Ind
   return weights;
 }
 
-/// For query i: the weight that key j's value has in o, and the gradient of its score (times the logits' scale).
+/// For query i: the weight that key j's value has in o, and the gradient of its score (times the logits'
+/// scale).
 struct QueryRow {
   std::vector<double> weight, dscore;
 };
@@ -92,8 +94,8 @@ inline std::pair<HostRow, HostRow> o_and_dq(const HostProblem& p, Index matrix, 
   return {o, dq};
 }
 
-/// dk and dv of token j, which the `tokens - j` queries from it on see: those of softmax attention take a row of
-/// scores each, so j should be near the end.
+/// dk and dv of token j, which the `tokens - j` queries from it on see: those of softmax attention take a row
+/// of scores each, so j should be near the end.
 inline std::pair<HostRow, HostRow> dk_and_dv(const HostProblem& p, Index matrix, Index j) {
   HostRow dk(static_cast<std::size_t>(p.dim)), dv = dk;
   for (Index i = j; i < p.tokens; ++i) {

@@ -1,7 +1,8 @@
-// kernel_times [--json FILE] [--device NAME] [--tokens N,…]: times of the attention kernels at b 2, h 12, d = e 128, bf16
-// tensors and products, against what the machine can do at most. Each kernel's outputs are poisoned first (or zero, where
-// it adds to them), then a few of their rows are held against fp64 on the host, then it is timed on random data. Exit
-// status: 0, 1 if a row is wrong or an operation fails, 2 wrong usage, 77 no such device here.
+// kernel_times [--json FILE] [--device NAME] [--tokens N,…]: times of the attention kernels at b 2, h 12, d =
+// e 128, bf16 tensors and products, against what the machine can do at most. Each kernel's outputs are
+// poisoned first (or zero, where it adds to them), then a few of their rows are held against fp64 on the
+// host, then it is timed on random data. Exit status: 0, 1 if a row is wrong or an operation fails, 2 wrong
+// usage, 77 no such device here.
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -18,8 +19,8 @@ namespace {
 
 constexpr Index kBatch = 2, kHeads = 12, kDim = 128;
 constexpr Index kBlock = 256;  ///< tokens of a block of the chunk-parallel kernels
-/// What a row may be off, relative to its norm. Operands of each product are rounded to bf16, 2^-9 relative at most,
-/// independently of each other: a chain of three such products and an output in bf16 is off by about
+/// What a row may be off, relative to its norm. Operands of each product are rounded to bf16, 2^-9 relative
+/// at most, independently of each other: a chain of three such products and an output in bf16 is off by about
 /// 4·2^-9/sqrt(3) = 0.0045 when it is right; a wrong exponent, scale or mask by 0.1 and more.
 constexpr double kSame = 0.01;
 /// Ceilings of an H200 as measured elsewhere: a bf16 product of 8192³, and a copy.
@@ -97,17 +98,19 @@ class Bench {
     const auto pairs = static_cast<double>(kBatch * kHeads) * static_cast<double>(tokens_) *
                        static_cast<double>(tokens_ + 1) / 2;
     const Tensor o = poisoned(kDim, DType::fp32), lse = poisoned(1, DType::fp32);
-    const bool forward = run({.kernel = "softmax forward",
-                              .tokens = tokens_,
-                              .flops = 2 * pairs * 2 * kDim,
-                              .bytes = elements() * (3 * 2 + 4)},
-                             [&](int call) { device_.softmax_forward(block(call), o, lse); },
-                             [&] { return std::max(error_of(o, first_of), everywhere(lse)); });
+    const bool forward = run(
+        {.kernel = "softmax forward",
+         .tokens = tokens_,
+         .flops = 2 * pairs * 2 * kDim,
+         .bytes = elements() * (3 * 2 + 4)},
+        [&](int call) { device_.softmax_forward(block(call), o, lse); },
+        [&] { return std::max(error_of(o, first_of), everywhere(lse)); });
     if (!forward) return;
     device_.softmax_forward(block(0), o, lse);  // those of the set that is looked at
     const Tensor delta = poisoned(1, DType::fp32);
     const Tensor dq = zeros(kDim), dk = zeros(kDim), dv = zeros(kDim);
-    run({.kernel = "softmax backward",
+    run(
+        {.kernel = "softmax backward",
          .tokens = tokens_,
          .flops = 2 * pairs * 5 * kDim,
          .bytes = elements() * (4 * 2 + 4 * 4)},
@@ -135,7 +138,8 @@ class Bench {
     const Shape state_shape{kBatch, kHeads, kDim, kDim};
     {
       const Tensor o = poisoned(kDim, DType::bf16), state = zeros_of(state_shape);
-      run({.kernel = "lightning forward",
+      run(
+          {.kernel = "lightning forward",
            .tokens = tokens_,
            .flops = forward_flops,
            .bytes = elements() * 4 * 2},
@@ -146,7 +150,8 @@ class Bench {
       const Tensor dq = poisoned(kDim, DType::bf16), dk = poisoned(kDim, DType::bf16),
                    dv = poisoned(kDim, DType::bf16);
       const Tensor state = zeros_of(state_shape), dstate = zeros_of(state_shape);
-      run({.kernel = "lightning backward",
+      run(
+          {.kernel = "lightning backward",
            .tokens = tokens_,
            .flops = backward_flops,
            .bytes = elements() * 7 * 2},
@@ -158,14 +163,16 @@ class Bench {
     const Tensor o = poisoned(kDim, DType::bf16), none = zeros_of(state_shape), total = zeros_of(state_shape);
     const Index blocks = (tokens_ + kBlock - 1) / kBlock;
     const Tensor states = device_.allocate({kBatch, kHeads, blocks * kDim, kDim}, DType::fp32);
-    run({.kernel = "lightning forward, blocks",
+    run(
+        {.kernel = "lightning forward, blocks",
          .tokens = tokens_,
          .flops = forward_flops,
          .bytes = elements() * 4 * 2},
         [&](int call) {
           device_.lightning_states(set(call).k, set(call).v, slopes_, {}, kBlock, Toward::end, states);
           device_.lightning_scan(states, slopes_, {}, tokens_, kBlock, Toward::end, total);
-          device_.lightning_forward_blocks(chunk(call), {.own = states, .incoming = none, .block = kBlock}, o);
+          device_.lightning_forward_blocks(chunk(call), {.own = states, .incoming = none, .block = kBlock},
+                                           o);
         },
         [&] { return error_of(o, first_of); });
   }
@@ -298,12 +305,14 @@ std::string table(const std::vector<Row>& rows, const Ceilings& measured) {
     }
     const Times& t = row.times;
     const Ceilings stated{kStatedTflops, kStatedGBs};
-    const auto share = [&](const Ceilings& c) { return fmt::format("{:.1f}%", 100 * c.floor_ms(row) / t.median); };
-    text += fmt::format("{:<26} {:>6} {:>10.4f} {:>6.1f}% {:>8.1f} {:>8.0f} {:>8} {:>8}  {:.1e}{}\n", row.kernel,
-                        row.tokens, t.median, 100 * (t.most - t.least) / t.median,
-                        row.flops / t.median * 1e-9, row.bytes / t.median * 1e-6,
-                        measured.gbs > 0 ? share(measured) : "-", share(stated), row.error,
-                        wrong(row) ? "  WRONG" : "");
+    const auto share = [&](const Ceilings& c) {
+      return fmt::format("{:.1f}%", 100 * c.floor_ms(row) / t.median);
+    };
+    text +=
+        fmt::format("{:<26} {:>6} {:>10.4f} {:>6.1f}% {:>8.1f} {:>8.0f} {:>8} {:>8}  {:.1e}{}\n", row.kernel,
+                    row.tokens, t.median, 100 * (t.most - t.least) / t.median, row.flops / t.median * 1e-9,
+                    row.bytes / t.median * 1e-6, measured.gbs > 0 ? share(measured) : "-", share(stated),
+                    row.error, wrong(row) ? "  WRONG" : "");
   }
   return text + fmt::format(
                     "floor: of the larger of useful FLOPs at {:.0f} TFLOP/s and least bytes at {:.0f} GB/s, "
@@ -319,7 +328,8 @@ std::string json(const std::vector<Row>& rows, const Ceilings& measured) {
   for (const Row& row : rows) {
     if (!row.failure.empty()) continue;
     text += fmt::format(
-        "{}  {{\"source\": \"ringside\", \"kernel\": \"{}\", \"tokens\": {}, \"median_ms\": {:.6f}, \"least_ms\": "
+        "{}  {{\"source\": \"ringside\", \"kernel\": \"{}\", \"tokens\": {}, \"median_ms\": {:.6f}, "
+        "\"least_ms\": "
         "{:.6f}, \"most_ms\": {:.6f}, \"samples\": {}, \"flops\": {:.6e}, \"bytes\": {:.6e}, \"error\": {}}}",
         comma, row.kernel, row.tokens, row.times.median, row.times.least, row.times.most, row.times.samples,
         row.flops, row.bytes, std::isfinite(row.error) ? fmt::format("{:.3e}", row.error) : "null");

@@ -20,8 +20,8 @@ class GpuBench {
   template <typename T>
   std::vector<T> read(const CudaArray<T>& array, Index count) {
     std::vector<T> host(static_cast<std::size_t>(count));
-    staging_.download(reinterpret_cast<const std::byte*>(array.data()), std::as_writable_bytes(std::span(host)),
-                      stream_.get());
+    staging_.download(reinterpret_cast<const std::byte*>(array.data()),
+                      std::as_writable_bytes(std::span(host)), stream_.get());
     return host;
   }
 

@@ -21,14 +21,17 @@ struct Times {
   int samples = 0;
 };
 
-/// Times what is put on a device's compute stream, by events on it; on a device that is no GPU, by the host's clock.
+/// Times what is put on a device's compute stream, by events on it; on a device that is no GPU, by the host's
+/// clock.
 class Timer {
  public:
   explicit Timer(Device& device) : device_(device) {
     if (device.name() != "cuda") return;
     stream_ = streams_of(device).compute;
     for (cudaEvent_t& event : events_) RINGSIDE_CUDA(cudaEventCreate(&event));
-    RINGSIDE_CUDA(cudaMalloc(&filler_, 2 * kFillerBytes));
+    void* memory = nullptr;
+    RINGSIDE_CUDA(cudaMalloc(&memory, 2 * kFillerBytes));
+    filler_ = static_cast<std::byte*>(memory);
   }
   ~Timer() {
     if (!stream_) return;
@@ -39,8 +42,8 @@ class Timer {
   Timer& operator=(const Timer&) = delete;
 
   /// Of call(0), call(1), …: three to warm up, then `samples` measurements of `calls` calls each. Before each
-  /// measurement the stream is given a copy that takes some half a millisecond, so that the host is ahead and its time
-  /// for launching does not count.
+  /// measurement the stream is given a copy that takes some half a millisecond, so that the host is ahead and
+  /// its time for launching does not count.
   Times measure(const std::function<void(int)>& call, int samples, int calls) {
     int number = 0;
     for (int i = 0; i < 3; ++i) call(number++);
@@ -90,11 +93,11 @@ class Timer {
     const Cublas cublas(*stream_);
     const float one = 1, zero = 0;
     const auto product = [&](int) {
-      cublas_check(cublas_functions().gemm(cublas.get(), CUBLAS_OP_N, CUBLAS_OP_N, size, size, size, &one,
-                                           a.data(), CUDA_R_16BF, size, 0, b.data(), CUDA_R_16BF, size, 0,
-                                           &zero, c.data(), CUDA_R_16BF, size, 0, 1, CUBLAS_COMPUTE_32F,
-                                           CUBLAS_GEMM_DEFAULT),
-                   "gemm");
+      cublas_check(
+          cublas_functions().gemm(cublas.get(), CUBLAS_OP_N, CUBLAS_OP_N, size, size, size, &one, a.data(),
+                                  CUDA_R_16BF, size, 0, b.data(), CUDA_R_16BF, size, 0, &zero, c.data(),
+                                  CUDA_R_16BF, size, 0, 1, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
+          "gemm");
     };
     const Times times = measure(product, 15, 4);
     device_.synchronize();
