@@ -230,9 +230,10 @@ stage_mutants() {
 
 stage_times() {
   needs_gpu || return
-  local kernel_times candidate python=() again=()
+  local kernel_times candidate failed=0 python=() again=()
   kernel_times=$(program kernel_times)
-  limited "$kernel_times" --json "$folder/ours.json" | tee "$folder/ours.txt"
+  limited "$kernel_times" --json "$folder/ours.json" | tee "$folder/ours.txt" || { note "kernel_times failed"; failed=1; }
+  [[ -f $folder/ours.json ]] || return 1
   for candidate in python3 /usr/bin/python3; do
     if env LD_LIBRARY_PATH="$outer_library_path" "$candidate" -c \
       'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
@@ -243,15 +244,16 @@ stage_times() {
   if ((${#python[@]} == 0)); then
     note "no peers: no PyTorch that sees the GPU"
     cp "$folder/ours.json" "$out/times.json"
-    return
+    return "$failed"
   fi
   limited "${python[@]}" baselines/peers/gpu_peers.py --json "$folder/peers.json" >"$folder/peers.txt" 2>&1 ||
-    { tail -n 20 "$folder/peers.txt"; note "peers: status $?"; }
+    { note "peers: status $?"; tail -n 20 "$folder/peers.txt"; }
   # Once more behind the peers: what the card's state changed meanwhile shows.
   limited "$kernel_times" --json "$folder/again.json" >"$folder/again.txt" && again=("$folder/again.json")
   if [[ -f $folder/peers.json ]]; then
     "${python[@]}" baselines/peers/gpu_peers.py --table "$folder/ours.json" "${again[@]}" "$folder/peers.json" \
       --joined "$out/times.json" | tee "$folder/times.txt"
+    return "$failed"
   else
     cp "$folder/ours.json" "$out/times.json"
     return 1
