@@ -102,11 +102,12 @@ gpus() { nvidia-smi -L 2>/dev/null | grep -c '^GPU ' || true; }
 needs_gpu() { [[ $device == cuda ]] || left_out "of --device cuda alone"; }
 # run_tests STAGE: the test programs of that stage, what they have for this device.
 run_tests() {
-  local failed=0 path log
+  local failed=0 path log filter="*$device*"
+  [[ $device != cuda ]] || filter='*cuda*:*gpu*'
   while read -r path; do
     [[ $path == /* ]] || path=$programs/$path
     log=$folder/$(basename "$path").txt
-    if ! limited "$path" --gtest_brief=1 --gtest_filter="*$device*" >"$log" 2>&1 </dev/null; then
+    if ! limited "$path" --gtest_brief=1 --gtest_filter="$filter" >"$log" 2>&1 </dev/null; then
       grep -E 'FAILED|Failure|rror' "$log" | head -20
       note "$(basename "$path") failed"
       failed=1

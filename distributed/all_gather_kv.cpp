@@ -52,7 +52,6 @@ class Gather {
                            ? mine
                            : context.device.allocate(with_tokens(mine.shape(), tokens), mine.dtype()));
     }
-    context.device.synchronize();
     arriving_ = context.comm.all_gather(mine, parts_, std::move(what));
   }
 
@@ -96,7 +95,6 @@ class Scatter {
       first += tokens;
     }
     sum_ = device.allocate(sends[static_cast<std::size_t>(rank)].shape(), DType::fp32);
-    device.synchronize();
     arriving_ = context.comm.reduce_scatter(std::move(sends), sum_, std::move(what));
   }
 

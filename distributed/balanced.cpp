@@ -151,7 +151,6 @@ PerPart<Tensors> run(const Context& context, const Pass& pass) {
       next[step.receive->part] = like(pass.parts[step.receive->part], count(held(step.receive->peer)));
     }
     if (step.take_back) returned[step.take_back->part] = like(sums[step.take_back->part], own);
-    device.synchronize();
     Pending guests = exchange(comm, step.send, pass.parts, step.receive, next,
                               fmt::format("balanced {}, step {}: guests", Pass::name, t));
     Pending homecoming = exchange(comm, step.give_back, last, step.take_back, returned,

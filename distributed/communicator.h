@@ -40,16 +40,17 @@ struct RankRange {
   int count = 0;
 };
 
-/// Communication under way. It holds its tensors until wait(); a received tensor must not be read, and a sent
-/// one not be written, before. Its communicator must outlive it. Destroying a Pending that was not waited for
-/// waits, and swallows the error.
+/// Communication under way. It holds its tensors until wait(); no operation of a device that reads a received
+/// tensor, or writes a sent one, may be called before. Its communicator must outlive it. Destroying a Pending
+/// that was not waited for waits, and swallows the error.
 class [[nodiscard]] Pending {
  public:
   /// What an implementation keeps of an operation under way.
   class State {
    public:
     virtual ~State() = default;
-    /// Returns when all messages have arrived and left; throws InfrastructureError at the deadline.
+    /// What the tensors' devices are asked for from now on comes after the arrival and departure of all
+    /// messages: see Pending::wait().
     virtual void wait() = 0;
   };
 
@@ -59,8 +60,9 @@ class [[nodiscard]] Pending {
   Pending& operator=(Pending&& other) noexcept;  ///< what it held is waited for, as in the destructor
   ~Pending();
 
-  /// Throws InfrastructureError naming operation, peers, bytes when the deadline passes. The second call
-  /// returns at once.
+  /// When it returns, all messages have arrived and left, or will have before whatever the tensors' devices
+  /// are asked for from now on. Throws InfrastructureError naming operation, peers, bytes when the deadline
+  /// passes. The second call returns at once.
   void wait();
 
  private:
@@ -78,14 +80,14 @@ class Communicator {
   virtual int rank() const = 0;
   virtual int size() const = 0;
 
-  /// Starts sending and receiving, all at once, and counts what is sent. Tensors are on a device whose
-  /// operations have been synchronised. `what` names the operation in an error ("ring forward, step 2: k,
-  /// v"). Throws std::invalid_argument for a peer outside the group or itself.
+  /// Starts sending and receiving, all at once, behind all that the tensors' devices were asked for before,
+  /// and counts what is sent; nobody need synchronise them. `what` names the operation in an error ("ring
+  /// forward, step 2: k, v"). Throws std::invalid_argument for a peer outside the group or itself.
   Pending exchange(std::vector<Message> sends, std::vector<Message> receives, std::string what);
 
   /// Starts a collective in which sends[p] goes to rank p and receives[p] comes from it; both hold one tensor
   /// a rank, and the rank's own is copied by its device, unless both hold the same. Counted as one collective
-  /// and the bytes that leave. Requirements and errors as in exchange(); std::invalid_argument also unless
+  /// and the bytes that leave. Order and errors as in exchange(); std::invalid_argument also unless
   /// there is one of each a rank.
   Pending all_to_all(std::vector<Tensor> sends, std::vector<Tensor> receives, std::string what);
   /// The same among some ranks, of which this is one: sends[p] goes to rank among.first + p.
@@ -94,16 +96,16 @@ class Communicator {
 
   /// Starts a collective in which `send` goes to every rank and receives[p] comes from rank p, whose share
   /// may have a size of its own; receives[rank()] is a copy of `send`, or the same. Counted as one collective
-  /// and the bytes that leave. Requirements and errors as in all_to_all().
+  /// and the bytes that leave. Order and errors as in all_to_all().
   Pending all_gather(const Tensor& send, std::vector<Tensor> receives, std::string what);
 
-  /// Starts a collective in which sends[p], fp32, goes to rank p, and `sum`, which wait() writes, is what all
-  /// ranks have for this one, added up in the order of ranks: its bits do not depend on who comes when. What
-  /// arrives lies in memory of sum's device meanwhile. Counted as one collective and the bytes that leave.
-  /// Requirements and errors as in all_to_all().
+  /// Starts a collective in which sends[p], fp32, goes to rank p, and `sum`, added up in wait(), is what all
+  /// ranks have for this one, in the order of ranks: its bits do not depend on who comes when. What arrives
+  /// lies in memory of sum's device meanwhile. Counted as one collective and the bytes that leave. Order and
+  /// errors as in all_to_all().
   Pending reduce_scatter(std::vector<Tensor> sends, const Tensor& sum, std::string what);
 
-  /// Returns when every rank of the group has called it. Not counted.
+  /// Returns when every rank of the group has called it, whatever their devices still do. Not counted.
   virtual void barrier() = 0;
 
   /// The ranks that gave the same color (>= 0), ordered by key, then rank, as a group of its own with the

@@ -98,7 +98,6 @@ class Exchange {
     return sends_.back();
   }
   void start(const HeadGroup& group, const Parts& parts, std::string what) {
-    device_.synchronize();
     arriving_ = group.context.comm.all_to_all({parts.first, group.ranks}, std::move(sends_), receives_,
                                               std::move(what));
   }

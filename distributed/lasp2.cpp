@@ -28,7 +28,6 @@ class GatheredStates {
     const LightningChunk chunk = own_chunk(context, in);
     const Index tokens = std::max<Index>(1, in.q.shape().tokens);
     device.lightning_states(a, b, chunk.slopes, chunk.documents, tokens, toward, own);
-    device.synchronize();
     arriving_ = comm.all_gather(own, states_, std::move(what));
   }
 

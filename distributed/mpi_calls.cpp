@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
@@ -105,6 +106,15 @@ std::shared_ptr<Channel> world(std::chrono::milliseconds timeout) {
     throw deadline_error(rank, size, Clock::now() - begin, "start", {"not all ranks have arrived"});
   }
   return std::make_shared<Channel>(comm, timeout);
+}
+
+std::shared_ptr<Channel> split(const std::shared_ptr<Channel>& channel, int color, int key) {
+  if (color < 0) throw std::invalid_argument(fmt::format("split: color {} < 0", color));
+  barrier(channel, "split");  // it can name who is missing
+  const Awaiting awaiting("split (MPI_Comm_split)", channel->timeout);
+  MPI_Comm part = MPI_COMM_NULL;
+  RINGSIDE_MPI(MPI_Comm_split(channel->comm, color, key, &part));
+  return std::make_shared<Channel>(part, channel->timeout);
 }
 
 void barrier(const std::shared_ptr<Channel>& channel, std::string_view what) {

@@ -21,6 +21,9 @@ namespace ringside::mpi {
 void check(int code, const char* call);
 #define RINGSIDE_MPI(call) ::ringside::mpi::check(call, #call)
 
+/// Whether this MPI sends from and receives into a GPU's memory by itself (CUDA-aware MPI).
+bool takes_device_memory();
+
 /// A communicator of MPI's that nobody else uses.
 struct Channel {
   MPI_Comm comm = MPI_COMM_NULL;
@@ -39,6 +42,9 @@ struct Channel {
 
 /// A channel among all processes of the run.
 std::shared_ptr<Channel> world(std::chrono::milliseconds timeout);
+
+/// The channel's processes that gave the same color, ordered by key, then rank: Communicator::split().
+std::shared_ptr<Channel> split(const std::shared_ptr<Channel>& channel, int color, int key);
 
 /// Returns when all of the channel's processes have called it: rank 0 hears of each, so that it can name the
 /// ones that are missing, and then tells all.

@@ -12,12 +12,32 @@
 
 #include "distributed/mpi_calls.h"
 #include "distributed/watchdog.h"
+#include "kernels/device.h"
 #include "reference/error.h"
 
 namespace ringside {
 namespace {
 
-std::span<std::byte> bytes_of(const Tensor& tensor) { return {tensor.data(), tensor.size_bytes()}; }
+/// A message and the host memory that MPI knows it by.
+struct Transit {
+  Message message;
+  std::shared_ptr<std::byte> staged{};  ///< null: the tensor's own memory
+
+  explicit Transit(Message m) : message(std::move(m)) {
+    const Tensor& tensor = message.tensor;
+    if (tensor.size_bytes() == 0) return;
+    Device& device = tensor.device();
+    if (device.in_host_memory() || mpi::takes_device_memory()) {
+      device.synchronize();
+    } else {
+      staged = device.host_memory(tensor.size_bytes());
+    }
+  }
+  std::span<std::byte> bytes() const {
+    const Tensor& tensor = message.tensor;
+    return {staged ? staged.get() : tensor.data(), tensor.size_bytes()};
+  }
+};
 
 /// The messages of one exchange().
 class Operation final : public Pending::State {
@@ -26,23 +46,38 @@ class Operation final : public Pending::State {
             std::vector<Message> receives, std::string what)
       : channel_(channel),
         what_(std::move(what)),
-        messages_(std::make_shared<std::array<std::vector<Message>, 2>>(
-            std::array{std::move(receives), std::move(sends)})),
-        requests_(channel, messages_) {
-    for (const Message& m : messages_->front()) requests_.receive(m.peer, bytes_of(m.tensor));
-    for (const Message& m : messages_->back()) requests_.send(m.peer, bytes_of(m.tensor));
+        transits_(std::make_shared<Transits>()),
+        requests_(channel, transits_) {
+    for (Message& m : receives) {
+      const Transit& transit = transits_->receives.emplace_back(std::move(m));
+      requests_.receive(transit.message.peer, transit.bytes());
+    }
+    for (Message& m : sends) {
+      const Transit& transit = transits_->sends.emplace_back(std::move(m));
+      const Tensor& tensor = transit.message.tensor;
+      if (transit.staged) tensor.device().download(tensor, transit.bytes());
+      requests_.send(transit.message.peer, transit.bytes());
+    }
   }
 
   void wait() override {
     // left by an exception, whose cause must not wait for peers that may never come
     if (std::uncaught_exceptions() > 0) channel_->lost = true;
     requests_.wait(what_);
+    for (const Transit& transit : transits_->receives) {
+      const Tensor& tensor = transit.message.tensor;
+      if (transit.staged) tensor.device().upload(transit.bytes(), tensor);
+    }
   }
 
  private:
+  struct Transits {
+    std::vector<Transit> receives{}, sends{};
+  };
+
   std::shared_ptr<mpi::Channel> channel_;
   std::string what_;
-  std::shared_ptr<std::array<std::vector<Message>, 2>> messages_;  // received, sent
+  std::shared_ptr<Transits> transits_;
   mpi::Requests requests_;
 };
 
@@ -56,12 +91,7 @@ class MpiCommunicator final : public Communicator {
   void barrier() override { mpi::barrier(channel_, "barrier"); }
 
   std::unique_ptr<Communicator> split(int color, int key) override {
-    if (color < 0) throw std::invalid_argument(fmt::format("split: color {} < 0", color));
-    mpi::barrier(channel_, "split");  // it can name who is missing
-    const Awaiting awaiting("split (MPI_Comm_split)", channel_->timeout);
-    MPI_Comm part = MPI_COMM_NULL;
-    RINGSIDE_MPI(MPI_Comm_split(channel_->comm, color, key, &part));
-    return std::make_unique<MpiCommunicator>(std::make_shared<mpi::Channel>(part, channel_->timeout));
+    return std::make_unique<MpiCommunicator>(mpi::split(channel_, color, key));
   }
 
  private:

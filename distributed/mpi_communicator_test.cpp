@@ -4,13 +4,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdio>
 #include <numeric>
 #include <stdexcept>
 
 #include "distributed/communicator_suite.h"
 #include "distributed/process_group.h"
+#include "distributed/test_deferred.h"
 #include "distributed/test_device.h"
+#include "distributed/test_mpi.h"
 #include "reference/error.h"
 
 namespace ringside {
@@ -23,19 +24,45 @@ using namespace std::chrono_literals;
 
 constexpr auto kPatience = 60s;
 
-class MpiSuite : public testing::TestWithParam<test::SuiteCase> {};
+/// On host memory, or on a device whose memory MPI must not touch and whose operations are done later.
+class MpiSuite : public testing::TestWithParam<std::tuple<test::SuiteCase, bool>> {};
 
 TEST_P(MpiSuite, Holds) {
+  const auto& [suite_case, deferred] = GetParam();
   const auto comm = mpi_world(kPatience);
-  TestDevice device;
-  GetParam().run(*comm, device);
+  TestDevice memory;
+  test::DeferredDevice later(memory, comm->rank());
+  suite_case.run(*comm, deferred ? static_cast<Device&>(later) : memory);
   comm->barrier();
 }
 
 INSTANTIATE_TEST_SUITE_P(Mpi, MpiSuite,
-                         testing::ValuesIn(test::communicator_suite().begin(),
-                                           test::communicator_suite().end()),
-                         [](const auto& of) { return of.param.name; });
+                         testing::Combine(testing::ValuesIn(test::communicator_suite().begin(),
+                                                            test::communicator_suite().end()),
+                                          testing::Bool()),
+                         [](const auto& of) {
+                           return std::string(std::get<0>(of.param).name) +
+                                  (std::get<1>(of.param) ? "_staged" : "_in_place");
+                         });
+
+// What is sent is what the tensor holds once its device has done what it was asked for; what has arrived is
+// there before what the device is asked for next.
+TEST(MpiCommunicator, StagesInTheOrderOfTheDevice) {
+  const auto comm = mpi_world(kPatience);
+  TestDevice memory;
+  test::DeferredDevice device(memory, comm->rank());
+  const Tensor x = filled(device, 1000, -1), y = filled(device, 1000, -1);
+  for (int round = 0; round < 50; ++round) {
+    const auto value = static_cast<float>(100 * comm->rank() + round);
+    device.fill(x, value);
+    Pending pending = comm->exchange({{right_of(*comm), x}}, {{left_of(*comm), y}}, "ring");
+    pending.wait();
+    device.fill(x, -2);
+    device.copy(y, x);
+    EXPECT_THAT(test::values(x), testing::Each(static_cast<float>(100 * left_of(*comm) + round)));
+  }
+  comm->barrier();
+}
 
 TEST(MpiCommunicator, KnowsItsLauncher) { EXPECT_TRUE(MpiSession::launched_by_mpi()); }
 
@@ -117,35 +144,7 @@ TEST(MpiCommunicator, LargeMessagesArriveWhole) {
   comm->barrier();
 }
 
-/// Prints failures only, with the rank.
-class Quiet final : public testing::EmptyTestEventListener {
- public:
-  explicit Quiet(int rank) : rank_(rank) {}
-
-  void OnTestPartResult(const testing::TestPartResult& result) override {
-    if (!result.failed()) return;
-    std::fprintf(stderr, "rank %d: %s:%d: %s\n", rank_, result.file_name() ? result.file_name() : "?",
-                 result.line_number(), result.summary());
-  }
-
- private:
-  int rank_;
-};
-
 }  // namespace
 }  // namespace ringside
 
-int main(int argc, char** argv) {
-  const ringside::MpiSession session;
-  testing::InitGoogleTest(&argc, argv);
-  auto group = ringside::ProcessGroup::mpi(std::chrono::minutes(2));
-  if (group.rank() != 0) {
-    auto& listeners = testing::UnitTest::GetInstance()->listeners();
-    delete listeners.Release(listeners.default_result_printer());
-    listeners.Append(new ringside::Quiet(group.rank()));  // owned by GoogleTest
-  }
-  const auto status = static_cast<std::byte>(RUN_ALL_TESTS());
-  std::byte worst{0};
-  for (const auto& of_rank : group.all_gather({&status, 1}, "exit status")) worst |= of_rank.front();
-  return static_cast<int>(worst);
-}
+int main(int argc, char** argv) { return ringside::test::run_on_all_ranks(argc, argv); }

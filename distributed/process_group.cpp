@@ -56,7 +56,7 @@ std::vector<ProcessGroup::Bytes> transfer(const std::shared_ptr<mpi::Channel>& c
 
 struct ProcessGroup::Mpi {
   std::shared_ptr<mpi::Channel> channel;
-  int on_this_node = 1;
+  int on_this_node = 1, rank_on_this_node = 0;
 };
 
 ProcessGroup::ProcessGroup(std::shared_ptr<Mpi> mpi) : mpi_(std::move(mpi)) {}
@@ -69,7 +69,8 @@ ProcessGroup ProcessGroup::mpi(std::chrono::milliseconds timeout) {
   MPI_Comm node = MPI_COMM_NULL;
   const Awaiting awaiting("start (MPI_Comm_split_type)", timeout);
   RINGSIDE_MPI(MPI_Comm_split_type(channel->comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
-  return ProcessGroup(std::make_shared<Mpi>(Mpi{channel, mpi::Channel(node, timeout).size}));
+  const mpi::Channel near(node, timeout);
+  return ProcessGroup(std::make_shared<Mpi>(Mpi{channel, near.size, near.rank}));
 }
 
 int ProcessGroup::rank() const { return mpi_ ? mpi_->channel->rank : 0; }
@@ -97,5 +98,7 @@ void ProcessGroup::barrier(std::string_view what) {
 }
 
 int ProcessGroup::processes_on_this_node() const { return mpi_ ? mpi_->on_this_node : 1; }
+
+int ProcessGroup::rank_on_this_node() const { return mpi_ ? mpi_->rank_on_this_node : 0; }
 
 }  // namespace ringside

@@ -32,8 +32,9 @@ class ProcessGroup {
   std::vector<Bytes> all_to_all(std::vector<Bytes> to, std::string_view what);
   /// Returns when every process has called it.
   void barrier(std::string_view what);
-  /// Processes that share memory with this one, itself included.
+  /// Processes that share memory with this one, itself included, and its rank among them.
   int processes_on_this_node() const;
+  int rank_on_this_node() const;
 
  private:
   struct Mpi;

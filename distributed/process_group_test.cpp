@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <set>
 #include <stdexcept>
 
 #include "reference/error.h"
@@ -80,6 +81,16 @@ TEST(ProcessGroup, SingleIsAlone) {
   EXPECT_EQ(group.rank(), 0);
   EXPECT_EQ(group.size(), 1);
   EXPECT_EQ(group.processes_on_this_node(), 1);
+  EXPECT_EQ(group.rank_on_this_node(), 0);
+}
+
+TEST(ProcessGroup, RanksOfANodeAreAllDifferent) {
+  ProcessGroup all = ProcessGroup::mpi(60s);
+  EXPECT_LT(all.rank_on_this_node(), all.processes_on_this_node());
+  const std::byte mine{static_cast<unsigned char>(all.rank_on_this_node())};
+  std::set<std::byte> ranks;
+  for (const auto& of : all.all_gather({&mine, 1}, "ranks")) ranks.insert(of.front());
+  EXPECT_EQ(std::ssize(ranks), all.processes_on_this_node());  // the tests run on one node
 }
 
 TEST(ProcessGroup, DeadlineNamesTheOperation) {

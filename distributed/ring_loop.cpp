@@ -117,7 +117,6 @@ Gradients gradient_sums(const Ring& ring, const Inputs& in, const Forward& saved
       device.add(block_dk, grad.k);
       device.add(block_dv, grad.v);
     }
-    device.synchronize();
     if (stop.steps() > 1) grad.start_hop(step, fmt::format("ring backward, step {}: dk, dv", step));
     if (!last) kv.finish_hop();
   }

@@ -47,7 +47,6 @@ class StateChain {
   /// or of a slice of each, and starts sending it. Not on the last rank, from which none leaves.
   Pending pass_on(const Tensor& incoming, const Tensor& own, std::string what) const {
     carry(context_, context_.comm.rank(), incoming, own);
-    context_.device.synchronize();
     return context_.comm.exchange({{downstream_, own}}, {}, std::move(what));
   }
 

@@ -57,7 +57,8 @@ std::string check_seconds(const std::string& text) {
 
 const std::map<std::string, SweepOptions::Comm> comms{{"auto", SweepOptions::Comm::automatic},
                                                       {"threads", SweepOptions::Comm::threads},
-                                                      {"mpi", SweepOptions::Comm::mpi}};
+                                                      {"mpi", SweepOptions::Comm::mpi},
+                                                      {"nccl", SweepOptions::Comm::nccl}};
 
 /// `check` without its words in the help text.
 CLI::Validator quiet(CLI::Validator check) { return check.description(""); }
@@ -80,9 +81,10 @@ void add_session_options(CLI::App& app, SessionOptions& options) {
       ->check(quiet(CLI::Range(1, 1 << 20)));
   app.add_option_function<std::string>(
          "--comm", [&options](const std::string& name) { options.comm = comms.at(name); },
-         "What a rank is: a thread of this process, an MPI process, or auto: mpi under mpirun, else threads; "
-         "default: auto")
-      ->type_name("auto|threads|mpi")
+         "What a rank is: a thread of this process, an MPI process, an MPI process with a GPU of its own "
+         "whose "
+         "messages go by NCCL, or auto: mpi under mpirun, else threads; default: auto")
+      ->type_name("auto|threads|mpi|nccl")
       ->check(quiet(CLI::IsMember(comms)));
   app.add_option("--device", options.device, "Device of every rank, one that `ringside list` shows")
       ->type_name("NAME")
@@ -112,7 +114,9 @@ void add_sweep_options(CLI::App& app, SweepOptions& options) {
       app.add_option(
              "--trace", options.trace,
              "File for the timelines of the ranks in the last timed iteration of every case, for Perfetto "
-             "and other viewers of Chrome traces; default: none is kept")
+             "and other viewers of Chrome traces (the hosts then wait for each operation of a GPU, which "
+             "costs "
+             "time); default: none is kept")
           ->type_name("FILE")
           ->excludes(resume);
   app.add_option("--repeat", options.repeat,

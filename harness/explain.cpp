@@ -43,10 +43,10 @@ int explain(const ExplainOptions& options) {
     int ran = 0, wrong = 0;
     InputsCache inputs;
     run_info(options.device, fleet);
-    for (const PlannedCase& planned :
-         make_plan(
-             select_cases(options.cases, options.filter), fleet.world(), [](const Case&) { return 0; }, 1)
-             .cases) {
+    for (const PlannedCase& planned : make_plan(
+                                          select_cases(options.cases, options.filter), fleet.world(),
+                                          [](const Case&) { return 0; }, 1, usable_device(options.device))
+                                          .cases) {
       if (planned.skip) {
         if (fleet.is_root()) fmt::print("{}: skipped: {}\n", planned.c.name(), *planned.skip);
         continue;

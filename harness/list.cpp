@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "distributed/mpi_communicator.h"
+#include "distributed/nccl_communicator.h"
 #include "distributed/variant.h"
 #include "harness/case_file.h"
 #include "harness/commands.h"
@@ -24,6 +25,9 @@ int list() {
   fmt::print("\ncommunicators\n");
   fmt::print("  {:<20} ranks are threads of one process\n", "threads");
   fmt::print("  {:<20} ranks are processes, under mpirun or srun; {}\n", "mpi", mpi_library_version());
+  const auto nccl = nccl_version();
+  fmt::print("  {:<20} ranks are processes with a GPU each, under mpirun or srun; {}\n", "nccl",
+             nccl ? *nccl : "(unavailable: built without NCCL)");
   fmt::print("\ncolumns of a case file\n");
   for (const CaseColumn& column : case_columns()) {
     fmt::print("  {:<20} {}{}\n", column.name, column.help,

@@ -14,7 +14,7 @@ namespace ringside {
 
 /// Which cases, and where their ranks live.
 struct SessionOptions {
-  enum class Comm { automatic, threads, mpi };
+  enum class Comm { automatic, threads, mpi, nccl };
 
   std::string cases;            ///< CSV file of cases
   std::string filter;           ///< ECMAScript regex searched in case names; empty: all
@@ -28,7 +28,8 @@ struct SweepOptions : SessionOptions {
   std::optional<std::string> out;         ///< directory for results
   std::optional<std::string> dump;        ///< directory for tensors
   std::optional<std::string> trace = {};  ///< file for timelines
-  /// Timed iterations a case, at most; by default 3, or 1 where ranks outnumber cores and times mean little.
+  /// Timed iterations a case, at most; by default 3, or 1 where ranks outnumber cores or GPUs and times mean
+  /// little.
   std::optional<int> repeat = {};
   bool perf = true;         ///< measure times beside verdicts
   double time_limit_s = 3;  ///< no further iteration of a case once they have taken this many seconds

@@ -19,11 +19,13 @@ constexpr double kCaseOverhead = 1e-3;  ///< seconds a rank: threads, groups, de
 constexpr double kRunsPerCheck = 2;     ///< causality makes four, most make one
 constexpr double kElementRate = 20e6;   ///< elements made, moved and compared a second
 
-std::optional<std::string> why_skip(const Case& c, const Variant& variant, std::optional<int> world) {
+std::optional<std::string> why_skip(const Case& c, const Variant& variant, std::optional<int> world,
+                                    const DeviceEntry& device) {
   if (world && c.ranks() > *world) {
     return fmt::format("needs {} ranks (dp {} x sp {}), there are {}", c.ranks(), c.dp, c.sp, *world);
   }
-  return variant.unsupported(c.local_problem(), c.sp);
+  if (auto why = variant.unsupported(c.local_problem(), c.sp)) return why;
+  return device.unsupported(c.local_problem(), c.dtype, c.math);
 }
 
 double elements_of(const Problem& p) {
@@ -84,14 +86,15 @@ Estimate estimate(const Case& c, const Repeats& repeats, int cores) {
                          std::min<double>(cores, ranks)};
 }
 
-Plan make_plan(std::vector<Case> cases, std::optional<int> world, const Repeats& repeats, int cores) {
+Plan make_plan(std::vector<Case> cases, std::optional<int> world, const Repeats& repeats, int cores,
+               const DeviceEntry& device) {
   Plan plan;
   std::map<std::string, std::size_t> first_seen;  // standard -> its place in the order
   std::vector<std::size_t> order;
   for (Case& c : cases) {
     const Variant& variant = *find_variant(c.variant, c.op);
     order.push_back(first_seen.try_emplace(standard_key(c), first_seen.size()).first->second);
-    plan.cases.push_back({c, &variant, why_skip(c, variant, world)});
+    plan.cases.push_back({c, &variant, why_skip(c, variant, world, device)});
   }
   std::vector<std::size_t> by_standard(plan.cases.size());
   for (std::size_t i = 0; i < by_standard.size(); ++i) by_standard[i] = i;

@@ -8,6 +8,7 @@
 
 #include "distributed/variant.h"
 #include "harness/case.h"
+#include "harness/device_entry.h"
 
 namespace ringside {
 
@@ -34,8 +35,9 @@ struct Plan {
 /// How often a case will be timed.
 using Repeats = std::function<int(const Case&)>;
 
-/// Decides what runs. `world`: the most ranks there are, if limited.
-Plan make_plan(std::vector<Case> cases, std::optional<int> world, const Repeats& repeats, int cores);
+/// Decides what runs on `device`. `world`: the most ranks there are, if limited.
+Plan make_plan(std::vector<Case> cases, std::optional<int> world, const Repeats& repeats, int cores,
+               const DeviceEntry& device = device_entry("cpu"));
 
 /// Needs of one case: inputs, outputs, the standard's fp64 tensors, the ranks' memory.
 Estimate estimate(const Case& c, const Repeats& repeats, int cores);

@@ -5,7 +5,9 @@
 #include <list>
 #include <tuple>
 
+#include "distributed/nccl_communicator.h"
 #include "harness/test_program.h"
+#include "kernels/device.h"
 
 namespace ringside {
 namespace {
@@ -129,6 +131,8 @@ TEST_F(BadInput, WrongArguments) {
       {smoke + " --out " + folder_ / "file/below", "file/below: cannot be made"},
       {smoke + " --out /proc/ringside", "/proc/ringside: cannot be made"},
       {smoke + " --dump " + folder_ / "file/below", "file/below: cannot be made"},
+      {smoke + " --comm nccl", nccl_version() ? "needs --device cuda, not cpu" : "without NCCL"},
+      {"explain " + kSmoke + " --comm nccl --device cuda", nccl_version() ? "needs mpirun" : "without NCCL"},
       {"explain " + kSmoke + " --device abacus", "--device abacus"},
       {"explain " + kSmoke + " --filter nothing", "no case ran"},
   };
@@ -138,12 +142,24 @@ TEST_F(BadInput, WrongArguments) {
   }
 }
 
+TEST_F(BadInput, DevicesThatCannotBeUsedSayWhy) {
+  const Outcome list = ringside("list");
+  for (const DeviceEntry& device : devices()) {
+    if (!device.unavailable) continue;
+    SCOPED_TRACE(device.name);
+    EXPECT_THAT(list.out, HasSubstr("  (unavailable: " + *device.unavailable + ")\n"));
+    expect_refused(ringside(sweep(kSmoke) + " --device " + std::string(device.name)),
+                   "--device " + std::string(device.name) + ": " + *device.unavailable);
+  }
+}
+
 TEST_F(BadInput, WrongArgumentsAreToldOnceHoweverManyRanks) {
   folder_.write("file", "");
   const std::string smoke = sweep(kSmoke);
   const std::vector<std::pair<std::string, std::string>> wrong{
       {smoke + " --comm threads", "--comm threads: started by mpirun"},
       {smoke + " --ranks 2", "--ranks: under MPI the world is mpirun's"},
+      {smoke + " --comm nccl", nccl_version() ? "needs --device cuda, not cpu" : "without NCCL"},
       {smoke + " --device abacus", "--device abacus"},
       {smoke + " --filter nothing", "no case ran"},
       {smoke + " --out " + folder_ / "file/below", "file/below: cannot be made"},

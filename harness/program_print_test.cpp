@@ -112,7 +112,7 @@ TEST(List, NamesWhatThereIsOnceEvenOnManyRanks) {
   const Outcome alone = ringside("list");
   EXPECT_EQ(alone.status, 0);
   for (const char* name : {"variants", "lightning", "lasp_naive", "ring", "devices", "cpu", "communicators",
-                           "threads", "mpi", "checks", "causality", "sp_split"}) {
+                           "threads", "mpi", "nccl", "checks", "causality", "sp_split"}) {
     EXPECT_THAT(alone.out, HasSubstr(name));
   }
   for (const CaseColumn& column : case_columns()) {

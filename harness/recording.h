@@ -13,8 +13,8 @@
 namespace ringside {
 
 /// Notes each operation that computes or moves data within the device. Its tensors are those of the real
-/// device, so that what a communicator copies is the communicator's: a wait, or the rest. A device that
-/// computes after its calls have returned needs a clock of its own.
+/// device, so that what a communicator copies is the communicator's: a wait, or the rest. Of a device that
+/// computes after its calls have returned the recorder must know, and waits for it after each.
 class RecordingDevice : public DeviceDecorator {
  public:
   RecordingDevice(Device& real, const Communicator& group, Recorder& recorder)
@@ -116,7 +116,7 @@ class RecordingCommunicator : public ForwardingCommunicator {
     void wait() override {
       const std::int64_t wait_ns = recorder.now();
       pending.wait();
-      const std::int64_t end_ns = recorder.now();
+      const std::int64_t end_ns = recorder.settled();
       recorder.add(Step::Kind::wait, name, wait_ns, end_ns);
       recorder.add(Step::Kind::message, name, begin_ns, end_ns, bytes);
     }

@@ -3,6 +3,8 @@
 
 #include <gmock/gmock.h>
 
+#include "distributed/test_deferred.h"
+#include "distributed/test_device.h"
 #include "distributed/thread_communicator.h"
 
 namespace ringside {
@@ -66,6 +68,28 @@ TEST(RecordingDevice, NotesWhatComputesAndGivesItsResult) {
       EXPECT_EQ(step.kind, Step::Kind::compute);
     }
     EXPECT_THAT(recorded, testing::ElementsAre("fill", "copy", "add"));
+  });
+}
+
+// The host may read at once what the recorded step has written.
+TEST(Recorder, AStepIsOverWhenALaterDeviceHasDoneIt) {
+  test::TestDevice memory;
+  test::DeferredDevice device(memory, 0);
+  run_ranks(1, {}, [&](Communicator& world) {
+    Recorder recorder(&device);
+    RecordingDevice recording(device, world, recorder);
+    const Tensor x = recording.allocate({1, 1, 1, 1}, DType::fp32);
+    recording.fill(x, 1);
+    EXPECT_EQ(*x.view<float>().data, 1);
+    std::promise<void> gate;
+    device.hold(gate.get_future().share());
+    const std::jthread opens([&gate] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      gate.set_value();
+    });
+    recording.fill(x, 2);
+    EXPECT_EQ(*x.view<float>().data, 2);
+    EXPECT_EQ(recorder.timeline().steps.size(), 2u);
   });
 }
 

@@ -6,6 +6,7 @@
 
 #include "harness/bytes.h"
 #include "harness/collect.h"
+#include "harness/device_entry.h"
 
 namespace ringside {
 namespace {
@@ -157,7 +158,7 @@ Phases& Phases::operator+=(const Phases& other) {
 
 CaseResult run_case(const Case& c, const Variant& variant, std::string_view device, const TimingPlan& timing,
                     const Standard& standard, Fleet& fleet, InputsCache& inputs, HostOutputs* keep) {
-  CaseResult result = {.c = c, .oversubscribed = fleet.oversubscribed(c.ranks())};
+  CaseResult result = {.c = c, .oversubscribed = fleet.oversubscribed(c.ranks(), device_entry(device))};
   Stopwatch watch;
   const std::vector<RankRun> runs = run_ranks_here(c, variant, device, timing, fleet, inputs);
   share_measures(runs, fleet, result);
@@ -175,8 +176,8 @@ CaseResult run_case(const Case& c, const Variant& variant, std::string_view devi
   phases.setup_s = std::max(0.0, ranks_s - phases.inputs_s - phases.variant_s - slowest.download_s);
 
   HostOutputs outputs = collect(c, variant.layout, runs, fleet);
-  judge_outputs(measure_all(c, maker(c, variant), standard, outputs, true, fleet), standard,
-                {{true, true, true, true}}, result);
+  judge_outputs(measure_all(c, maker(c, variant, device_entry(device).block), standard, outputs, true, fleet),
+                standard, {{true, true, true, true}}, result);
   check_traffic(c, variant, result);
   check_memory(c, variant, result);
   check_repeats(result);

@@ -6,8 +6,10 @@
 #include <optional>
 
 #include "distributed/mpi_communicator.h"
+#include "distributed/nccl_communicator.h"
 #include "distributed/watchdog.h"
 #include "harness/bytes.h"
+#include "harness/device_entry.h"
 #include "harness/fingerprint.h"
 #include "reference/error.h"
 
@@ -26,7 +28,9 @@ int in_mpi_session(const SessionOptions& options, const std::function<int(Fleet&
   {
     const MpiSession mpi(10 * timeout_of(options));  // machines start slowly
     try {
-      Fleet fleet = Fleet::of_mpi(timeout_of(options));
+      Fleet fleet = options.comm == Comm::nccl
+                        ? Fleet::of_nccl(timeout_of(options), usable_device(options.device).count)
+                        : Fleet::of_mpi(timeout_of(options));
       return body(fleet);
     } catch (const UsageError& error) {
       usage = error;
@@ -40,13 +44,27 @@ int in_mpi_session(const SessionOptions& options, const std::function<int(Fleet&
 
 }  // namespace
 
+std::optional<std::string> why_no_nccl(const SessionOptions& options, bool built, bool launched) {
+  if (!built) return "--comm nccl: this build is without NCCL";
+  if (options.device != "cuda") {
+    return fmt::format("--comm nccl: it moves GPUs' memory and needs --device cuda, not {}", options.device);
+  }
+  if (!launched) return "--comm nccl: needs mpirun or srun: a rank is a process with a GPU of its own";
+  return std::nullopt;
+}
+
 int in_session(const SessionOptions& options, const std::function<int(Fleet&)>& body) {
   const bool launched = MpiSession::launched_by_mpi();
   if (options.comm == Comm::threads && launched) {
     throw UsageError(
         "--comm threads: started by mpirun, so every process would repeat the same work; leave mpirun out");
   }
-  if (options.comm == Comm::mpi || (options.comm == Comm::automatic && launched)) {
+  if (options.comm == Comm::nccl) {
+    if (const auto why = why_no_nccl(options, nccl_version().has_value(), launched)) throw UsageError(*why);
+    usable_device(options.device);  // whoever cannot be used says so before MPI starts
+  }
+  if (options.comm == Comm::mpi || options.comm == Comm::nccl ||
+      (options.comm == Comm::automatic && launched)) {
     if (options.ranks) throw UsageError("--ranks: under MPI the world is mpirun's");
     return in_mpi_session(options, body);
   }
@@ -86,16 +104,7 @@ void on_root(Fleet& fleet, const std::function<void()>& body) {
 }
 
 RunInfo run_info(const std::string& device_name, const Fleet& fleet) {
-  const auto all = devices();
-  const auto entry = std::ranges::find(all, device_name, &DeviceEntry::name);
-  if (entry == all.end()) {
-    std::string known;
-    for (const DeviceEntry& device : all)
-      known += fmt::format("{}{}", known.empty() ? "" : ", ", device.name);
-    throw UsageError(fmt::format("--device {}: no such device; there is {}", device_name, known));
-  }
-  if (entry->unavailable) throw UsageError(fmt::format("--device {}: {}", device_name, *entry->unavailable));
-  const bool flushes = entry->make({})->flushes_denormals();
+  const bool flushes = usable_device(device_name).make({})->flushes_denormals();
   return {.commit = build_commit(),
           .fingerprint =
               machine_fingerprint({{"mpi", mpi_library_version()}, {"ftz", flushes ? "yes" : "no"}}).id,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "harness/fleet.h"
@@ -9,6 +10,9 @@
 #include "harness/results.h"
 
 namespace ringside {
+
+/// What the options ask of NCCL in vain, if they do: `built` with it or not, `launched` by mpirun or not.
+std::optional<std::string> why_no_nccl(const SessionOptions& options, bool built, bool launched);
 
 /// Runs body on the fleet that the options ask for and returns its status. Under MPI an error that all
 /// processes meet alike (UsageError) is thrown in all; any other error of one of them is printed there and

@@ -247,8 +247,9 @@ bool rounds_shares(const Case& c, const Variant& variant) {
          variant.rounds_shares(c.local_problem(), c.sp);
 }
 
-Maker maker(const Case& c, const Variant& variant) {
+Maker maker(const Case& c, const Variant& variant, Index block) {
   return {.layout = variant.layout,
+          .block = block,
           .holder = holders(c, variant.layout),
           .rounds_shares = rounds_shares(c, variant)};
 }

@@ -49,7 +49,8 @@ struct Maker {
   std::vector<int> holder{};   ///< sequence rank of each token
   bool rounds_shares = false;  ///< as rounds_shares() has it
 };
-Maker maker(const Case& c, const Variant& variant);
+/// `block`: of the device, DeviceEntry::block.
+Maker maker(const Case& c, const Variant& variant, Index block = kOwnBlock);
 
 /// What rounds a case's results: the unit roundoffs that its bounds are made of.
 Rounding rounding_of(const Case& c);

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <stdexcept>
 
+#include "harness/device_entry.h"
 #include "harness/grid.h"
 #include "harness/recording.h"
 #include "harness/stopwatch.h"
@@ -77,11 +78,6 @@ class Bench {
   Gradients grad_;
 };
 
-std::unique_ptr<Device> make_device(std::string_view name, const DeviceOptions& options) {
-  const auto all = devices();
-  return std::ranges::find(all, name, &DeviceEntry::name)->make(options);
-}
-
 /// The most device memory that `pass` holds at a time, beyond what is held when it begins.
 template <typename Pass>
 std::int64_t held_in(Device& device, const Pass& pass) {
@@ -111,7 +107,6 @@ Shares medians(const std::vector<Shares>& iterations) {
 bool rank_0_says(bool answer, Communicator& world, Device& device) {
   const Tensor word = device.allocate({1, 1, 1, 1}, DType::fp32);
   device.fill(word, answer ? 1 : 0);
-  device.synchronize();
   std::vector<Message> sends, receives;
   if (world.rank() > 0) receives.push_back({0, word});
   for (int rank = 1; world.rank() == 0 && rank < world.size(); ++rank) sends.push_back({rank, word});
@@ -124,7 +119,8 @@ bool rank_0_says(bool answer, Communicator& world, Device& device) {
 }  // namespace
 
 RankRun run_rank(const Case& c, const Variant& variant, std::string_view device_name, Communicator& world,
-                 const TimingPlan& timing, InputsCache& inputs) {
+                 const TimingPlan& timing, InputsCache& inputs, int local_rank) {
+  const DeviceEntry entry = usable_device(device_name);
   const Place place = Place::of(c, world.rank());
   const Positions tokens = place.tokens(c, variant.layout);
   const Problem problem = inputs.change().of(c.local_problem());
@@ -135,8 +131,7 @@ RankRun run_rank(const Case& c, const Variant& variant, std::string_view device_
   const auto host = inputs.of(c, variant.layout, world.rank());
   run.measure.inputs_s = watch.lap();
   {
-    const auto device =
-        make_device(device_name, {.math = c.math, .poison = true, .local_rank = world.rank()});
+    const auto device = entry.make({.math = c.math, .poison = true, .local_rank = local_rank});
     const Context context = {*group, *device, problem};
     Bench bench(variant, context, *host, count(tokens), c.dtype);
     const Traffic before = group->traffic();
@@ -156,11 +151,15 @@ RankRun run_rank(const Case& c, const Variant& variant, std::string_view device_
   }
   if (timing.repeat == 0) return run;
 
-  const auto device = make_device(device_name, {.math = c.math, .local_rank = world.rank()});
-  Recorder recorder;
+  const auto device = entry.make({.math = c.math, .local_rank = local_rank});
+  const bool later = !device->in_host_memory();
+  Recorder recorder(later && timing.trace ? device.get() : nullptr);
   RecordingDevice recorded_device(*device, *group, recorder);
+  Communicator& plain_group = *group;
   RecordingCommunicator recorded_group(std::move(group), recorder);
-  const Context context = {recorded_group, recorded_device, problem};
+  const Context recorded = {recorded_group, recorded_device, problem};
+  const Context plain = {plain_group, *device, problem};
+  const Context& context = later && !timing.trace ? plain : recorded;
   Bench bench(variant, context, *host, count(tokens), c.dtype);
   double timed_s = 0;
   std::vector<Shares> iterations;
@@ -192,7 +191,7 @@ std::vector<RankRun> run_ranks_here(const Case& c, const Variant& variant, std::
   fleet.run(
       c.ranks(),
       [&](Communicator& world) {
-        RankRun run = run_rank(c, variant, device, world, timing, inputs);
+        RankRun run = run_rank(c, variant, device, world, timing, inputs, fleet.rank_on_node(world.rank()));
         const std::lock_guard lock(mutex);
         runs.push_back(std::move(run));
       },

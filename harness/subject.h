@@ -37,17 +37,20 @@ struct RankRun {
 };
 
 /// How long a case is timed: `repeat` iterations (0: not at all), but no new one once they have taken
-/// `limit_s` seconds.
+/// `limit_s` seconds. trace: with a timeline of what the rank did, though its device does it later than it is
+/// asked to and must be waited for after each operation; otherwise such a device's timeline has passes alone.
 struct TimingPlan {
   int repeat = 0;
   double limit_s = 0;
+  bool trace = false;
 };
 
 /// Takes one rank's inputs, runs forward and backward once on poisoned memory (the outputs that are judged),
 /// then timed, each iteration after a barrier over all ranks of `world`, the case's dp·sp ranks; all ranks
-/// make equally many. Throws what the variant, the device or the communicator throw.
+/// make equally many. `local_rank`: see DeviceOptions. Throws what the variant, the device or the
+/// communicator throw.
 RankRun run_rank(const Case& c, const Variant& variant, std::string_view device, Communicator& world,
-                 const TimingPlan& timing, InputsCache& inputs);
+                 const TimingPlan& timing, InputsCache& inputs, int local_rank = 0);
 
 /// run_rank() on the ranks that this process hosts, in rank order. Collective over the fleet's processes.
 /// hostile: as for Fleet::run.

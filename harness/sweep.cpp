@@ -71,6 +71,7 @@ int exit_status(const std::vector<CaseResult>& results, const Kept& kept) {
 /// Runs the plan, case by case; each row and timeline is written before the next case starts.
 std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, const RunInfo& run,
                                  const Kept& kept, Files files, Fleet& fleet) {
+  const DeviceEntry device = usable_device(options.device);
   InputsCache inputs;
   Progress progress(fleet.is_root(), plan.to_run);
   std::vector<CaseResult> results;
@@ -96,8 +97,10 @@ std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, 
       }
       progress.begin(planned.c.name());
       HostOutputs outputs;
-      const TimingPlan timing = {timed_iterations(options, fleet.oversubscribed(planned.c.ranks())),
-                                 options.time_limit_s};
+      const bool crowded = fleet.oversubscribed(planned.c.ranks(), device);
+      const TimingPlan timing = {.repeat = timed_iterations(options, crowded),
+                                 .limit_s = options.time_limit_s,
+                                 .trace = options.trace.has_value()};
       result = run_case(planned.c, *planned.variant, options.device, timing, *standard, fleet, inputs,
                         options.dump ? &outputs : nullptr);
       watch.lap();
@@ -127,15 +130,19 @@ int sweep(const SweepOptions& options) {
   Stopwatch wall, watch;
   return in_session(options, [&](Fleet& fleet) {
     const RunInfo run = run_info(options.device, fleet);
+    const DeviceEntry device = usable_device(options.device);
     const int cores = usable_cores();
     const Repeats repeats = [&](const Case& c) {
-      return timed_iterations(options, fleet.oversubscribed(c.ranks()));
+      return timed_iterations(options, fleet.oversubscribed(c.ranks(), device));
     };
-    Plan plan = make_plan(select_cases(options.cases, options.filter), fleet.world(), repeats, cores);
+    const auto plan_of = [&](std::vector<Case> cases) {
+      return make_plan(std::move(cases), fleet.world(), repeats, cores, device);
+    };
+    Plan plan = plan_of(select_cases(options.cases, options.filter));
     Kept kept;
     if (options.resume) {
       kept = keep_rows(*options.out, run, plan, fleet);
-      plan = make_plan(kept.left, fleet.world(), repeats, cores);
+      plan = plan_of(kept.left);
     }
     refuse_what_does_not_fit(plan, options, repeats, cores);
     Files files = open_files(options, kept, fleet);

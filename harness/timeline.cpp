@@ -4,6 +4,7 @@
 #include <initializer_list>
 
 #include "harness/intervals.h"
+#include "kernels/device.h"
 
 namespace ringside {
 namespace {
@@ -40,9 +41,14 @@ std::vector<Total> compute_totals(const Timeline& timeline) {
   return totals;
 }
 
-Recorder::Recorder() {
+Recorder::Recorder(Device* later) : later_(later) {
   timeline_.steps.reserve(1 << 10);
   timeline_.names.reserve(1 << 14);
+}
+
+std::int64_t Recorder::settled() const {
+  if (later_) later_->synchronize();
+  return now();
 }
 
 void Recorder::restart() {

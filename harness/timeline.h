@@ -9,6 +9,8 @@
 
 namespace ringside {
 
+class Device;
+
 /// From begin to end of something that a rank did, in nanoseconds of a steady clock since the iteration
 /// began. Plain data without padding, so that it can travel between processes.
 struct Step {
@@ -68,13 +70,17 @@ class Recorder {
     std::int32_t size = 0;
   };
 
-  Recorder();
+  /// `later`, if any, is a device that may do what it is asked for after the call: every step is then over
+  /// when that device has done it, for which the host waits. It must outlive the recorder.
+  explicit Recorder(Device* later = nullptr);
 
   /// An iteration begins: the clock starts at 0, and what was recorded is forgotten.
   void restart();
   std::int64_t now() const {
     return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - origin_).count();
   }
+  /// The same, once the device has done what it was asked for.
+  std::int64_t settled() const;
   Name keep(std::string_view name);
   void add(Kind kind, Name name, std::int64_t begin_ns, std::int64_t end_ns, std::int64_t bytes = 0);
 
@@ -83,7 +89,7 @@ class Recorder {
   double record(Kind kind, std::string_view name, const Work& work) {
     const std::int64_t begin_ns = now();
     work();
-    const std::int64_t end_ns = now();
+    const std::int64_t end_ns = settled();
     add(kind, keep(name), begin_ns, end_ns);
     return 1e-9 * static_cast<double>(end_ns - begin_ns);
   }
@@ -93,6 +99,7 @@ class Recorder {
  private:
   using Clock = std::chrono::steady_clock;
 
+  Device* later_;
   Timeline timeline_;
   Clock::time_point origin_ = Clock::now();
 };

@@ -13,6 +13,10 @@ namespace ringside {
 //   dk_j += λ^(C-j) v_j Rᵀ    dv_j += λ^(C-j) k_j R
 // Every exponent is a distance >= 0; whoever needs one takes it from here.
 
+/// Where a state is on its way to: S, made of k and v, to the end of the tokens; R, made of q and do, to
+/// their start.
+enum class Toward { end, start };
+
 /// Row i of a tensor is multiplied by λ^(offset + step·i).
 struct Decay {
   Index offset = 0;
@@ -25,5 +29,14 @@ constexpr Decay decay_from_start() { return {0, 1}; }
 constexpr Decay decay_to_end(Index tokens) { return {tokens, -1}; }
 /// Across a whole chunk of `tokens`: λ^C. For every row of a state.
 constexpr Decay decay_across(Index tokens) { return {tokens, 0}; }
+
+/// From where a state enters a chunk of `tokens` to each token: for rows that meet the state.
+constexpr Decay decay_from_entry(Toward toward, Index tokens) {
+  return toward == Toward::end ? decay_from_start() : decay_to_end(tokens);
+}
+/// From each token to where the state leaves: for rows that the state is made of.
+constexpr Decay decay_to_exit(Toward toward, Index tokens) {
+  return toward == Toward::end ? decay_to_end(tokens) : decay_from_start();
+}
 
 }  // namespace ringside

@@ -13,24 +13,34 @@ inline float decay_power(float slope, Index exponent) {
   return static_cast<float>(std::exp(-static_cast<double>(slope) * static_cast<double>(exponent)));
 }
 
-/// λ^0 .. λ^longest in both directions, so that the factors of consecutive rows are consecutive in memory.
+/// Powers in memory: λ^|i| at centre[i], as far as |i| reaches, so that the factors of consecutive rows are
+/// consecutive in both directions.
+struct CentredPowers {
+  const float* centre = nullptr;
+
+  /// Element i is λ^|offset + step·i|; step is 1 or -1.
+  constexpr const float* rows(Decay decay) const { return centre + decay.step * decay.offset; }
+  /// λ^offset, the factor of every row of a state; step is 0.
+  constexpr float everywhere(Decay decay) const { return centre[decay.offset]; }
+};
+
+/// λ^0 .. λ^longest.
 class DecayTable {
  public:
   DecayTable(float slope, Index longest) : longest_(longest) {
-    for (Index k = 0; k <= longest; ++k) up_.push_back(decay_power(slope, k));
-    down_.assign(up_.rbegin(), up_.rend());
+    for (Index k = longest; k > 0; --k) powers_.push_back(decay_power(slope, k));
+    powers_.push_back(1);
+    for (Index k = 1; k <= longest; ++k) powers_.push_back(powers_[static_cast<std::size_t>(longest - k)]);
   }
 
-  /// Element i is λ^(offset + step·i), as far as 0 <= offset + step·i <= longest; step is 1 or -1.
-  const float* rows(Decay decay) const {
-    return decay.step > 0 ? up_.data() + decay.offset : down_.data() + (longest_ - decay.offset);
-  }
-  /// λ^offset, the factor of every row of a state; step is 0.
-  float everywhere(Decay decay) const { return up_[static_cast<std::size_t>(decay.offset)]; }
+  const float* rows(Decay decay) const { return powers().rows(decay); }
+  float everywhere(Decay decay) const { return powers().everywhere(decay); }
 
  private:
+  CentredPowers powers() const { return {powers_.data() + longest_}; }
+
   Index longest_;
-  std::vector<float> up_, down_;
+  std::vector<float> powers_;
 };
 
 }  // namespace ringside

@@ -36,10 +36,6 @@ struct LightningChunk {
   Documents documents{};          ///< the states begin with each and end with it
 };
 
-/// Where a lightning state is on its way to: S, made of k and v, to the end of the tokens; R, made of q and
-/// do, to their start.
-enum class Toward { end, start };
-
 /// States of a chunk cut into blocks of `block` tokens (the last may be shorter; there is at least one), for
 /// blocks that are computed independently. The state that enters a block is `own` plus `incoming`, decayed on
 /// its way to the block, which it reaches if no document begins on the way.
@@ -75,8 +71,9 @@ using Moment = std::shared_ptr<void>;
 
 /// One rank's compute device: memory and block operations. Operations on one device run in the order of the
 /// calls and may be done later than the call returns: download() and synchronize() alone make the host wait,
-/// everything else waits for moments. A tensor given back meanwhile lives until its operations are done. Not
-/// thread safe, but for carry() into memory that no other call uses.
+/// everything else waits for moments. Whoever sends results or receives operands need not wait either
+/// (Communicator::exchange). A tensor given back meanwhile lives until its operations are done. Not thread
+/// safe, but for carry() into memory that no other call uses.
 /// Accumulation is fp32, whatever the storage dtype and the math of the operands. Operations throw
 /// std::invalid_argument on shapes or dtypes that do not fit; the message names the operation and both
 /// shapes.
@@ -91,7 +88,7 @@ class Device {
   // --- memory
   /// Uninitialised memory (NaN, if the device was made to poison its allocations).
   virtual Tensor allocate(const Shape& shape, DType dtype) = 0;
-  /// Host memory in the tensor's dtype and layout -> tensor. Sizes must be equal.
+  /// Host memory in the tensor's dtype and layout, which may change at once -> tensor. Sizes must be equal.
   virtual void upload(std::span<const std::byte> host, const Tensor& to) = 0;
   virtual void download(const Tensor& from, std::span<std::byte> host) = 0;
   virtual void fill(const Tensor& x, float value) = 0;
@@ -212,6 +209,7 @@ struct DeviceEntry {
   std::string_view summary;
   std::optional<std::string> unavailable;  ///< reason, if it cannot be used here
   int count = 0;                           ///< of them on this node; 0: as many as there are cores
+  Index block = 64;                        ///< most tokens of a tile that its products mix
   std::unique_ptr<Device> (*make)(const DeviceOptions& options);
   /// Why a problem cannot be computed with this math, if it cannot.
   std::optional<std::string> (*unsupported)(const Problem& problem, DType dtype, Math math);

@@ -5,7 +5,7 @@
 #include <limits>
 #include <vector>
 
-#include "reference/view.h"
+#include "kernels/decay.h"
 
 namespace ringside {
 
@@ -45,6 +45,11 @@ struct Documents {
     if (end < span.end) return {span.end, span.end};
     const auto start = std::ranges::lower_bound(starts, span.end);
     return {start == starts.begin() ? span.first : std::max(span.first, *std::prev(start)), span.end};
+  }
+
+  /// The span's tokens that have a share of what leaves it.
+  TokenSpan reaching(Toward toward, TokenSpan span) const {
+    return toward == Toward::end ? to_end(span) : from_start(span);
   }
 
   /// Whether a state that enters the span leaves it on the other side.

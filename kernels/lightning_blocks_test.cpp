@@ -7,12 +7,11 @@
 namespace ringside {
 namespace {
 
-struct BlockCase {
-  LightningCase problem;
+struct BlockCase : LightningCase {
   Index block;
 };
 
-class LightningBlocks : public testing::TestWithParam<std::tuple<BlockCase, DType>> {};
+class LightningBlocks : public testing::TestWithParam<std::tuple<DeviceEntry, BlockCase, DType>> {};
 
 Shape states_shape(const LightningCase& c, Index blocks) {
   return {c.batch, c.heads(), blocks * c.head_dim, c.value_dim};
@@ -29,9 +28,8 @@ BlockStates scanned(Device& device, const LightningCase& c, Index block, const T
 }
 
 TEST_P(LightningBlocks, MatchDoubleLoops) {
-  const auto& [block_case, dtype] = GetParam();
-  const LightningCase& c = block_case.problem;
-  const auto device = make_cpu_device({.poison = true});
+  const auto& [entry, c, dtype] = GetParam();
+  const auto device = entry.make({.poison = true});
   const Lightning a(c, dtype);
   const LightningChunk chunk = chunk_of(*device, c, a, 0, c.tokens, dtype);
   const Tensor dout = to_device(*device, a.dout, dtype);
@@ -39,10 +37,8 @@ TEST_P(LightningBlocks, MatchDoubleLoops) {
                dincoming = to_device(*device, a.dstate, DType::fp32);
   const Tensor total = device->allocate(incoming.shape(), DType::fp32);
   const Tensor dtotal = device->allocate(incoming.shape(), DType::fp32);
-  const BlockStates states =
-      scanned(*device, c, block_case.block, chunk.k, chunk.v, Toward::end, incoming, total);
-  const BlockStates dstates =
-      scanned(*device, c, block_case.block, chunk.q, dout, Toward::start, dincoming, dtotal);
+  const BlockStates states = scanned(*device, c, c.block, chunk.k, chunk.v, Toward::end, incoming, total);
+  const BlockStates dstates = scanned(*device, c, c.block, chunk.q, dout, Toward::start, dincoming, dtotal);
 
   Results r{device->allocate(dout.shape(), DType::fp32), device->allocate(chunk.q.shape(), DType::fp32),
             device->allocate(chunk.k.shape(), DType::fp32), device->allocate(chunk.v.shape(), DType::fp32)};
@@ -87,17 +83,24 @@ const BlockCase kBlockCases[] = {
 };
 
 INSTANTIATE_TEST_SUITE_P(Cases, LightningBlocks,
-                         testing::Combine(testing::ValuesIn(kBlockCases),
+                         testing::Combine(testing::ValuesIn(test_devices()), testing::ValuesIn(kBlockCases),
                                           testing::Values(DType::fp32, DType::bf16)),
-                         [](const auto& param) {
-                           return std::string(std::get<0>(param.param).problem.name) + "_" +
-                                  std::string(to_string(std::get<1>(param.param)));
-                         });
+                         name_of<BlockCase>);
+
+/// Of every device.
+class LightningStates : public testing::TestWithParam<DeviceEntry> {
+ protected:
+  std::unique_ptr<Device> device = GetParam().make({.poison = true});
+};
+using LightningBlocksErrors = LightningStates;
+
+const auto kName = [](const auto& param) { return std::string(param.param.name); };
+INSTANTIATE_TEST_SUITE_P(Devices, LightningStates, testing::ValuesIn(test_devices()), kName);
+INSTANTIATE_TEST_SUITE_P(Devices, LightningBlocksErrors, testing::ValuesIn(test_devices()), kName);
 
 // A tile that has decayed to nothing is left out; what is not finite in it must not be lost.
-TEST(LightningStates, VanishedTokensThatAreNotFiniteShow) {
+TEST_P(LightningStates, VanishedTokensThatAreNotFiniteShow) {
   const LightningCase c{"vanished", 1, 1, 300, 4, 4, {10.0f}};
-  const auto device = make_cpu_device({.poison = true});
   for (const bool in_k : {false, true}) {
     Lightning a(c, DType::fp32);
     (in_k ? a.k : a.v).at(0, 0, 3, 1) = std::numeric_limits<double>::infinity();
@@ -114,9 +117,8 @@ TEST(LightningStates, VanishedTokensThatAreNotFiniteShow) {
   }
 }
 
-TEST(LightningBlocksErrors, AreRefused) {
+TEST_P(LightningBlocksErrors, AreRefused) {
   const LightningCase c{"errors", 1, 2, 10, 4, 3, {0.5f, 0.1f}};
-  const auto device = make_cpu_device();
   const Lightning a(c, DType::fp32);
   const LightningChunk chunk = chunk_of(*device, c, a, 0, 10, DType::fp32);
   const auto states = [&](Index blocks) { return device->allocate(states_shape(c, blocks), DType::fp32); };

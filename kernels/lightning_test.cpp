@@ -10,11 +10,13 @@ namespace {
 
 using Case = LightningCase;
 
-class LightningCases : public testing::TestWithParam<std::tuple<Case, DType>> {};
+class LightningCases : public testing::TestWithParam<std::tuple<DeviceEntry, Case, DType>> {};
 
 TEST_P(LightningCases, ForwardAndBackwardMatchDoubleLoops) {
-  const auto& [c, dtype] = GetParam();
-  const auto device = make_cpu_device({.poison = true});
+  const auto& [entry, c, dtype] = GetParam();
+  if (const auto reason = unsupported(entry, c.head_dim, c.value_dim, dtype, Math::fp32))
+    GTEST_SKIP() << *reason;
+  const auto device = entry.make({.poison = true});
   const Lightning a(c, dtype);
   const LightningChunk chunk = chunk_of(*device, c, a, 0, c.tokens, dtype);
   const Tensor dout = to_device(*device, a.dout, dtype), state_in = to_device(*device, a.state, DType::fp32);
@@ -74,16 +76,30 @@ const Case kCases[] = {
 };
 
 INSTANTIATE_TEST_SUITE_P(Cases, LightningCases,
-                         testing::Combine(testing::ValuesIn(kCases), testing::ValuesIn(kDTypes)),
-                         [](const auto& param) {
-                           return std::string(std::get<0>(param.param).name) + "_" +
-                                  std::string(to_string(std::get<1>(param.param)));
-                         });
+                         testing::Combine(testing::ValuesIn(test_devices()), testing::ValuesIn(kCases),
+                                          testing::ValuesIn(kDTypes)),
+                         name_of<Case>);
+
+/// Of every device.
+class LightningChunks : public testing::TestWithParam<DeviceEntry> {
+ protected:
+  std::unique_ptr<Device> device = GetParam().make({.poison = true});
+};
+using LightningPoison = LightningChunks;
+using LightningRepeat = LightningChunks;
+using LightningDocuments = LightningChunks;
+using LightningErrors = LightningChunks;
+
+const auto kName = [](const auto& param) { return std::string(param.param.name); };
+INSTANTIATE_TEST_SUITE_P(Devices, LightningChunks, testing::ValuesIn(test_devices()), kName);
+INSTANTIATE_TEST_SUITE_P(Devices, LightningPoison, testing::ValuesIn(test_devices()), kName);
+INSTANTIATE_TEST_SUITE_P(Devices, LightningRepeat, testing::ValuesIn(test_devices()), kName);
+INSTANTIATE_TEST_SUITE_P(Devices, LightningDocuments, testing::ValuesIn(test_devices()), kName);
+INSTANTIATE_TEST_SUITE_P(Devices, LightningErrors, testing::ValuesIn(test_devices()), kName);
 
 const Case kSequence{"sequence", 1, 2, 200, 12, 10, {0.5f, 0.03f, 0.001f, 0.0f}};
 
-TEST(LightningChunks, ChunksThatPassTheirStatesEqualTheWhole) {
-  const auto device = make_cpu_device({.poison = true});
+TEST_P(LightningChunks, ChunksThatPassTheirStatesEqualTheWhole) {
   const Lightning a(kSequence, DType::fp32, true);
   const Index kCuts[] = {0, 70, 70, 135, 200};
   const Tensor state = to_device(*device, a.state, DType::fp32),
@@ -126,8 +142,7 @@ TEST(LightningChunks, ChunksThatPassTheirStatesEqualTheWhole) {
   expect_close(dstate, a.dstate_out, "dstate");
 }
 
-TEST(LightningChunks, AnEmptyChunkLeavesTheStateAlone) {
-  const auto device = make_cpu_device({.poison = true});
+TEST_P(LightningChunks, AnEmptyChunkLeavesTheStateAlone) {
   const Lightning a(kSequence, DType::fp32);
   const LightningChunk chunk = chunk_of(*device, kSequence, a, 0, 0, DType::fp32);
   const Tensor state = to_device(*device, a.state, DType::fp32),
@@ -138,9 +153,8 @@ TEST(LightningChunks, AnEmptyChunkLeavesTheStateAlone) {
   expect_same_bits(dstate, to_device(*device, a.dstate, DType::fp32), "dstate");
 }
 
-TEST(LightningPoison, LaterTokensAndOtherHeadsDoNotLeak) {
+TEST_P(LightningPoison, LaterTokensAndOtherHeadsDoNotLeak) {
   const Case c{"poison", 1, 2, 150, 8, 6, {0.1f, 0.2f}};
-  const auto device = make_cpu_device({.poison = true});
   const Lightning clean(c, DType::fp32);
   Lightning dirty = clean;
   for (Array* x : {&dirty.k, &dirty.v}) {
@@ -157,23 +171,20 @@ TEST(LightningPoison, LaterTokensAndOtherHeadsDoNotLeak) {
   EXPECT_TRUE(std::isnan(from_device(b).at(0, 0, 64, 0)));
 }
 
-TEST(LightningRepeat, SameBitsInEveryRunAndThread) {
+TEST_P(LightningRepeat, SameBitsInEveryRunAndThread) {
   const Lightning a(kSequence, DType::bf16);
-  const auto run = [&](Device& device) {
-    const LightningChunk chunk = chunk_of(device, kSequence, a, 0, 200, DType::bf16);
-    const Tensor state = to_device(device, a.state, DType::fp32),
-                 dstate = to_device(device, a.dstate, DType::fp32);
-    const Tensor dout = to_device(device, a.dout, DType::bf16);
-    Results r = backward(device, chunk, dout, state, dstate, DType::fp32);
-    r.o = forward(device, chunk, state, DType::fp32);
+  const auto run = [&](Device& on) {
+    const LightningChunk chunk = chunk_of(on, kSequence, a, 0, 200, DType::bf16);
+    const Tensor state = to_device(on, a.state, DType::fp32), dstate = to_device(on, a.dstate, DType::fp32);
+    const Tensor dout = to_device(on, a.dout, DType::bf16);
+    Results r = backward(on, chunk, dout, state, dstate, DType::fp32);
+    r.o = forward(on, chunk, state, DType::fp32);
     return r;
   };
-  const auto first_device = make_cpu_device();
-  const Results first = run(*first_device);
+  const Results first = run(*device);
   std::vector<std::thread> threads;
   for (int i = 0; i < 6; ++i) {
     threads.emplace_back([&] {
-      const auto device = make_cpu_device({.poison = true});
       const Results r = run(*device);
       for (Tensor Results::*x : {&Results::o, &Results::dq, &Results::dk, &Results::dv}) {
         expect_same_bits(r.*x, first.*x, "result");
@@ -196,8 +207,7 @@ Lightning poisoned(const LightningCase& c, Index first, Index end) {
   return a;
 }
 
-TEST(LightningDocuments, PaddingAndOtherDocumentsAreNotRead) {
-  const auto device = make_cpu_device({.poison = true});
+TEST_P(LightningDocuments, PaddingAndOtherDocumentsAreNotRead) {
   const Case c{"nan", 1, 1, 150, 6, 6, {0.1f, 0.2f}, {.starts = {40, 70}, .end = 110}};
   const Lightning clean(c, DType::fp32);
   const auto run = [&](const Lightning& a) {
@@ -227,8 +237,7 @@ TEST(LightningDocuments, PaddingAndOtherDocumentsAreNotRead) {
   }
 }
 
-TEST(LightningDocuments, OneDocumentHasTheBitsOfNone) {
-  const auto device = make_cpu_device({.poison = true});
+TEST_P(LightningDocuments, OneDocumentHasTheBitsOfNone) {
   const Lightning a(kSequence, DType::fp32, true);
   LightningChunk chunk = chunk_of(*device, kSequence, a, 0, 200, DType::fp32);
   const Tensor dout = to_device(*device, a.dout, DType::fp32);
@@ -246,8 +255,7 @@ TEST(LightningDocuments, OneDocumentHasTheBitsOfNone) {
     expect_same_bits(one.*x, none.*x, "one document");
 }
 
-TEST(LightningErrors, AreRefused) {
-  const auto device = make_cpu_device();
+TEST_P(LightningErrors, AreRefused) {
   const Lightning a(kSequence, DType::fp32);
   const LightningChunk chunk = chunk_of(*device, kSequence, a, 0, 5, DType::fp32);
   const Tensor state = to_device(*device, a.state, DType::fp32);

@@ -1,4 +1,5 @@
 // Memory, transfers, modes and checks of the CPU device.
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
 
@@ -139,6 +140,13 @@ TEST(Memory, CopyRoundsToNearestEven) {
   device->copy(to_device(*device, x, DType::bf16), half);
   EXPECT_EQ(from_device(half).values, (std::vector<double>{1, -3.5, 0x1p-24, 0, 0x1p-23, INFINITY}));
   EXPECT_THROW(device->copy(from, device->allocate({1, 1, 2, 3}, DType::fp32)), std::invalid_argument);
+}
+
+TEST(Device, CudaIsThereOrSaysWhyNot) {
+  const auto list = devices();
+  const auto cuda = std::ranges::find(list, "cuda", &DeviceEntry::name);
+  ASSERT_NE(cuda, list.end());
+  EXPECT_TRUE(cuda->unavailable ? cuda->count == 0 && !cuda->unavailable->empty() : cuda->count > 0);
 }
 
 TEST(Device, SaysWhatItIs) {

@@ -32,28 +32,31 @@ RINGSIDE_DEVICE void softmax_forward_tile(Tiles& t, const SoftmaxRule& rule, con
   auto sum = t.rows(queries, 0);         // Σ_j exp(s_ij - max_i)
   auto shift = t.rows(queries, 0);       // max_i; 0 for a row that has seen nothing, as -inf - -inf is NaN
   auto correction = t.rows(queries, 0);  // exp(max before - max)
-  auto of_step = t.rows(queries, 0);
+  auto row = t.rows(queries, 0);         // of one step
 
   auto keys = t.stream(key_tiles_seen(q_tile, k_tiles, rule.mask), k_source, v_source);
   while (keys.next()) {
     const auto step = t.scope();
     const auto& [k, v] = keys.operands();
     const TokenTile& k_tile = keys.tile();
-    auto s = t.accumulator(queries, t.step(k_tile.positions.count));
+    const auto of_step = t.step(k_tile.positions.count);
+    const auto seen =
+        t.keys_seen(queries, q_tile.positions, of_step, k_tile.positions, rule.mask, keys.cover());
+    auto s = t.accumulator(queries, of_step);
     t.multiply_nt(s, q, k, Into::overwrite);
     t.scale(s, rule.scale);
-    t.mask_keys(s, q_tile.positions, k_tile.positions, rule.mask, keys.cover());
+    t.mask_keys(s, seen);
 
-    t.row_max(s, of_step);
+    t.row_max(s, row);
     t.for_rows(queries, [&](auto i) {
       const float before = max[i];
-      max[i] = before > of_step[i] ? before : of_step[i];
+      max[i] = before > row[i] ? before : row[i];
       shift[i] = max[i] == kMasked ? 0.0f : max[i];
       correction[i] = t.exp(before - shift[i]);
     });
     t.exp_rows(s, shift);
-    t.row_sum(s, of_step);
-    t.for_rows(queries, [&](auto i) { sum[i] = sum[i] * correction[i] + of_step[i]; });
+    t.row_sum(s, row);
+    t.for_rows(queries, [&](auto i) { sum[i] = sum[i] * correction[i] + row[i]; });
     t.row_scale(o, correction);
     t.multiply_nn(o, t.operand(s, Pack::rows), v, Into::add);
   }
@@ -91,11 +94,13 @@ RINGSIDE_DEVICE void softmax_backward_keys(Tiles& t, const SoftmaxRule& rule, co
     const auto& [q, dout] = seeing.operands();
     const TokenTile& q_tile = seeing.tile();
     const auto queries = t.step(q_tile.positions.count);
+    const auto sees =
+        t.queries_seeing(keys, k_tile.positions, queries, q_tile.positions, rule.mask, seeing.cover());
     // [keys, queries]: the products that sum over queries then need no transposition.
     auto p = t.accumulator(keys, queries);
     t.multiply_nt(p, k, q, Into::overwrite);
     t.exp_columns(p, rule.scale, t.load_columns(shift + q_tile.first, queries));
-    t.mask_queries(p, k_tile.positions, q_tile.positions, rule.mask, seeing.cover());
+    t.mask_queries(p, sees);
     auto ds = t.accumulator(keys, queries);
     t.multiply_nt(ds, v, dout, Into::overwrite);
     t.gradient_columns(ds, p, t.load_columns(delta + q_tile.first, queries), rule.scale);
@@ -124,16 +129,18 @@ RINGSIDE_DEVICE void softmax_backward_queries(Tiles& t, const SoftmaxRule& rule,
   const auto row_shift = t.load_rows(shift + q_tile.first, queries);
   const auto row_delta = t.load_rows(delta + q_tile.first, queries);
 
-  auto seen = t.stream(key_tiles_seen(q_tile, k_tiles, rule.mask), k_source, v_source);
-  while (seen.next()) {
+  auto steps = t.stream(key_tiles_seen(q_tile, k_tiles, rule.mask), k_source, v_source);
+  while (steps.next()) {
     const auto step = t.scope();
-    const auto& [k, v] = seen.operands();
-    const TokenTile& k_tile = seen.tile();
+    const auto& [k, v] = steps.operands();
+    const TokenTile& k_tile = steps.tile();
     const auto keys = t.step(k_tile.positions.count);
+    const auto seen =
+        t.keys_seen(queries, q_tile.positions, keys, k_tile.positions, rule.mask, steps.cover());
     auto p = t.accumulator(queries, keys);
     t.multiply_nt(p, q, k, Into::overwrite);
     t.scale(p, rule.scale);
-    t.mask_keys(p, q_tile.positions, k_tile.positions, rule.mask, seen.cover());
+    t.mask_keys(p, seen);
     t.exp_rows(p, row_shift);
     auto ds = t.accumulator(queries, keys);
     t.multiply_nt(ds, dout, v, Into::overwrite);

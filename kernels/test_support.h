@@ -62,11 +62,23 @@ inline Array from_device(const Tensor& x) {
   return result;
 }
 
-/// The devices that can be used here: tests of operations run on each.
+/// The devices that can be used here: tests of operations run on each. The thread sanitizer cannot follow the
+/// fibers of the emulated GPU.
 inline std::vector<DeviceEntry> test_devices() {
+#if defined(__SANITIZE_THREAD__)
+  constexpr bool kFibers = false;
+#else
+  constexpr bool kFibers = true;
+#endif
   std::vector<DeviceEntry> all = devices();
-  std::erase_if(all, [](const DeviceEntry& entry) { return entry.unavailable.has_value(); });
+  std::erase_if(all, [](const DeviceEntry& entry) {
+    return entry.unavailable.has_value() || (!kFibers && entry.name == "emulated");
+  });
   return all;
+}
+
+inline std::string name_of_device(const testing::TestParamInfo<DeviceEntry>& info) {
+  return std::string(info.param.name);
 }
 
 /// A test's name: device, case, dtype.

@@ -12,15 +12,19 @@
 //   stream                                     the operands of each step, the next loaded ahead where it pays
 //   clear                                      an accumulator becomes 0, whatever it held
 //   multiply_nn, multiply_nt, multiply_tn      products, of which a Triangle may be enough
-//   operand, row_scaled                        accumulator to operand; operand with scaled rows
-//   mask_keys, mask_queries, decay_keys, decay_queries
-//   row_max, row_sum, exp_rows, exp_columns, scale, scale_add, row_scale, gradient_rows, gradient_columns
+//   scale_add_tn                               a factor times an accumulator, and such a product
+//   operand, shared, row_scaled                accumulator to operand; operand with scaled rows
+//   keys_seen, queries_seeing                  what the mask leaves of a tile and a step
+//   mask_keys, mask_queries, decay_scores
+//   row_max, row_sum, exp_rows, exp_columns, scale, row_scale, gradient_rows, gradient_columns
 //   rows, load_rows, for_rows, store_rows, load_columns    one number a row (or column), kept by whoever
-//   holds it synchronize                                operands written before it may be read after it
-// All threads of a GPU's block run the body. An operand that load(), operand() or row_scaled() made is read
-// by other warps behind a synchronize() alone; a stream's are ready when next() returns, and those of the
-// step before may be written then. The first factor of multiply_nn and multiply_nt, made by operand(), is
-// read by the warps that wrote it. The CPU's policy is cpu/tiles.h, the GPU's simt/tiles.h.
+//                                              holds it
+//   synchronize                                operands written before it may be read after it
+// All threads of a GPU's block run the body. An operand that shared() or row_scaled() made is read by other
+// warps behind a synchronize() alone; a stream's, and what load() was asked for before, are ready when next()
+// returns, and those of the step before may be written then. What operand() made is the first factor of
+// multiply_nn or multiply_nt, read by the warps that wrote it. The CPU's policy is cpu/tiles.h, the GPU's
+// simt/tiles.h, for lightning attention simt/lightning_tiles.h.
 #pragma once
 
 namespace ringside {

@@ -8,6 +8,13 @@
 namespace ringside {
 namespace {
 
+class Matmul : public testing::TestWithParam<DeviceEntry> {};
+class DecayScores : public testing::TestWithParam<DeviceEntry> {};
+class DecayRows : public testing::TestWithParam<DeviceEntry> {};
+INSTANTIATE_TEST_SUITE_P(Devices, Matmul, testing::ValuesIn(test_devices()), name_of_device);
+INSTANTIATE_TEST_SUITE_P(Devices, DecayScores, testing::ValuesIn(test_devices()), name_of_device);
+INSTANTIATE_TEST_SUITE_P(Devices, DecayRows, testing::ValuesIn(test_devices()), name_of_device);
+
 /// op(x)[i, j] of one head.
 double element(const Array& x, Transpose t, Index b, Index h, Index i, Index j) {
   return t == Transpose::no ? x.at(b, h, i, j) : x.at(b, h, j, i);
@@ -43,10 +50,16 @@ struct Size {
   Index m, n, k;
 };
 
-TEST(Matmul, AllSizesTransposesAndTypes) {
-  const auto device = make_cpu_device({.poison = true});
-  for (const Size s :
-       {Size{1, 1, 1}, {3, 5, 7}, {67, 70, 130}, {64, 256, 128}, {65, 257, 129}, {2, 3, 0}, {0, 3, 2}}) {
+TEST_P(Matmul, AllSizesTransposesAndTypes) {
+  const auto device = GetParam().make({.poison = true});
+  for (const Size s : {Size{1, 1, 1},
+                       {3, 5, 7},
+                       {67, 70, 130},
+                       {64, 256, 128},
+                       {65, 257, 129},
+                       {2, 3, 2500},
+                       {2, 3, 0},
+                       {0, 3, 2}}) {
     for (const Transpose ta : {Transpose::no, Transpose::yes}) {
       for (const Transpose tb : {Transpose::no, Transpose::yes}) {
         for (const DType dtype : kDTypes) {
@@ -83,8 +96,8 @@ Array with_above(Array x, double value) {
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 // Causal scores: what lies above the diagonal is not needed, be it of a factor or of the result.
-TEST(Matmul, LeavesOutWhatIsAboveTheDiagonal) {
-  const auto device = make_cpu_device({.poison = true});
+TEST_P(Matmul, LeavesOutWhatIsAboveTheDiagonal) {
+  const auto device = GetParam().make({.poison = true});
   for (const Index n : {1, 2, 63, 64, 65, 129, 300}) {
     const Array scores = with_above(random_array({1, 2, n, n}, DType::fp32, 1), 0);
     const Array b = random_array({1, 2, n, 5}, DType::fp32, 2),
@@ -121,8 +134,8 @@ Array outside(Array x, TokenSpan rows, TokenSpan cols, double value) {
 }
 
 // Tokens that take no part: NaN there does no harm, and results there stay as they were.
-TEST(Matmul, TakesOnlyTheTokensThatItIsGiven) {
-  const auto device = make_cpu_device({.poison = true});
+TEST_P(Matmul, TakesOnlyTheTokensThatItIsGiven) {
+  const auto device = GetParam().make({.poison = true});
   const Index n = 150;
   for (const TokenSpan t :
        {TokenSpan{0, 150}, {0, 1}, {149, 150}, {20, 131}, {64, 128}, {7, 7}, {150, 150}}) {
@@ -181,8 +194,8 @@ TEST(Matmul, TakesOnlyTheTokensThatItIsGiven) {
   }
 }
 
-TEST(Matmul, SharesAndSumsOverGroups) {
-  const auto device = make_cpu_device({.poison = true});
+TEST_P(Matmul, SharesAndSumsOverGroups) {
+  const auto device = GetParam().make({.poison = true});
   const Array a = random_array({2, 6, 9, 5}, DType::fp32, 1);
   const Array shared = random_array({2, 2, 5, 7}, DType::fp32, 2),
               own = random_array({2, 6, 9, 7}, DType::fp32, 3);
@@ -197,8 +210,8 @@ TEST(Matmul, SharesAndSumsOverGroups) {
   expect_close(summed, product(a, Transpose::yes, own, Transpose::no, 2), "summed");
 }
 
-TEST(Matmul, RefusesWhatDoesNotFit) {
-  const auto device = make_cpu_device();
+TEST_P(Matmul, RefusesWhatDoesNotFit) {
+  const auto device = GetParam().make({});
   const auto make = [&](const Shape& s) { return device->allocate(s, DType::fp32); };
   const auto refused = [&](const Shape& a, const Shape& b, const Shape& c) {
     EXPECT_THROW(device->matmul(make(a), Transpose::no, make(b), Transpose::no, make(c), false, Causal::none,
@@ -212,8 +225,8 @@ TEST(Matmul, RefusesWhatDoesNotFit) {
   refused({2, 1, 2, 3}, {1, 1, 3, 5}, {2, 1, 2, 5});
 }
 
-TEST(DecayScores, DecaysBelowTheDiagonalAndLeavesTheRest) {
-  const auto device = make_cpu_device({.poison = true});
+TEST_P(DecayScores, DecaysBelowTheDiagonalAndLeavesTheRest) {
+  const auto device = GetParam().make({.poison = true});
   const std::vector<float> slopes{0.0f, 0.3f, 20.0f};
   for (const Index n : {0, 1, 2, 37}) {
     const Array scores = with_above(random_array({2, 3, n, n}, DType::fp32, 1), 7);
@@ -239,8 +252,8 @@ TEST(DecayScores, DecaysBelowTheDiagonalAndLeavesTheRest) {
   }
 }
 
-TEST(DecayScores, OfSomeTokensDecaysThoseAlone) {
-  const auto device = make_cpu_device({.poison = true});
+TEST_P(DecayScores, OfSomeTokensDecaysThoseAlone) {
+  const auto device = GetParam().make({.poison = true});
   const Array scores = random_array({1, 1, 9, 9}, DType::fp32, 1);
   const Tensor x = to_device(*device, scores, DType::fp32);
   device->decay_scores(x, std::vector{0.3f}, {2, 6});
@@ -255,8 +268,8 @@ TEST(DecayScores, OfSomeTokensDecaysThoseAlone) {
   }
 }
 
-TEST(DecayRows, EveryDecayAndSharedHeads) {
-  const auto device = make_cpu_device({.poison = true});
+TEST_P(DecayRows, EveryDecayAndSharedHeads) {
+  const auto device = GetParam().make({.poison = true});
   const std::vector<float> slopes{0.0f, 0.3f, 0.01f, 2.0f};
   const Index n = 11;
   for (const DType dtype : kDTypes) {

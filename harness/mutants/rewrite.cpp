@@ -12,7 +12,10 @@ Tensor in_host_memory(Device& device, const Shape& shape, DType dtype) {
 }  // namespace
 
 Tensor on_host(const Tensor& x) {
-  if (x.device().in_host_memory()) return x;
+  if (x.device().in_host_memory()) {
+    settled(x);
+    return x;
+  }
   Tensor host = in_host_memory(x.device(), x.shape(), x.dtype());
   x.device().download(x, {host.data(), host.size_bytes()});
   return host;
@@ -81,7 +84,7 @@ bool holds_dk_dv(std::string_view what) {
 Tensor snapshot(const Tensor& x) {
   Tensor copy = scratch(x.device(), x.shape(), x.dtype());
   if (x.device().in_host_memory()) {
-    std::copy_n(x.data(), x.size_bytes(), copy.data());
+    if (x.size_bytes() > 0) std::copy_n(settled(x), x.size_bytes(), copy.data());
   } else {
     x.device().copy(x, copy);
   }

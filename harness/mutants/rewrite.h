@@ -12,6 +12,12 @@
 
 namespace ringside {
 
+/// x's memory, in which everything is done that its device was asked for.
+inline std::byte* settled(const Tensor& x) {
+  x.device().synchronize();
+  return x.data();
+}
+
 /// x's content in host memory, as a tensor: x itself where it is there.
 Tensor on_host(const Tensor& x);
 

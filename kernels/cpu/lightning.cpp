@@ -1,36 +1,14 @@
 // Lightning attention on the CPU: the bodies over all batches and heads.
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <stdexcept>
 
-#include "kernels/checks.h"
 #include "kernels/cpu/cpu_device.h"
 #include "kernels/cpu/tiles.h"
 #include "kernels/lightning_body.h"
+#include "kernels/lightning_checks.h"
 #include "reference/denormals.h"
 
 namespace ringside {
 namespace {
-
-/// `blocks` states for each query head.
-Shape state_shape(const LightningChunk& chunk, Index blocks = 1) {
-  const Shape& q = chunk.q.shape();
-  return {q.batch, q.heads, blocks * q.dim, chunk.v.shape().dim};
-}
-
-void require_chunk(std::string_view operation, const LightningChunk& chunk) {
-  require_attention(operation, chunk.q, chunk.k, chunk.v);
-  require_pair(operation, chunk.q.shape().tokens == chunk.k.shape().tokens, "q", chunk.q, "k", chunk.k);
-  require_slopes(operation, chunk.slopes, chunk.q.shape().heads);
-  require_documents(operation, chunk.documents, chunk.q.shape().tokens);
-}
-
-/// Throws unless x has this shape and is stored in fp32 or in the chunk's dtype.
-void require_result(std::string_view operation, std::string_view what, const Tensor& x, const Shape& expected,
-                    const LightningChunk& chunk) {
-  require_tensor(operation, what, x, expected, x.dtype() == DType::fp32 ? DType::fp32 : chunk.q.dtype());
-}
 
 Index group_of(const LightningChunk& chunk) { return chunk.q.shape().heads / chunk.k.shape().heads; }
 
@@ -62,12 +40,6 @@ class Sum {
   const Tensor& result_;
   Buffer scratch_;
 };
-
-void require_states(std::string_view operation, const LightningChunk& chunk, const BlockStates& states) {
-  const TokenBlocks blocks = require_blocks(operation, chunk.q.shape().tokens, states.block);
-  require_tensor(operation, "own", states.own, state_shape(chunk, blocks.count()), DType::fp32);
-  require_tensor(operation, "incoming", states.incoming, state_shape(chunk), DType::fp32);
-}
 
 /// State `block` of those of one head.
 HeadMemory state_memory(const Tensor& states, Index b, Index h, Index head_dim, Index block) {
@@ -102,15 +74,9 @@ struct BackwardHead {
 
 /// Calls body(head) for every batch entry and head; what it adds to dk and dv is summed over the group.
 template <typename Body>
-void for_backward_heads(std::string_view operation, const LightningChunk& chunk, const Tensor& dout,
-                        const Tensor& dq, const Tensor& dk, const Tensor& dv, Body body) {
+void for_backward_heads(const LightningChunk& chunk, const Tensor& dout, const Tensor& dq, const Tensor& dk,
+                        const Tensor& dv, Body body) {
   const Shape& qs = chunk.q.shape();
-  require_tensor(operation, "dout", dout, {qs.batch, qs.heads, qs.tokens, chunk.v.shape().dim},
-                 chunk.q.dtype());
-  require_result(operation, "dq", dq, qs, chunk);
-  require_result(operation, "dk", dk, chunk.k.shape(), chunk);
-  require_result(operation, "dv", dv, chunk.v.shape(), chunk);
-
   const Index group = group_of(chunk);
   const Sum dq_sum(dq), dk_sum(dk), dv_sum(dv);
   for (Index b = 0; b < qs.batch; ++b) {
@@ -129,65 +95,59 @@ void for_backward_heads(std::string_view operation, const LightningChunk& chunk,
   }
 }
 
-/// The same for the forward pass: body(decay, head, o, b, h).
+/// The same for the forward pass: body(t, scan, b, h), where scan(span, state, leaves) computes the span's o.
 template <typename Body>
-void for_forward_heads(std::string_view operation, const LightningChunk& chunk, const Tensor& o, Body body) {
+void for_forward_heads(const LightningChunk& chunk, Math math, const Tensor& o, Body body) {
   const Shape& qs = chunk.q.shape();
-  require_result(operation, "o", o, {qs.batch, qs.heads, qs.tokens, chunk.v.shape().dim}, chunk);
+  CpuTiles t(qs.dim, chunk.v.shape().dim, math);
   for (Index h = 0; h < qs.heads; ++h) {
     const DecayTable decay(chunk.slopes[static_cast<std::size_t>(h)], CpuTiles::kBlock);
-    for (Index b = 0; b < qs.batch; ++b) body(decay, head_of(chunk, b, h), head_memory(o, b, h), b, h);
+    for (Index b = 0; b < qs.batch; ++b) {
+      const auto [q, k, v] = head_of(chunk, b, h);
+      const auto scan = [&, q = q, k = k, v = v](TokenSpan span, const CpuTiles::Accumulator& state,
+                                                 Leaves leaves) {
+        lightning_scan(t, decay, Toward::end, lightning_walk(chunk.documents, span, Toward::end, leaves),
+                       Source{q}, Source{k, Pack::both}, Source{v}, state, head_memory(o, b, h));
+      };
+      body(t, scan, b, h);
+    }
   }
 }
 
 }  // namespace
 
 void CpuDevice::lightning_forward(const LightningChunk& chunk, const Tensor& state, const Tensor& o) {
-  require_chunk("lightning_forward", chunk);
-  require_tensor("lightning_forward", "state", state, state_shape(chunk), DType::fp32);
-
+  require_lightning_forward(chunk, state, o);
   const DenormalMode guard(DenormalMode::flush);
-  CpuTiles t(chunk.q.shape().dim, chunk.v.shape().dim, options_.math);
-  for_forward_heads("lightning_forward", chunk, o,
-                    [&](const auto& decay, const auto& head, const HeadMemory& o_head, Index b, Index h) {
-                      const auto scope = t.scope();
-                      const HeadMemory memory = head_memory(state, b, h);
-                      const auto s = t.load_state(memory);
-                      lightning_forward_documents(t, decay, head, chunk.documents, {0, head.q.tokens}, s,
-                                                  Leaves::yes, o_head);
-                      t.store(s, memory, 0);
-                    });
+  for_forward_heads(chunk, options_.math, o, [&](CpuTiles& t, const auto& scan, Index b, Index h) {
+    const auto scope = t.scope();
+    const HeadMemory memory = head_memory(state, b, h);
+    const auto s = t.load_state(memory);
+    scan({0, chunk.q.shape().tokens}, s, Leaves::yes);
+    t.store(s, memory, 0);
+  });
 }
 
 void CpuDevice::lightning_forward_blocks(const LightningChunk& chunk, const BlockStates& states,
                                          const Tensor& o) {
-  require_chunk("lightning_forward_blocks", chunk);
-  require_states("lightning_forward_blocks", chunk, states);
-
+  require_lightning_forward_blocks(chunk, states, o);
   const DenormalMode guard(DenormalMode::flush);
-  CpuTiles t(chunk.q.shape().dim, chunk.v.shape().dim, options_.math);
   const TokenBlocks blocks = {chunk.q.shape().tokens, states.block};
-  for_forward_heads("lightning_forward_blocks", chunk, o,
-                    [&](const auto& decay, const auto& head, const HeadMemory& o_head, Index b, Index h) {
-                      for (Index i = 0; i < blocks.count(); ++i) {
-                        const auto scope = t.scope();
-                        const auto s = load_entering(t, chunk, states, i, Toward::end, b, h);
-                        lightning_forward_documents(t, decay, head, chunk.documents, blocks.span(i), s,
-                                                    Leaves::no, o_head);
-                      }
-                    });
+  for_forward_heads(chunk, options_.math, o, [&](CpuTiles& t, const auto& scan, Index b, Index h) {
+    for (Index i = 0; i < blocks.count(); ++i) {
+      const auto scope = t.scope();
+      scan(blocks.span(i), load_entering(t, chunk, states, i, Toward::end, b, h), Leaves::no);
+    }
+  });
 }
 
 void CpuDevice::lightning_backward(const LightningChunk& chunk, const Tensor& dout, const Tensor& state,
                                    const Tensor& dstate, const Tensor& dq, const Tensor& dk,
                                    const Tensor& dv) {
-  require_chunk("lightning_backward", chunk);
-  require_tensor("lightning_backward", "state", state, state_shape(chunk), DType::fp32);
-  require_tensor("lightning_backward", "dstate", dstate, state_shape(chunk), DType::fp32);
-
+  require_lightning_backward(chunk, dout, state, dstate, dq, dk, dv);
   const DenormalMode guard(DenormalMode::flush);
   CpuTiles t(chunk.q.shape().dim, chunk.v.shape().dim, options_.math);
-  for_backward_heads("lightning_backward", chunk, dout, dq, dk, dv, [&](const BackwardHead& x) {
+  for_backward_heads(chunk, dout, dq, dk, dv, [&](const BackwardHead& x) {
     const TokenSpan all = {0, x.head.q.tokens};
     {
       const auto scope = t.scope();
@@ -206,15 +166,12 @@ void CpuDevice::lightning_backward(const LightningChunk& chunk, const Tensor& do
 void CpuDevice::lightning_backward_blocks(const LightningChunk& chunk, const Tensor& dout,
                                           const BlockStates& states, const BlockStates& dstates,
                                           const Tensor& dq, const Tensor& dk, const Tensor& dv) {
-  require_chunk("lightning_backward_blocks", chunk);
-  require_states("lightning_backward_blocks", chunk, states);
-  require_states("lightning_backward_blocks", chunk, dstates);
-
+  require_lightning_backward_blocks(chunk, dout, states, dstates, dq, dk, dv);
   const DenormalMode guard(DenormalMode::flush);
   CpuTiles t(chunk.q.shape().dim, chunk.v.shape().dim, options_.math);
   const TokenBlocks s_blocks = {chunk.q.shape().tokens, states.block},
                     r_blocks = {s_blocks.tokens, dstates.block};
-  for_backward_heads("lightning_backward_blocks", chunk, dout, dq, dk, dv, [&](const BackwardHead& x) {
+  for_backward_heads(chunk, dout, dq, dk, dv, [&](const BackwardHead& x) {
     for (Index i = 0; i < s_blocks.count(); ++i) {
       const auto scope = t.scope();
       const auto s = load_entering(t, chunk, states, i, Toward::end, x.b, x.h);
@@ -233,18 +190,9 @@ void CpuDevice::lightning_backward_blocks(const LightningChunk& chunk, const Ten
 void CpuDevice::lightning_states(const Tensor& a, const Tensor& b, std::span<const float> slopes,
                                  const Documents& documents, Index block, Toward toward,
                                  const Tensor& states) {
+  const TokenBlocks blocks = require_lightning_states(a, b, slopes, documents, block, states);
   const Shape &as = a.shape(), &bs = b.shape();
   const Index heads = std::ssize(slopes);
-  require_pair("lightning_states",
-               a && b && a.dtype() == b.dtype() && as.batch == bs.batch && as.heads == bs.heads &&
-                   as.tokens == bs.tokens && as.heads > 0 && heads % as.heads == 0,
-               "a", a, "b", b);
-  require_slopes("lightning_states", slopes, heads);
-  require_documents("lightning_states", documents, as.tokens);
-  const TokenBlocks blocks = require_blocks("lightning_states", as.tokens, block);
-  require_tensor("lightning_states", "states", states, {as.batch, heads, blocks.count() * as.dim, bs.dim},
-                 DType::fp32);
-
   const DenormalMode guard(DenormalMode::flush);
   CpuTiles t(as.dim, bs.dim, options_.math);
   const Index group = heads / as.heads;
@@ -253,10 +201,8 @@ void CpuDevice::lightning_states(const Tensor& a, const Tensor& b, std::span<con
     for (Index batch = 0; batch < as.batch; ++batch) {
       for (Index i = 0; i < blocks.count(); ++i) {
         const auto scope = t.scope();
-        const bool to_end = toward == Toward::end;
-        const TokenSpan span =
-            to_end ? documents.to_end(blocks.span(i)) : documents.from_start(blocks.span(i));
-        const Decay factors = to_end ? decay_to_end(span.end - span.first) : decay_from_start();
+        const TokenSpan span = documents.reaching(toward, blocks.span(i));
+        const Decay factors = decay_to_exit(toward, span.end - span.first);
         t.store(lightning_state(t, head_memory(a, batch, h / group), head_memory(b, batch, h / group), span,
                                 decay.rows(factors)),
                 state_memory(states, batch, h, as.dim, i), 0);

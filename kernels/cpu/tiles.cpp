@@ -165,8 +165,8 @@ CpuTiles::Operand CpuTiles::operand(const Accumulator& x, Pack pack) {
   return result;
 }
 
-CpuTiles::Operand CpuTiles::row_scaled(const Operand& x, const float* factors) {
-  const Accumulator scaled = accumulator(x.rows.rows, x.rows.cols);
+CpuTiles::Operand CpuTiles::row_scaled(const Operand& x, const float* factors, Index rows) {
+  const Accumulator scaled = accumulator(rows, x.rows.cols);
   for (Index i = 0; i < scaled.rows; ++i) {
     const float* __restrict in = x.rows.data + i * x.rows.stride;
     float* __restrict out = scaled.data + i * scaled.stride;
@@ -192,38 +192,29 @@ void fill_outside(const Matrix& s, Index row, const Interval& seen, float value)
 
 }  // namespace
 
-void CpuTiles::mask_keys(const Accumulator& s, const Run& queries, const Run& keys, const Mask& mask,
-                         Cover cover) {
-  if (cover == Cover::full) return;
+void CpuTiles::mask_keys(const Accumulator& s, const Seen& seen) {
+  if (seen.cover == Cover::full) return;
   for (Index i = 0; i < s.rows; ++i) {
-    fill_outside(s, i, tokens_in(keys, mask.keys_of(queries.position(i))),
+    fill_outside(s, i, tokens_in(seen.cols, seen.mask.keys_of(seen.rows.position(i))),
                  -std::numeric_limits<float>::infinity());
   }
 }
 
-void CpuTiles::mask_queries(const Accumulator& s, const Run& keys, const Run& queries, const Mask& mask,
-                            Cover cover) {
-  if (cover == Cover::full) return;
+void CpuTiles::mask_queries(const Accumulator& s, const Seen& seen) {
+  if (seen.cover == Cover::full) return;
   for (Index j = 0; j < s.rows; ++j) {
-    fill_outside(s, j, tokens_in(queries, mask.queries_of(keys.position(j))), 0);
+    fill_outside(s, j, tokens_in(seen.cols, seen.mask.queries_of(seen.rows.position(j))), 0);
   }
 }
 
-void CpuTiles::decay_keys(const Accumulator& s, const DecayTable& decay) {
-  for (Index i = 0; i < s.rows; ++i) {
-    float* __restrict row = s.data + i * s.stride;
-    const float* __restrict factors = decay.rows(decay_to_end(i));  // from key j to query i
-    for (Index j = 0; j <= i; ++j) row[j] *= factors[j];
-    std::fill(row + i + 1, row + s.cols, 0.0f);
-  }
-}
-
-void CpuTiles::decay_queries(const Accumulator& s, const DecayTable& decay) {
-  const float* factors = decay.rows(decay_from_start());  // from key j, the row's first
-  for (Index j = 0; j < s.rows; ++j) {
-    float* __restrict row = s.data + j * s.stride;
-    std::fill_n(row, j, 0.0f);
-    for (Index i = j; i < s.cols; ++i) row[i] *= factors[i - j];
+void CpuTiles::decay_scores(const Accumulator& s, const DecayTable& decay, Toward toward) {
+  for (Index x = 0; x < s.rows; ++x) {
+    float* __restrict row = s.data + x * s.stride;
+    const float* __restrict factors = decay.rows(decay_to_end(x));  // λ^|x-y| at y
+    const Index begin = toward == Toward::end ? 0 : x, end = toward == Toward::end ? x + 1 : s.cols;
+    std::fill(row, row + begin, 0.0f);
+    for (Index y = begin; y < end; ++y) row[y] *= factors[y];
+    std::fill(row + end, row + s.cols, 0.0f);
   }
 }
 
@@ -267,9 +258,12 @@ void CpuTiles::scale(const Accumulator& s, float factor) {
   for (Index i = 0; i < s.rows * s.cols; ++i) s.data[i] *= factor;
 }
 
-void CpuTiles::scale_add(const Accumulator& x, float factor, const Accumulator& y) {
+void CpuTiles::scale_add_tn(const Accumulator& x, float factor, const Operand& a, const Operand& b) {
+  const auto scope = this->scope();
+  const Accumulator product = accumulator(x.rows, x.cols);
+  multiply_tn(product, a, b, Into::overwrite);
   float* __restrict out = x.data;
-  const float* __restrict in = y.data;
+  const float* __restrict in = product.data;
   for (Index i = 0; i < x.rows * x.cols; ++i) out[i] = factor * out[i] + in[i];
 }
 

@@ -80,7 +80,7 @@ class CpuTiles {
           sources_);
       return true;
     }
-    const TokenTile& tile() const { return cursor_.tile(); }
+    TokenTile tile() const { return cursor_.tile(); }
     Cover cover() const { return cursor_.cover(); }
     const auto& operands() const { return operands_; }
 
@@ -142,6 +142,8 @@ class CpuTiles {
   void multiply_tn(const Accumulator& c, const Operand& a, const Operand& b, Into into) {
     multiply(a.transposed, b.rows, c, into);
   }
+  /// x <- factor·x + aᵀ·b, the product summed before it is added.
+  void scale_add_tn(const Accumulator& x, float factor, const Operand& a, const Operand& b);
   /// Rows first.. of fp32 memory += aᵀ·b.
   void add_multiply_tn(const HeadMemory& head, Index first, const Operand& a, const Operand& b,
                        Triangle of_transposed = Triangle::none) {
@@ -158,18 +160,32 @@ class CpuTiles {
   bool finite(const Operand& x) const;
   /// x as an operand, for as long as x is not written.
   Operand operand(const Accumulator& x, Pack pack);
-  /// Row i of x times factors[i].
-  Operand row_scaled(const Operand& x, const float* factors);
+  /// The same, to be read by all threads of a GPU's block.
+  Operand shared(const Accumulator& x) { return operand(x, Pack::rows); }
+  /// Row i of x, of so many, times factors[i].
+  Operand row_scaled(const Operand& x, const float* factors, Index rows);
 
   // --- masks. s: [queries, keys] or, for the gradients, [keys, queries]
+  /// What a mask leaves of the pairs of rows and columns; it refers to all of them.
+  struct Seen {
+    const Run& rows;
+    const Run& cols;
+    const Mask& mask;
+    Cover cover;
+  };
+  Seen keys_seen(Index, const Run& queries, Index, const Run& keys, const Mask& mask, Cover cover) const {
+    return {queries, keys, mask, cover};
+  }
+  Seen queries_seeing(Index, const Run& keys, Index, const Run& queries, const Mask& mask,
+                      Cover cover) const {
+    return {keys, queries, mask, cover};
+  }
   /// Keys that their query does not see become -inf.
-  void mask_keys(const Accumulator& s, const Run& queries, const Run& keys, const Mask& mask, Cover cover);
+  void mask_keys(const Accumulator& s, const Seen& seen);
   /// Queries that do not see their key become 0.
-  void mask_queries(const Accumulator& s, const Run& keys, const Run& queries, const Mask& mask, Cover cover);
-  /// [queries, keys] of one block: s_ij times λ^(i-j) for j <= i, 0 above.
-  void decay_keys(const Accumulator& s, const DecayTable& decay);
-  /// The same for [keys, queries].
-  void decay_queries(const Accumulator& s, const DecayTable& decay);
+  void mask_queries(const Accumulator& s, const Seen& seen);
+  /// Scores of one block: s_xy times λ^|x-y| where y is not behind x on a state's way, else 0.
+  void decay_scores(const Accumulator& s, const DecayTable& decay, Toward toward);
 
   // --- rows and elements
   /// `count` numbers, one a row, all `value`.
@@ -190,8 +206,6 @@ class CpuTiles {
   /// s_ij <- exp(scale·s_ij - shift_j)
   void exp_columns(const Accumulator& s, float scale, const float* shift);
   void scale(const Accumulator& s, float factor);
-  /// x <- factor·x + y; same shape, both dense.
-  void scale_add(const Accumulator& x, float factor, const Accumulator& y);
   void row_scale(const Accumulator& s, const float* factors);
   /// dp_ij <- scale·p_ij (dp_ij - delta_j)
   void gradient_columns(const Accumulator& dp, const Accumulator& p, const float* delta, float scale);

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "kernels/cuda/call.h"
+#include "kernels/cuda/cuda_device.h"
 #include "kernels/simt/limits.h"
 
 namespace ringside {
@@ -44,14 +45,14 @@ std::optional<std::string> missing(int& count) {
 
 DeviceEntry cuda_entry() {
   int count = 0;
-  std::optional<std::string> reason = missing(count);
-  if (!reason) reason = "its attention kernels are not there yet";
+  const std::optional<std::string> reason = missing(count);
   return {.name = "cuda",
           .summary = "NVIDIA GPUs, which ranks take in turn",
           .unavailable = reason,
           .count = reason ? 0 : count,
-          .make = [](const DeviceOptions&) -> std::unique_ptr<Device> {
-            throw std::logic_error("cuda: not available");
+          .block = kMaxTile,
+          .make = [](const DeviceOptions& options) -> std::unique_ptr<Device> {
+            return std::make_unique<CudaDevice>(options);
           },
           .unsupported = beyond_kernels};
 }

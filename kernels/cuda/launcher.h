@@ -45,6 +45,9 @@ class CudaArray {
 /// Launches on one stream of the current device.
 class CudaLauncher {
  public:
+  template <typename T>
+  using Array = CudaArray<T>;
+
   CudaLauncher(cudaStream_t stream, Staging& staging) : stream_(stream), staging_(&staging) {}
 
   template <typename Kernel>

@@ -18,6 +18,8 @@ void prepare_pool(int ordinal, int count) {
   RINGSIDE_CUDA(cudaDeviceGetDefaultMemPool(&pool, ordinal));
   auto threshold = std::numeric_limits<std::uint64_t>::max();
   RINGSIDE_CUDA(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &threshold));
+  int off = 0;  // streams wait for moments alone, not for memory
+  RINGSIDE_CUDA(cudaMemPoolSetAttribute(pool, cudaMemPoolReuseAllowInternalDependencies, &off));
   for (int peer = 0; peer < count; ++peer) {
     int reached = 0;
     if (peer != ordinal) RINGSIDE_CUDA(cudaDeviceCanAccessPeer(&reached, peer, ordinal));

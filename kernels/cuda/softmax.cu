@@ -1,4 +1,4 @@
-// Softmax attention on GPUs.
+// Softmax attention on GPUs: outputs.
 #include "kernels/cuda/cuda_device.h"
 #include "kernels/cuda/launcher.h"
 #include "kernels/simt/softmax.h"
@@ -8,15 +8,8 @@ namespace ringside {
 
 void CudaDevice::softmax_forward(const SoftmaxBlock& block, const Tensor& o, const Tensor& lse) {
   require_softmax_forward(block, o, lse);
-  CudaLauncher launch = launcher();
-  simt_softmax_forward(launch, block, options_.math, o, lse);
-}
-
-void CudaDevice::softmax_backward(const SoftmaxBlock& block, const Tensor& dout, const Tensor& lse,
-                                  const Tensor& delta, const Tensor& dq, const Tensor& dk, const Tensor& dv) {
-  require_softmax_backward(block, dout, lse, delta, dq, dk, dv);
-  CudaLauncher launch = launcher();
-  simt_softmax_backward(launch, block, options_.math, dout, lse, delta, dq, dk, dv);
+  auto on = launcher();
+  simt_softmax_forward(on, block, options_.math, o, lse);
 }
 
 }  // namespace ringside

@@ -9,7 +9,9 @@
 
 namespace ringside {
 
-class EmulatedLauncher {
+/// Machine: Emulated, or one with a fault.
+template <typename Machine>
+class EmulatedLauncherOf {
  public:
   template <typename T>
   class Array {
@@ -24,7 +26,13 @@ class EmulatedLauncher {
   template <typename Kernel>
   void launch(const Kernel& kernel, Index blocks, std::size_t shared_bytes = 0) {
     run_grid({blocks, Kernel::kThreads, shared_bytes, ++launches_},
-             [&kernel] { kernel.template run<Emulated>(); });
+             [&kernel] { kernel.template run<Machine>(); });
+  }
+
+  /// Its threads do nothing together: without them.
+  template <typename F>
+  void launch(const Each<F>& kernel, Index) {
+    for (Index i = 0; i < kernel.count; ++i) kernel.f(i);
   }
 
   template <typename T>
@@ -45,5 +53,7 @@ class EmulatedLauncher {
  private:
   std::uint64_t launches_ = 0;
 };
+
+using EmulatedLauncher = EmulatedLauncherOf<Emulated>;
 
 }  // namespace ringside

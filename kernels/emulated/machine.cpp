@@ -104,6 +104,11 @@ class Block {
   }
 
  private:
+  /// Knuth's MMIX generator; its upper bits.
+  std::uint64_t next_random() {
+    random_ = random_ * 6364136223846793005u + 1442695040888963407u;
+    return random_ >> 33;
+  }
   /// Until all its threads wait for the block, or have ended.
   void run_warp(int warp);
   void resume(int thread) {
@@ -126,6 +131,7 @@ class Block {
   Index number_;
   std::byte* shared_;
   std::vector<Thread> threads_;
+  std::uint64_t random_ = grid_.seed + 0x9e3779b97f4a7c15u * static_cast<std::uint64_t>(number_ + 1);
   int running_ = 0;
   std::exception_ptr failure_{};  ///< of the thread that just ran
 };
@@ -136,11 +142,9 @@ void Block::run() {
   const int warps = grid_.threads / kWarp;
   std::vector<int> order(static_cast<std::size_t>(warps));
   std::iota(order.begin(), order.end(), 0);
-  std::uint64_t random = grid_.seed + 0x9e3779b97f4a7c15u * static_cast<std::uint64_t>(number_ + 1);
   for (;;) {
     for (std::size_t i = order.size(); i > 1; --i) {
-      random = random * 6364136223846793005u + 1442695040888963407u;  // Knuth's MMIX generator
-      std::swap(order[i - 1], order[(random >> 33) % i]);
+      std::swap(order[i - 1], order[next_random() % i]);
     }
     for (const int warp : order) run_warp(warp);
     const auto ended = std::ranges::count(threads_, Together::end, &Thread::waits_in);
@@ -158,7 +162,8 @@ void Block::run() {
 
 void Block::run_warp(int warp) {
   for (;;) {
-    for (int lane = 0; lane < kWarp; ++lane) resume(warp * kWarp + lane);
+    const int order = static_cast<int>(next_random() % kWarp);
+    for (int lane = 0; lane < kWarp; ++lane) resume(warp * kWarp + (lane ^ order));
     const Together what = threads_[static_cast<std::size_t>(warp * kWarp)].waits_in;
     for (int lane = 1; lane < kWarp; ++lane) {
       if (threads_[static_cast<std::size_t>(warp * kWarp + lane)].waits_in != what)

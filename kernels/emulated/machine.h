@@ -1,6 +1,7 @@
 // A GPU's threads on the CPU: the machine (simt/machine.h) on which kernels are judged where there is no GPU.
 // Made to find faults: shared memory begins as NaN, and so does what copy_async() writes until it is waited
-// for; between two sync() each warp runs alone, one after the other in random order.
+// for; between two sync() each warp runs alone, one after the other in random order, and so do its threads
+// between two collective operations.
 #pragma once
 
 #include <cmath>

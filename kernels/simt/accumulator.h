@@ -58,6 +58,18 @@ struct Accumulator {
       }
     }
   }
+  /// f(slot, column, x, y) for each of the thread's pairs of neighbours in a row; column is x's.
+  template <typename F>
+  RINGSIDE_DEVICE void each_pair(F&& f) {
+    RINGSIDE_UNROLL
+    for (int m = 0; m < kHigh; ++m) {
+      RINGSIDE_UNROLL
+      for (int n = 0; n < kWide; ++n) {
+        RINGSIDE_UNROLL
+        for (int i = 0; i < 4; i += 2) f(2 * m + i / 2, 2 * n, c[m][n][i], c[m][n][i + 1]);
+      }
+    }
+  }
 };
 
 /// One number for each of a thread's rows.

@@ -117,17 +117,17 @@ void simt_copy_part(Launcher& launcher, const Tensor& from, Corner from_at, cons
   }
 }
 
-template <typename T>
+template <typename From, typename To>
 struct SumHeads {
-  const T* from;
-  T* to;
+  const From* from;
+  To* to;
   Index group, head_size;
 
   RINGSIDE_DEVICE void operator()(Index i) const {
-    const T* first = from + i / head_size * group * head_size + i % head_size;
+    const From* first = from + i / head_size * group * head_size + i % head_size;
     float sum = to_float(*first);
     for (Index g = 1; g < group; ++g) sum += to_float(first[g * head_size]);
-    to[i] = from_float<T>(sum);
+    to[i] = from_float<To>(sum);
   }
 };
 
@@ -136,8 +136,8 @@ void simt_sum_heads(Launcher& launcher, const Tensor& from, const Tensor& to) {
   require_head_sums(from, to);
   with_type(to.dtype(), [&]<typename T>(T) {
     launch_each(launcher, to.shape().size(),
-                SumHeads<T>{from.view<T>().data, to.view<T>().data, from.shape().heads / to.shape().heads,
-                            to.shape().head_size()});
+                SumHeads<T, T>{from.view<T>().data, to.view<T>().data, from.shape().heads / to.shape().heads,
+                               to.shape().head_size()});
   });
 }
 

@@ -14,6 +14,9 @@ namespace ringside {
 /// whole.
 inline constexpr int kMaxDim = 128;
 
+/// Most tokens of a tile.
+inline constexpr int kMaxTile = 128;
+
 /// DeviceEntry::unsupported of devices that run these kernels.
 inline std::optional<std::string> beyond_kernels(const Problem& problem, DType, Math) {
   for (const auto& [name, dim] :

@@ -1,7 +1,9 @@
 // Operands of a GPU's products: tiles in shared memory.
 #pragma once
 
+#include <bit>
 #include <cstddef>
+#include <type_traits>
 
 #include "kernels/simt/machine.h"
 #include "reference/dtype.h"
@@ -9,12 +11,27 @@
 
 namespace ringside {
 
+/// Two neighbours in memory.
+template <typename T>
+struct alignas(2 * sizeof(T)) Pair {
+  T low, high;
+};
+
+/// Each element is rounded once.
+template <typename Machine, typename T>
+RINGSIDE_DEVICE Pair<T> rounded_pair(float low, float high) {
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    return std::bit_cast<Pair<T>>(Machine::pack_bf16(low, high));
+  } else {
+    return {from_float<T>(low), from_float<T>(high)};
+  }
+}
+
 /// Rows of one head's matrix in the GPU's memory: `dim` columns of each, rows `stride` elements apart.
 struct HeadRows {
   std::byte* data = nullptr;
   DType dtype = DType::fp32;
-  int dim = 0;
-  Index stride = 0;
+  int dim = 0, stride = 0;
 
   RINGSIDE_DEVICE std::byte* at(Index row, int col) const {
     return data + (row * stride + col) * static_cast<Index>(size_of(dtype));
@@ -25,20 +42,21 @@ struct HeadRows {
     if (dtype == DType::fp16) return to_float(*reinterpret_cast<const Float16*>(p));
     return *reinterpret_cast<const float*>(p);
   }
-  /// Rounds once.
-  RINGSIDE_DEVICE void put(Index row, int col, float x) const {
-    std::byte* const p = at(row, col);
-    if (dtype == DType::bf16) {
-      *reinterpret_cast<BFloat16*>(p) = to_bf16(x);
-    } else if (dtype == DType::fp16) {
-      *reinterpret_cast<Float16*>(p) = to_fp16(x);
-    } else {
-      *reinterpret_cast<float*>(p) = x;
-    }
+  /// Columns first .. first + count - 1.
+  RINGSIDE_DEVICE HeadRows columns(int first, int count) const {
+    return {at(0, first), dtype, count, stride};
   }
   /// Only if dtype is fp32.
   RINGSIDE_DEVICE float& sum(Index row, int col) const { return *reinterpret_cast<float*>(at(row, col)); }
 };
+
+/// f(T{}), T the type of the elements.
+template <typename F>
+RINGSIDE_DEVICE void with_type_of(const HeadRows& rows, F&& f) {
+  if (rows.dtype == DType::fp32) return f(float{});
+  if (rows.dtype == DType::bf16) return f(BFloat16{});
+  f(Float16{});
+}
 
 /// The rows of a matrix from which operands with kCols columns are loaded, those beyond its own being zero.
 template <int kCols>
@@ -69,36 +87,22 @@ struct Operand {
   RINGSIDE_DEVICE T& at(int row, int col) const { return piece(row, col / kPiece)[col & (kPiece - 1)]; }
 };
 
-/// `x` as an element of operands.
-template <typename T>
-RINGSIDE_DEVICE T operand_element(float x) {
-  return from_float<T>(x);
-}
-
-/// All kThreads threads of a block: rows first..first + count - 1 of the source -> operand; the rest of it is
-/// zero. Where an element is what it is in memory the copies are asynchronous, of a group that the caller
-/// commits.
+/// All kThreads threads of a block: rows first..first + count - 1 of matrices whose rows are aligned to 16
+/// bytes and have the operand's type (matrices.h) -> operand; the rest of it is zero. The copies are of a
+/// group that the caller commits.
 template <typename Machine, int kThreads, typename T, int kRows, int kCols>
 RINGSIDE_DEVICE void load_operand(const Operand<T, kRows, kCols>& to, const HeadRows& from, Index first,
                                   int count) {
   using To = Operand<T, kRows, kCols>;
   static_assert(kThreads % To::kPieces == 0);
   const int number = Machine::thread() & (To::kPieces - 1), col = number * To::kPiece;
-  const bool as_it_is = (sizeof(T) == 4) == (from.dtype == DType::fp32) && from.dtype != DType::fp16;
-  const bool aligned = from.stride % To::kPiece == 0 && from.dim % To::kPiece == 0 &&
-                       reinterpret_cast<std::size_t>(from.data) % 16 == 0;
   RINGSIDE_ROLLED
   for (int row = Machine::thread() / To::kPieces; row < kRows; row += kThreads / To::kPieces) {
-    T* const piece = to.piece(row, number);
-    if (as_it_is && aligned) {
-      const bool valid = row < count && col < from.dim;
-      Machine::copy_async(piece, valid ? from.at(first + row, col) : from.data, valid);
-      continue;
-    }
-    for (int x = 0; x < To::kPiece; ++x) {
-      const bool valid = row < count && col + x < from.dim;
-      piece[x] = operand_element<T>(valid ? from.value(first + row, col + x) : 0.0f);
-    }
+    const bool valid = row < count && col < from.dim;
+    Machine::copy_async(to.piece(row, number),
+                        valid ? reinterpret_cast<const T*>(from.data) + (first + row) * from.stride + col
+                              : reinterpret_cast<const T*>(from.data),
+                        valid);
   }
 }
 

@@ -47,22 +47,18 @@ struct Bf16Product {
   RINGSIDE_DEVICE static void multiply_add(C& c, const A& a, const B& b) {
     const Lane<Machine> lane;
     constexpr int kDepth = kTransposeB ? B::kCols : B::kRows;
-    // lane l gives the row l % 8 of matrix l / 8: these are the matrix's two coordinates, in units of 8
-    const int low = lane.lane >> 3 & 1, high = lane.lane >> 4, of_8 = lane.lane & 7;
+    // matrices of a: (rows 0, k 0), (rows 8, k 0), (rows 0, k 8), (rows 8, k 8)
+    const Corner8 at(lane.lane);
+    const Pieces<Machine, kTransposeA, A> left_pieces(
+        a, kTransposeA ? 8 * at.second + at.row : C::first_row(lane.warp, 0) + 8 * at.first + at.row,
+        kTransposeA ? C::first_row(lane.warp, 0) / 8 + at.first : at.second);
+    const Pieces<Machine, !kTransposeB, B> right_pieces = of_b<kTransposeB, Machine>(b, at);
     RINGSIDE_UNROLL_TWICE
     for (int k = 0; k < kDepth / 16; ++k) {
       std::uint32_t left[C::kHigh][4];
       RINGSIDE_UNROLL
-      for (int m = 0; m < C::kHigh; ++m) {
-        // matrices of a: (rows 0, k 0), (rows 8, k 0), (rows 0, k 8), (rows 8, k 8)
-        const int row = C::first_row(lane.warp, m);
-        if constexpr (kTransposeA) {
-          Machine::load_matrices_transposed(left[m], a.piece(16 * k + 8 * high + of_8, row / 8 + low));
-        } else {
-          Machine::load_matrices(left[m], a.piece(row + 8 * low + of_8, 2 * k + high));
-        }
-      }
-      multiply_step<kTransposeB, Machine>(c, left, b, k, low, high, of_8);
+      for (int m = 0; m < C::kHigh; ++m) left_pieces.load(left[m], kTransposeA ? k : m, kTransposeA ? m : k);
+      multiply_step<kTransposeB>(c, left, right_pieces, k);
     }
   }
 
@@ -70,7 +66,7 @@ struct Bf16Product {
             typename B>
   RINGSIDE_DEVICE static void multiply_add(C& c, const InRegisters<kHigh, kDeep>& a, const B& b) {
     static_assert(!kTransposeA && kHigh == C::kHigh);
-    const Lane<Machine> lane;
+    const auto right_pieces = of_b<kTransposeB, Machine>(b, Corner8(Lane<Machine>().lane));
     RINGSIDE_UNROLL
     for (int k = 0; k < kDeep; ++k) {
       std::uint32_t left[kHigh][4];
@@ -79,30 +75,60 @@ struct Bf16Product {
         RINGSIDE_UNROLL
         for (int i = 0; i < 4; ++i) left[m][i] = a.a[m][k][i];
       }
-      multiply_step<kTransposeB, Machine>(c, left, b, k, lane.lane >> 3 & 1, lane.lane >> 4, lane.lane & 7);
+      multiply_step<kTransposeB>(c, left, right_pieces, k);
     }
   }
 
  private:
+  /// Which row of which of four 8 x 8 matrices a lane gives to load_matrices(): matrix 2 second + first.
+  struct Corner8 {
+    int first, second, row;
+    RINGSIDE_DEVICE explicit Corner8(int lane) : first(lane >> 3 & 1), second(lane >> 4), row(lane & 7) {}
+  };
+
+  /// Blocks of 16 x 16 elements of an operand, as four matrices. The thread's piece of block (0, 0) is that
+  /// in `row` and, of its pieces, `number`; as pieces are permuted by an exclusive or with bits of the row
+  /// that are the same in all blocks, the others are an exclusive or and an offset away.
+  template <typename Machine, bool kTransposed, typename X>
+  struct Pieces {
+    using MachineOf = Machine;
+    int offset;  ///< bytes, from the beginning of shared memory, where every row is aligned to its size
+
+    RINGSIDE_DEVICE Pieces(const X& x, int row, int number)
+        : offset(static_cast<int>(reinterpret_cast<std::byte*>(x.piece(row, number)) - Machine::shared())) {}
+
+    RINGSIDE_DEVICE void load(std::uint32_t (&r)[4], int down, int right) const {
+      constexpr int kRow = X::kCols * static_cast<int>(sizeof(Element));
+      const std::byte* const piece = Machine::shared() + (offset ^ 32 * right) + 16 * kRow * down;
+      if constexpr (kTransposed) {
+        Machine::load_matrices_transposed(r, piece);
+      } else {
+        Machine::load_matrices(r, piece);
+      }
+    }
+  };
+
+  template <bool kTransposeB, typename Machine, typename B>
+  RINGSIDE_DEVICE static Pieces<Machine, !kTransposeB, B> of_b(const B& b, const Corner8& at) {
+    // matrices of b: (k 0, cols 0), (k 8, cols 0), (k 0, cols 8), (k 8, cols 8)
+    if constexpr (kTransposeB) return {b, 8 * at.second + at.row, at.first};
+    return {b, 8 * at.first + at.row, at.second};
+  }
+
   /// The k-th 16 of the depth.
-  template <bool kTransposeB, typename Machine, typename C, typename B>
-  RINGSIDE_DEVICE static void multiply_step(C& c, const std::uint32_t (&left)[C::kHigh][4], const B& b, int k,
-                                            int low, int high, int of_8) {
+  template <bool kTransposeB, typename C, typename B>
+  RINGSIDE_DEVICE static void multiply_step(C& c, const std::uint32_t (&left)[C::kHigh][4], const B& b,
+                                            int k) {
     static_assert(C::kWide % 2 == 0);
     RINGSIDE_UNROLL
-    for (int n = 0; n < C::kWide; n += 2) {
-      // matrices of b: (k 0, cols 0), (k 8, cols 0), (k 0, cols 8), (k 8, cols 8)
+    for (int n = 0; n < C::kWide / 2; ++n) {
       std::uint32_t four[4];
-      if constexpr (kTransposeB) {
-        Machine::load_matrices(four, b.piece(8 * (n + high) + of_8, 2 * k + low));
-      } else {
-        Machine::load_matrices_transposed(four, b.piece(16 * k + 8 * low + of_8, n + high));
-      }
+      b.load(four, kTransposeB ? n : k, kTransposeB ? k : n);
       const std::uint32_t right[2][2] = {{four[0], four[1]}, {four[2], four[3]}};
       RINGSIDE_UNROLL
       for (int m = 0; m < C::kHigh; ++m) {
-        Machine::multiply(c.c[m][n], left[m], right[0], Bf16{});
-        Machine::multiply(c.c[m][n + 1], left[m], right[1], Bf16{});
+        B::MachineOf::multiply(c.c[m][2 * n], left[m], right[0], Bf16{});
+        B::MachineOf::multiply(c.c[m][2 * n + 1], left[m], right[1], Bf16{});
       }
     }
   }

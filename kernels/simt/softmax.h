@@ -8,68 +8,63 @@
 #include <vector>
 
 #include "kernels/device.h"
+#include "kernels/simt/dispatch.h"
 #include "kernels/simt/launch.h"
-#include "kernels/simt/limits.h"
 #include "kernels/simt/softmax_kernels.h"
 #include "kernels/simt/softmax_sizes.h"
 
 namespace ringside {
 
-inline HeadMatrices head_matrices(const Tensor& x) {
-  const Shape& s = x.shape();
-  return {x.data(), x.dtype(), s.heads, s.tokens, static_cast<int>(s.dim)};
-}
+/// A block's operands and mask as kernels read them, for as long as this lives.
+template <typename Product, typename Launcher>
+struct PreparedBlock {
+  using Matrices = OperandMatrices<typename Product::Element, Launcher>;
 
-/// Calls f.template operator()<Product, kDim>() for the arithmetic of `math` and the least kDim that holds
-/// both dims.
-template <typename F>
-void with_product(Math math, Index head_dim, Index value_dim, F&& f) {
-  const bool small = std::max(head_dim, value_dim) <= 64;
-  const auto with_dim = [&]<typename Product>() {
-    if (small) {
-      f.template operator()<Product, 64>();
-    } else {
-      f.template operator()<Product, kMaxDim>();
-    }
-  };
-  if (math == Math::bf16) {
-    with_dim.template operator()<Bf16Product>();
-  } else if (math == Math::tf32) {
-    with_dim.template operator()<Tf32Product>();
-  } else {
-    with_dim.template operator()<FmaProduct>();
-  }
-}
-
-/// A block's tiles and mask in the machine's memory.
-template <typename Launcher>
-struct UploadedBlock {
-  template <typename T>
-  using Array = decltype(std::declval<Launcher&>().upload(std::span<const T>()));
-
-  UploadedBlock(Launcher& launcher, const SoftmaxBlock& block, Index q_tile, Index k_tile)
-      : q_host(token_tiles(block.q_positions, q_tile, block.mask.cu_seqlens)),
-        k_host(token_tiles(block.k_positions, k_tile, block.mask.cu_seqlens)),
-        q_tiles(launcher.template upload<TokenTile>(q_host)),
-        k_tiles(launcher.template upload<TokenTile>(k_host)),
-        cu_seqlens(launcher.template upload<Index>(block.mask.cu_seqlens)) {
+  PreparedBlock(Launcher& launcher, const SoftmaxBlock& block)
+      : q(launcher, block.q),
+        k(launcher, block.k),
+        v(launcher, block.v),
+        cu_seqlens(launcher.upload(block.mask.cu_seqlens)) {
     work = {.rule = {block.mask, block.scale},
             .tiles = {},
             .steps = {},
             .batch = block.q.shape().batch,
-            .q = head_matrices(block.q),
-            .k = head_matrices(block.k),
-            .v = head_matrices(block.v)};
+            .q = q.matrices(),
+            .k = k.matrices(),
+            .v = v.matrices()};
     work.rule.mask.cu_seqlens = {cu_seqlens.data(), block.mask.cu_seqlens.size()};
   }
-  std::span<const TokenTile> queries() const { return {q_tiles.data(), q_host.size()}; }
-  std::span<const TokenTile> keys() const { return {k_tiles.data(), k_host.size()}; }
 
-  std::vector<TokenTile> q_host, k_host;
-  Array<TokenTile> q_tiles, k_tiles;
-  Array<Index> cu_seqlens;
-  SoftmaxWork work;
+  Matrices q, k, v;
+  decltype(std::declval<Launcher&>().upload(std::span<const Index>())) cu_seqlens;
+  SoftmaxWork work;  ///< but for its tiles and steps
 };
+
+/// Tokens in tiles, in the machine's memory.
+template <typename Launcher>
+class UploadedTiles {
+ public:
+  UploadedTiles(Launcher& launcher, const Positions& positions, Index tile, std::span<const Index> cu_seqlens)
+      : host_(token_tiles(positions, tile, cu_seqlens)),
+        tiles_(launcher.upload(std::span<const TokenTile>(host_))) {}
+  std::span<const TokenTile> span() const { return {tiles_.data(), host_.size()}; }
+
+ private:
+  std::vector<TokenTile> host_;
+  decltype(std::declval<Launcher&>().upload(std::span<const TokenTile>())) tiles_;
+};
+
+/// Launches a kernel on tiles of some tokens that walk over those of others.
+template <typename Kernel, typename Launcher, typename Work, typename... Results>
+void launch_tiles(Launcher& launcher, Work work, const Positions& own, const Positions& others,
+                  std::span<const Index> cu_seqlens, const Results&... results) {
+  const UploadedTiles<Launcher> tiles(launcher, own, Kernel::kTile, cu_seqlens);
+  const UploadedTiles<Launcher> steps(launcher, others, Kernel::kStep, cu_seqlens);
+  work.tiles = tiles.span();
+  work.steps = steps.span();
+  const Kernel kernel{work, results...};
+  launcher.launch(kernel, kernel.blocks(), Kernel::shared_bytes());
+}
 
 /// As Device::softmax_forward(); arguments are checked, dims up to kMaxDim.
 template <typename Launcher>
@@ -77,11 +72,9 @@ void simt_softmax_forward(Launcher& launcher, const SoftmaxBlock& block, Math ma
                           const Tensor& lse) {
   with_product(math, block.q.shape().dim, block.v.shape().dim, [&]<typename Product, int kDim>() {
     using Kernel = SoftmaxForwardKernel<Product, SoftmaxSizes<Product, kDim>::forward>;
-    UploadedBlock<Launcher> uploaded(launcher, block, Kernel::kTile, Kernel::kStep);
-    uploaded.work.tiles = uploaded.queries();
-    uploaded.work.steps = uploaded.keys();
-    const Kernel kernel{uploaded.work, head_matrices(o), lse.view<float>().data};
-    launcher.launch(kernel, kernel.blocks(), kernel.shared_bytes());
+    const PreparedBlock<Product, Launcher> prepared(launcher, block);
+    launch_tiles<Kernel>(launcher, prepared.work, block.q_positions, block.k_positions, block.mask.cu_seqlens,
+                         head_matrices(o), lse.view<float>().data);
   });
 }
 
@@ -103,20 +96,13 @@ void simt_softmax_backward(Launcher& launcher, const SoftmaxBlock& block, Math m
   with_product(math, block.q.shape().dim, block.v.shape().dim, [&]<typename Product, int kDim>() {
     using Keys = SoftmaxBackwardKeysKernel<Product, SoftmaxSizes<Product, kDim>::backward_keys>;
     using Queries = SoftmaxBackwardQueriesKernel<Product, SoftmaxSizes<Product, kDim>::backward_queries>;
-    const auto with_tiles = [&](SoftmaxWork& work, std::span<const TokenTile> tiles,
-                                std::span<const TokenTile> steps) {
-      work.tiles = tiles;
-      work.steps = steps;
-      return SoftmaxBackwardWork{work, head_matrices(dout), shift.data(), delta.view<float>().data};
-    };
-    {
-      UploadedBlock<Launcher> x(launcher, block, Keys::kStep, Keys::kTile);
-      const Keys kernel{with_tiles(x.work, x.keys(), x.queries()), head_matrices(dk), head_matrices(dv)};
-      launcher.launch(kernel, kernel.blocks(), kernel.shared_bytes());
-    }
-    UploadedBlock<Launcher> x(launcher, block, Queries::kTile, Queries::kStep);
-    const Queries kernel{with_tiles(x.work, x.queries(), x.keys()), head_matrices(dq)};
-    launcher.launch(kernel, kernel.blocks(), kernel.shared_bytes());
+    const PreparedBlock<Product, Launcher> prepared(launcher, block);
+    const OperandMatrices<typename Product::Element, Launcher> d_o(launcher, dout);
+    const SoftmaxBackwardWork work{prepared.work, d_o.matrices(), shift.data(), delta.view<float>().data};
+    launch_tiles<Keys>(launcher, work, block.k_positions, block.q_positions, block.mask.cu_seqlens,
+                       head_matrices(dk), head_matrices(dv));
+    launch_tiles<Queries>(launcher, work, block.q_positions, block.k_positions, block.mask.cu_seqlens,
+                          head_matrices(dq));
   });
 }
 

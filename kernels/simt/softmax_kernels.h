@@ -3,23 +3,12 @@
 
 #include <span>
 
+#include "kernels/simt/limits.h"
+#include "kernels/simt/matrices.h"
 #include "kernels/simt/tiles.h"
 #include "kernels/softmax_body.h"
 
 namespace ringside {
-
-/// A tensor [batch, heads, tokens, dim] in the GPU's memory.
-struct HeadMatrices {
-  std::byte* data = nullptr;
-  DType dtype = DType::fp32;
-  Index heads = 0, tokens = 0;
-  int dim = 0;
-
-  RINGSIDE_DEVICE HeadRows head(Index batch, Index h) const {
-    const Index offset = (batch * heads + h) * tokens * dim;
-    return {data + offset * static_cast<Index>(size_of(dtype)), dtype, dim, dim};
-  }
-};
 
 /// A block of softmax attention as kernels see it; spans lie in the GPU's memory.
 struct SoftmaxWork {
@@ -46,6 +35,7 @@ struct BlockPlace {
 template <typename Product, TileSizes kSizes>
 struct SoftmaxForwardKernel {
   static constexpr int kThreads = 32 * kSizes.warps, kTile = kSizes.tile, kStep = kSizes.step;
+  static_assert(kTile <= kMaxTile && kStep <= kMaxTile);
   SoftmaxWork work;
   HeadMatrices o;
   float* lse;  ///< [b, h, nq]
@@ -85,6 +75,7 @@ struct SoftmaxBackwardWork : SoftmaxWork {
 template <typename Product, TileSizes kSizes>
 struct SoftmaxBackwardKeysKernel {
   static constexpr int kThreads = 32 * kSizes.warps, kTile = kSizes.tile, kStep = kSizes.step;
+  static_assert(kTile <= kMaxTile && kStep <= kMaxTile);
   SoftmaxBackwardWork work;
   HeadMatrices dk, dv;
 
@@ -122,6 +113,7 @@ struct SoftmaxBackwardKeysKernel {
 template <typename Product, TileSizes kSizes>
 struct SoftmaxBackwardQueriesKernel {
   static constexpr int kThreads = 32 * kSizes.warps, kTile = kSizes.tile, kStep = kSizes.step;
+  static_assert(kTile <= kMaxTile && kStep <= kMaxTile);
   SoftmaxBackwardWork work;
   HeadMatrices dq;
 

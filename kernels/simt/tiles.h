@@ -2,6 +2,7 @@
 // and each hold some rows of every accumulator.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <limits>
 #include <tuple>
@@ -9,19 +10,10 @@
 
 #include "kernels/mask.h"
 #include "kernels/simt/product.h"
+#include "kernels/simt/steps.h"
 #include "kernels/tile.h"
 
 namespace ringside {
-
-/// The sizes that a kernel is made for: rows of its own tile and of a step, columns of the two dims, warps,
-/// and how many steps' operands there is room for (2: the next step is loaded while this one is computed).
-struct TileSizes {
-  int tile = 64, step = 64;
-  int head_dim = 64, value_dim = 64;
-  int warps = 4;
-  int stages = 2;
-  constexpr bool operator==(const TileSizes&) const = default;
-};
 
 template <typename MachineOf, typename ProductOf, TileSizes kSizes>
 class WarpTiles {
@@ -46,10 +38,7 @@ class WarpTiles {
   };
   RINGSIDE_DEVICE Scope scope() { return {used_, used_}; }
 
-  RINGSIDE_DEVICE void synchronize() {
-    Machine::template wait_copies<0>();
-    Machine::sync();
-  }
+  RINGSIDE_DEVICE void synchronize() { Machine::sync(); }
 
   // --- extents
   RINGSIDE_DEVICE Extent<kSizes.tile> tile(Index count) const { return {static_cast<int>(count)}; }
@@ -85,82 +74,20 @@ class WarpTiles {
   /// Rows first.. of memory <- x, each element rounded once.
   template <typename X>
   RINGSIDE_DEVICE void store(X& x, const HeadRows& memory, Index first) const {
-    each_of(x, [&](int row, int col, float& element) { memory.put(first + row, col, element); });
+    with_type_of(memory, [&]<typename T>(T) {
+      each_in_memory<T>(x, memory, first, [](T& stored, float element) { stored = from_float<T>(element); });
+    });
   }
   /// Rows first.. of fp32 memory += x; no other block's.
   template <typename X>
   RINGSIDE_DEVICE void add(X& x, const HeadRows& memory, Index first) const {
-    each_of(x, [&](int row, int col, float& element) { memory.sum(first + row, col) += element; });
+    each_in_memory<float>(x, memory, first, [](float& stored, float element) { stored += element; });
   }
 
-  /// The steps of a cursor over sources.
   template <typename Cursor, int... kCols>
-  class Stream {
-   public:
-    RINGSIDE_DEVICE Stream(WarpTiles& tiles, const Cursor& cursor, const Source<kCols>&... sources)
-        : cursor_(cursor), sources_(sources...), memory_(tiles.used_) {
-      tiles.used_ += kSizes.stages * kStage;
-    }
-    /// On to the next step. All warps are through with the one before.
-    RINGSIDE_DEVICE bool next() {
-      if (kSizes.stages == 1 || !started_) {
-        if (started_) Machine::sync();
-        more_ = load_next(0);
-      }
-      started_ = true;
-      Machine::template wait_copies<0>();
-      Machine::sync();
-      if (!more_) return false;
-      tile_ = &cursor_.tile();
-      cover_ = cursor_.cover();
-      stage_ = (stage_ + 1) % kSizes.stages;
-      if (kSizes.stages > 1) more_ = load_next((stage_ + 1) % kSizes.stages);
-      return true;
-    }
-    RINGSIDE_DEVICE const TokenTile& tile() const { return *tile_; }
-    RINGSIDE_DEVICE Cover cover() const { return cover_; }
-    RINGSIDE_DEVICE auto operands() const { return at(stage_, std::index_sequence_for<Source<kCols>...>{}); }
-
-   private:
-    static constexpr int kStage = kSizes.step * static_cast<int>(sizeof(Element)) * (kCols + ...);  // bytes
-
-    /// Of operand kI in a stage: bytes before it.
-    template <std::size_t kI>
-    RINGSIDE_DEVICE static constexpr int offset() {
-      int columns = 0, i = 0;
-      ((columns += i++ < static_cast<int>(kI) ? kCols : 0), ...);
-      return kSizes.step * static_cast<int>(sizeof(Element)) * columns;
-    }
-    template <std::size_t... kI>
-    RINGSIDE_DEVICE auto at(int stage, std::index_sequence<kI...>) const {
-      std::byte* const memory = Machine::shared() + memory_ + stage * kStage;
-      return std::tuple{OperandOf<kSizes.step, kCols>{reinterpret_cast<Element*>(memory + offset<kI>())}...};
-    }
-    RINGSIDE_DEVICE bool load_next(int stage) {
-      if (!cursor_.next()) return false;
-      load_all(stage, cursor_.tile(), std::index_sequence_for<Source<kCols>...>{});
-      Machine::commit();
-      return true;
-    }
-    template <std::size_t... kI>
-    RINGSIDE_DEVICE void load_all(int stage, const TokenTile& tile, std::index_sequence<kI...> all) const {
-      const auto operands = at(stage, all);
-      (load_operand<Machine, kThreads>(std::get<kI>(operands), std::get<kI>(sources_).rows, tile.first,
-                                       static_cast<int>(tile.positions.count)),
-       ...);
-    }
-
-    Cursor cursor_;
-    std::tuple<Source<kCols>...> sources_;
-    int memory_;  ///< where the stages begin in shared memory
-    const TokenTile* tile_ = nullptr;
-    Cover cover_ = Cover::empty;
-    int stage_ = kSizes.stages - 1;
-    bool started_ = false, more_ = false;
-  };
-  template <typename Cursor, int... kCols>
-  RINGSIDE_DEVICE Stream<Cursor, kCols...> stream(const Cursor& cursor, const Source<kCols>&... sources) {
-    return {*this, cursor, sources...};
+  RINGSIDE_DEVICE auto stream(const Cursor& cursor, const Source<kCols>&... sources) {
+    using StepsOf = Steps<Machine, Element, kSizes, Cursor, kCols...>;
+    return StepsOf(take_bytes(StepsOf::kBytes), cursor, sources...);
   }
 
   // --- products
@@ -197,25 +124,41 @@ class WarpTiles {
   RINGSIDE_DEVICE OperandOf<X::kRows, X::kCols> shared(X& x) {
     const auto result = take<X::kRows, X::kCols>();
     const Lane<Machine> lane;
-    x.each([&](int slot, int column, float& element) {
-      result.at(X::row(lane, slot), X::col(lane, column)) = operand_element<Element>(element);
+    x.each_pair([&](int slot, int column, float& low, float& high) {
+      Element& to = result.at(X::row(lane, slot), X::col(lane, column));
+      *reinterpret_cast<Pair<Element>*>(&to) = rounded_pair<Machine, Element>(low, high);
     });
     return result;
   }
 
   // --- masks. s: [queries, keys] or, for the gradients, [keys, queries]
+  /// The columns that count and that a mask leaves each of the thread's rows: those with positions, counted
+  /// from the first column's on, in [begin, end).
+  template <int kSlots>
+  struct Seen {
+    bool all = true;
+    int stride = 1;
+    int begin[kSlots], end[kSlots];
+  };
+  template <int kRows, int kCols>
+  RINGSIDE_DEVICE auto keys_seen(Extent<kRows> rows, const Run& queries, Extent<kCols> cols, const Run& keys,
+                                 const Mask& mask, Cover cover) const {
+    return seen(rows, cols, keys, cover, [&](int row) { return mask.keys_of(queries.position(row)); });
+  }
+  template <int kRows, int kCols>
+  RINGSIDE_DEVICE auto queries_seeing(Extent<kRows> rows, const Run& keys, Extent<kCols> cols,
+                                      const Run& queries, const Mask& mask, Cover cover) const {
+    return seen(rows, cols, queries, cover, [&](int row) { return mask.queries_of(keys.position(row)); });
+  }
   /// Keys that their query does not see become -inf, and those beyond the step's.
-  template <typename X>
-  RINGSIDE_DEVICE void mask_keys(X& s, const Run& queries, const Run& keys, const Mask& mask,
-                                 Cover cover) const {
-    constexpr float kMasked = -std::numeric_limits<float>::infinity();
-    keep(s, cover, kMasked, [&](int row) { return tokens_in(keys, mask.keys_of(queries.position(row))); });
+  template <typename X, int kSlots>
+  RINGSIDE_DEVICE void mask_keys(X& s, const Seen<kSlots>& seen) const {
+    keep(s, seen, -std::numeric_limits<float>::infinity());
   }
   /// Queries that do not see their key become 0, and those beyond the step's.
-  template <typename X>
-  RINGSIDE_DEVICE void mask_queries(X& s, const Run& keys, const Run& queries, const Mask& mask,
-                                    Cover cover) const {
-    keep(s, cover, 0.0f, [&](int row) { return tokens_in(queries, mask.queries_of(keys.position(row))); });
+  template <typename X, int kSlots>
+  RINGSIDE_DEVICE void mask_queries(X& s, const Seen<kSlots>& seen) const {
+    keep(s, seen, 0.0f);
   }
 
   // --- rows and elements
@@ -256,8 +199,7 @@ class WarpTiles {
   }
   template <int kRows, typename F>
   RINGSIDE_DEVICE void for_rows(Extent<kRows>, F&& f) const {
-    RINGSIDE_UNROLL
-    for (int slot = 0; slot < AccumulatorOf<kRows, 8>::kSlots; ++slot) f(slot);
+    for_slots<AccumulatorOf<kRows, 8>>(f);
   }
 
   template <typename X, typename R>
@@ -285,6 +227,9 @@ class WarpTiles {
   }
   template <typename X, typename R>
   RINGSIDE_DEVICE void row_scale(X& s, const R& factors) const {
+    bool needed = false;  // seldom in online softmax, once a row's maximum is found
+    for_slots<X>([&](int slot) { needed |= factors[slot] != 1; });
+    if (!needed) return;
     s.each([&](int slot, int, float& x) { x *= factors[slot]; });
   }
   /// dp_ij <- scale·p_ij (dp_ij - delta_i)
@@ -305,9 +250,12 @@ class WarpTiles {
   RINGSIDE_DEVICE OperandOf<kRows, kCols> take() {
     constexpr int kBytes = kRows * kCols * static_cast<int>(sizeof(Element));
     static_assert(kBytes % 128 == 0);
-    const OperandOf<kRows, kCols> operand{reinterpret_cast<Element*>(Machine::shared() + used_)};
-    used_ += kBytes;
-    return operand;
+    return {reinterpret_cast<Element*>(Machine::shared() + take_bytes(kBytes))};
+  }
+  /// Where they begin in shared memory.
+  RINGSIDE_DEVICE int take_bytes(int bytes) {
+    used_ += bytes;
+    return used_ - bytes;
   }
   /// f(row, col, x) for the elements that count.
   template <typename X, typename F>
@@ -318,6 +266,29 @@ class WarpTiles {
       if (row < x.rows && col < x.cols) f(row, col, element);
     });
   }
+  /// f(what is stored in memory, x) for them; T: its type.
+  template <typename T, typename X, typename F>
+  RINGSIDE_DEVICE void each_in_memory(X& x, const HeadRows& memory, Index first, F&& f) const {
+    const Lane<Machine> lane;
+    RINGSIDE_UNROLL
+    for (int slot = 0; slot < X::kSlots; ++slot) {
+      const int row = X::row(lane, slot);
+      if (row >= x.rows) continue;
+      T* const address = reinterpret_cast<T*>(memory.at(first + row, 2 * lane.t));
+      RINGSIDE_UNROLL
+      for (int n = 0; n < X::kWide; ++n) {
+        RINGSIDE_UNROLL
+        for (int i = 0; i < 2; ++i) {
+          if (8 * n + 2 * lane.t + i < x.cols) f(address[8 * n + i], x.c[slot / 2][n][2 * (slot % 2) + i]);
+        }
+      }
+    }
+  }
+  template <typename X, typename F>
+  RINGSIDE_DEVICE static void for_slots(F&& f) {
+    RINGSIDE_UNROLL
+    for (int slot = 0; slot < X::kSlots; ++slot) f(slot);
+  }
   template <int kRows, typename F>
   RINGSIDE_DEVICE void each_row(Extent<kRows>, F&& f) const {
     using X = AccumulatorOf<kRows, 8>;
@@ -327,21 +298,35 @@ class WarpTiles {
   }
 
  private:
-  /// Columns outside seen(row) become `masked`, and those that do not count.
-  template <typename X, typename Seen>
-  RINGSIDE_DEVICE void keep(X& s, Cover cover, float masked, Seen seen) const {
-    if (cover == Cover::full && s.cols == X::kCols) return;
+  template <int kRows, int kCols, typename SeenBy>
+  RINGSIDE_DEVICE auto seen(Extent<kRows> rows, Extent<kCols> cols, const Run& positions, Cover cover,
+                            SeenBy seen_by) const {
+    Seen<AccumulatorOf<kRows, 8>::kSlots> result;
+    result.all = cover == Cover::full && cols.count == kCols;
+    if (result.all) return result;
+    // relative positions fit 32 bits: no division, few registers
+    result.stride = static_cast<int>(positions.stride);
+    const Index all = positions.stride * cols.count;
+    each_row(rows, [&](int slot, int row) {
+      Interval of_row = {0, all};
+      if (cover != Cover::full) {
+        const Interval found = seen_by(row);
+        of_row = {std::max<Index>(0, std::min(found.begin - positions.start, all)),
+                  std::max<Index>(0, std::min(found.end - positions.start, all))};
+      }
+      result.begin[slot] = static_cast<int>(of_row.begin);
+      result.end[slot] = static_cast<int>(of_row.end);
+    });
+    return result;
+  }
+  /// Columns that are not seen become `masked`.
+  template <typename X, int kSlots>
+  RINGSIDE_DEVICE void keep(X& s, const Seen<kSlots>& seen, float masked) const {
+    if (seen.all) return;
     const Lane<Machine> lane;
-    int begin[X::kSlots], end[X::kSlots];
-    RINGSIDE_UNROLL
-    for (int slot = 0; slot < X::kSlots; ++slot) {
-      const Interval of_row = cover == Cover::full ? Interval{0, s.cols} : seen(X::row(lane, slot));
-      begin[slot] = static_cast<int>(of_row.begin);
-      end[slot] = static_cast<int>(of_row.end);
-    }
     s.each([&](int slot, int column, float& x) {
-      const int col = X::col(lane, column);
-      if (col < begin[slot] || end[slot] <= col) x = masked;
+      const int position = seen.stride * X::col(lane, column);
+      if (position < seen.begin[slot] || seen.end[slot] <= position) x = masked;
     });
   }
   /// Over a row's columns: the thread's, then those of the four threads that share the row.
