@@ -239,6 +239,9 @@ void add_mutants_options(CLI::App& app, MutantsOptions& options) {
   app.add_flag("--list", options.list,
                "Show the bugs, and which are not planted and why, instead of running them");
   app.add_flag("--smoke", options.smoke, "Each bug in one variant only; default: in all");
+  app.add_option("--device", options.device, "Device of every rank, one that `ringside list` shows")
+      ->type_name("NAME")
+      ->capture_default_str();
 }
 
 void add_soak_options(CLI::App& app, SoakOptions& options) {
@@ -255,6 +258,9 @@ void add_soak_options(CLI::App& app, SoakOptions& options) {
       ->type_name("N");
   app.add_option("--red", options.red, "Case file that is written if a case fails")
       ->type_name("FILE")
+      ->capture_default_str();
+  app.add_option("--device", options.device, "Device of every rank, one that `ringside list` shows")
+      ->type_name("NAME")
       ->capture_default_str();
 }
 

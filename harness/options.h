@@ -83,6 +83,7 @@ struct SoakOptions {
   std::optional<int> cases;          ///< at least so many
   std::optional<std::int64_t> seed;  ///< >= 0; empty: a fresh one
   std::string red = "soak-red.csv";  ///< file for the cases that fail, if any does
+  std::string device = "cpu";
 };
 
 struct MutantsOptions {
@@ -91,6 +92,7 @@ struct MutantsOptions {
   std::optional<std::string> csv;    ///< file for a line a run
   bool list = false;                 ///< show them instead
   bool smoke = false;                ///< one variant a bug
+  std::string device = "cpu";
 };
 
 }  // namespace ringside

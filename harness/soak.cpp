@@ -11,6 +11,7 @@
 #include "distributed/mpi_communicator.h"
 #include "distributed/watchdog.h"
 #include "harness/commands.h"
+#include "harness/device_entry.h"
 #include "harness/random_cases.h"
 #include "harness/run_case.h"
 #include "harness/stopwatch.h"
@@ -100,6 +101,7 @@ int soak(const SoakOptions& options) {
   if (MpiSession::launched_by_mpi())
     throw UsageError(
         "soak: started by mpirun, so every process would repeat the same work; leave mpirun out");
+  const DeviceEntry device = usable_device(options.device);
   const Watchdog watchdog;
   const auto seed = options.seed ? static_cast<std::uint64_t>(*options.seed) : std::random_device()();
   fmt::print(stderr, "seed {}: ringside soak --seed {} --{} repeats these cases\n", seed, seed,
@@ -123,11 +125,12 @@ int soak(const SoakOptions& options) {
     const Standard standard = make_standard(problem, fleet);
     for (const Case& c : random.runs_of(problem, 4)) {
       if (!goes_on()) break;
+      if (device.unsupported(c.local_problem(), c.dtype, c.math)) continue;
       ++done;
       ++runs[c.variant];
       try {
-        const CaseResult result =
-            run_case(c, *find_variant(c.variant, c.op), "cpu", {.repeat = 1}, standard, fleet, inputs);
+        const CaseResult result = run_case(c, *find_variant(c.variant, c.op), options.device, {.repeat = 1},
+                                           standard, fleet, inputs);
         shares.add(result);
         if (tells_nothing(result)) {
           ++told_nothing;

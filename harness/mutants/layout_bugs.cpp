@@ -97,12 +97,15 @@ struct MaskedRowIsNan : DeviceDecorator {
   using DeviceDecorator::DeviceDecorator;
   void softmax_forward(const SoftmaxBlock& b, const Tensor& o, const Tensor& lse) override {
     real_.softmax_forward(b, o, lse);
-    const auto lses = lse.view<float>().all();
-    const auto values = o.view<float>().all();
-    const auto dim = static_cast<std::size_t>(o.shape().dim);
-    for (std::size_t row = 0; row < lses.size(); ++row) {
-      if (std::isinf(lses[row])) std::ranges::fill(values.subspan(row * dim, dim), std::nanf(""));
-    }
+    const Tensor lses_on_host = on_host(lse);
+    edit(o, [&](const Tensor& host) {
+      const auto lses = lses_on_host.view<float>().all();
+      const auto values = host.view<float>().all();
+      const auto dim = static_cast<std::size_t>(o.shape().dim);
+      for (std::size_t row = 0; row < lses.size(); ++row) {
+        if (std::isinf(lses[row])) std::ranges::fill(values.subspan(row * dim, dim), std::nanf(""));
+      }
+    });
   }
 };
 

@@ -37,18 +37,20 @@ struct PositionsInBf16 : DeviceDecorator {
   void decay_scores(const Tensor& scores, std::span<const float> slopes, TokenSpan tokens) override {
     const Shape& s = scores.shape();
     const Index end = std::min(tokens.end, s.tokens);
-    const View<float> view = scores.view<float>();
-    for (Index b = 0; b < s.batch; ++b) {
-      for (Index h = 0; h < s.heads; ++h) {
-        for (Index i = tokens.first; i < end; ++i) {
-          const std::span<float> row = view.row(b, h, i);
-          for (Index j = tokens.first; j <= i; ++j) {
-            const float distance = as_bf16(static_cast<float>(i)) - as_bf16(static_cast<float>(j));
-            row[static_cast<std::size_t>(j)] *= std::exp(-slopes[static_cast<std::size_t>(h)] * distance);
+    edit(scores, [&](const Tensor& host) {
+      const View<float> view = host.view<float>();
+      for (Index b = 0; b < s.batch; ++b) {
+        for (Index h = 0; h < s.heads; ++h) {
+          for (Index i = tokens.first; i < end; ++i) {
+            const std::span<float> row = view.row(b, h, i);
+            for (Index j = tokens.first; j <= i; ++j) {
+              const float distance = as_bf16(static_cast<float>(i)) - as_bf16(static_cast<float>(j));
+              row[static_cast<std::size_t>(j)] *= std::exp(-slopes[static_cast<std::size_t>(h)] * distance);
+            }
           }
         }
       }
-    }
+    });
   }
 };
 

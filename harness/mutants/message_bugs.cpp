@@ -27,8 +27,7 @@ struct BeforeArrival : Base {
 struct MissingWait : BeforeArrival {
   using BeforeArrival::BeforeArrival;
   void arrived(const Message& message, const std::string&) override {
-    const Tensor& stale = before.at(message.tensor.data());
-    std::copy_n(stale.data(), stale.size_bytes(), settled(message.tensor));
+    overwrite(message.tensor, before.at(message.tensor.data()));
   }
 };
 
@@ -39,7 +38,7 @@ struct StaleBuffer : Base {
   void arrived(const Message& message, const std::string&) override {
     const Tensor now = snapshot(message.tensor);
     Tensor& stale = last[now.size_bytes()];
-    if (stale) std::copy_n(stale.data(), stale.size_bytes(), settled(message.tensor));
+    if (stale) overwrite(message.tensor, stale);
     stale = now;
   }
 };
@@ -102,9 +101,9 @@ struct BytesFlipped : Base {
   using Base::Base;
   void arrived(const Message& message, const std::string&) override {
     if (rank() != 1) return;
-    const std::size_t bytes = message.tensor.size_bytes();
-    std::byte* const data = settled(message.tensor);
-    for (std::size_t i = bytes / 2; i < bytes; ++i) data[i] ^= std::byte{0xff};
+    edit(message.tensor, [bytes = message.tensor.size_bytes()](const Tensor& host) {
+      for (std::size_t i = bytes / 2; i < bytes; ++i) host.data()[i] ^= std::byte{0xff};
+    });
   }
 };
 
@@ -112,9 +111,7 @@ struct Truncated : BeforeArrival {
   using BeforeArrival::BeforeArrival;
   void arrived(const Message& message, const std::string&) override {
     if (rank() != 1) return;
-    const std::size_t bytes = message.tensor.size_bytes();
-    const Tensor& stale = before.at(message.tensor.data());
-    std::copy(stale.data() + bytes / 2, stale.data() + bytes, settled(message.tensor) + bytes / 2);
+    overwrite(message.tensor, before.at(message.tensor.data()), message.tensor.size_bytes() / 2);
   }
 };
 

@@ -67,7 +67,7 @@ int mutants(const MutantsOptions& options) {
   if (!csv) throw UsageError(fmt::format("--csv {}: {}", *options.csv, std::strerror(errno)));
   const Watchdog watchdog;
   const auto progress = [](const std::string& name) { fmt::print(stderr, "{}\n", name); };
-  const MutantsResult result = run_mutants(selected, std::move(cases), progress);
+  const MutantsResult result = run_mutants(selected, std::move(cases), progress, options.device);
   fmt::print("{}", mutants_table(result));
   if (options.csv && !(csv << mutants_csv(result)).flush()) {
     throw InfrastructureError(fmt::format("{}: {}", *options.csv, std::strerror(errno)));

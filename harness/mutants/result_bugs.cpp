@@ -103,8 +103,10 @@ void scale(const Tensor& x, float by) {
 /// On the last rank: row `token` of the last head of the last batch entry.
 void zero_a_row(const Context& c, const Tensor& x, Index token) {
   const Shape& s = x.shape();
-  if (c.comm.rank() + 1 == c.comm.size() && token < s.tokens)
-    std::ranges::fill(row_bytes(x, {s.batch - 1, s.heads - 1, token}), std::byte{0});
+  if (c.comm.rank() + 1 != c.comm.size() || token >= s.tokens) return;
+  edit(x, [&](const Tensor& host) {
+    std::ranges::fill(row_bytes(host, {s.batch - 1, s.heads - 1, token}), std::byte{0});
+  });
 }
 
 /// Rows of tokens at `first` or behind it.

@@ -1,8 +1,32 @@
 #include "harness/mutants/rewrite.h"
 
-#include <stdexcept>
-
 namespace ringside {
+namespace {
+
+Tensor in_host_memory(Device& device, const Shape& shape, DType dtype) {
+  const auto bytes = static_cast<std::size_t>(shape.size()) * size_of(dtype);
+  return {device, std::shared_ptr<std::byte>(new std::byte[bytes], std::default_delete<std::byte[]>()), shape,
+          dtype};
+}
+
+}  // namespace
+
+Tensor on_host(const Tensor& x) {
+  if (x.device().in_host_memory()) {
+    settled(x);
+    return x;
+  }
+  Tensor host = in_host_memory(x.device(), x.shape(), x.dtype());
+  x.device().download(x, {host.data(), host.size_bytes()});
+  return host;
+}
+
+void overwrite(const Tensor& x, const Tensor& y, std::size_t first) {
+  const Tensor from = on_host(y);
+  edit(x, [&](const Tensor& to) {
+    std::copy(from.data() + first, from.data() + from.size_bytes(), to.data() + first);
+  });
+}
 
 std::span<std::byte> row_bytes(const Tensor& x, Row row) {
   const Shape& s = x.shape();
@@ -12,15 +36,17 @@ std::span<std::byte> row_bytes(const Tensor& x, Row row) {
 }
 
 void move_rows(const Tensor& x, const std::function<Row(Row)>& source) {
-  const Tensor before = snapshot(x);
+  const Tensor before = on_host(snapshot(x));
   const Shape& s = x.shape();
-  for (Row to; to.batch < s.batch; ++to.batch) {
-    for (to.head = 0; to.head < s.heads; ++to.head) {
-      for (to.token = 0; to.token < s.tokens; ++to.token) {
-        std::ranges::copy(row_bytes(before, source(to)), row_bytes(x, to).begin());
+  edit(x, [&](const Tensor& after) {
+    for (Row to; to.batch < s.batch; ++to.batch) {
+      for (to.head = 0; to.head < s.heads; ++to.head) {
+        for (to.token = 0; to.token < s.tokens; ++to.token) {
+          std::ranges::copy(row_bytes(before, source(to)), row_bytes(after, to).begin());
+        }
       }
     }
-  }
+  });
 }
 
 void roll_tokens(const Tensor& x, Index by) {
@@ -34,22 +60,20 @@ void roll_batch(const Tensor& x, Index by) {
 }
 
 void fill_tokens(const Tensor& x, Index first, Index last, float value) {
-  settled(x);
-  with_type(x.dtype(), [&]<typename T>(T) {
-    const View<T> view = x.view<T>();
-    for (Index b = 0; b < x.shape().batch; ++b) {
-      for (Index h = 0; h < x.shape().heads; ++h) {
-        for (Index t = first; t < last; ++t) std::ranges::fill(view.row(b, h, t), from_float<T>(value));
+  edit(x, [&](const Tensor& host) {
+    with_type(x.dtype(), [&]<typename T>(T) {
+      const View<T> view = host.view<T>();
+      for (Index b = 0; b < x.shape().batch; ++b) {
+        for (Index h = 0; h < x.shape().heads; ++h) {
+          for (Index t = first; t < last; ++t) std::ranges::fill(view.row(b, h, t), from_float<T>(value));
+        }
       }
-    }
+    });
   });
 }
 
 Tensor scratch(Device& device, const Shape& shape, DType dtype) {
-  if (!device.in_host_memory()) throw std::logic_error("planted bugs: for devices in host memory only");
-  const auto bytes = static_cast<std::size_t>(shape.size()) * size_of(dtype);
-  return {device, std::shared_ptr<std::byte>(new std::byte[bytes], std::default_delete<std::byte[]>()), shape,
-          dtype};
+  return device.in_host_memory() ? in_host_memory(device, shape, dtype) : device.allocate(shape, dtype);
 }
 
 bool holds_dk_dv(std::string_view what) {
@@ -59,7 +83,11 @@ bool holds_dk_dv(std::string_view what) {
 
 Tensor snapshot(const Tensor& x) {
   Tensor copy = scratch(x.device(), x.shape(), x.dtype());
-  if (x.size_bytes() > 0) std::copy_n(settled(x), x.size_bytes(), copy.data());
+  if (x.device().in_host_memory()) {
+    if (x.size_bytes() > 0) std::copy_n(settled(x), x.size_bytes(), copy.data());
+  } else {
+    x.device().copy(x, copy);
+  }
   return copy;
 }
 

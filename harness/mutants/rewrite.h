@@ -1,5 +1,5 @@
-// What faults do to tensors in host memory, outside of their device: nothing here is counted as the device's
-// memory or as an operation of the subject.
+// What faults do to tensors, outside of the subject's devices: nothing here is an operation of the subject's.
+// Tensors that are not in host memory are changed there and brought back.
 #pragma once
 
 #include <algorithm>
@@ -18,14 +18,29 @@ inline std::byte* settled(const Tensor& x) {
   return x.data();
 }
 
+/// x's content in host memory, as a tensor: x itself where it is there.
+Tensor on_host(const Tensor& x);
+
+/// f(x's content, as a tensor in host memory); what f makes of it is x's from then on.
+template <typename F>
+void edit(const Tensor& x, const F& f) {
+  const Tensor host = on_host(x);
+  f(host);
+  if (host.data() != x.data()) x.device().upload({host.data(), host.size_bytes()}, x);
+}
+
 /// x <- f(x), each element as fp32.
 template <typename F>
 void transform(const Tensor& x, const F& f) {
-  settled(x);
-  with_type(x.dtype(), [&]<typename T>(T) {
-    for (T& value : x.view<T>().all()) value = from_float<T>(f(to_float(value)));
+  edit(x, [&](const Tensor& host) {
+    with_type(x.dtype(), [&]<typename T>(T) {
+      for (T& value : host.view<T>().all()) value = from_float<T>(f(to_float(value)));
+    });
   });
 }
+
+/// The bytes of x from `first` on <- those of y, which has as many.
+void overwrite(const Tensor& x, const Tensor& y, std::size_t first = 0);
 
 inline float as_bf16(float x) { return to_float(to_bf16(x)); }
 
@@ -42,14 +57,14 @@ void roll_tokens(const Tensor& x, Index by);
 void roll_heads(const Tensor& x, Index by);
 void roll_batch(const Tensor& x, Index by);
 
-/// The bytes of a row, dim · size_of(dtype).
+/// The bytes of a row of a tensor in host memory, dim · size_of(dtype).
 std::span<std::byte> row_bytes(const Tensor& x, Row row);
 
 /// Fills the rows [first, last) of every head with `value`.
 void fill_tokens(const Tensor& x, Index first, Index last, float value);
 
-/// A tensor that operations of `device` take, in memory that it does not count. Uninitialised. Throws
-/// std::logic_error for a device whose memory is not the host's.
+/// A tensor that operations of `device` take, in memory that it does not count where that is the host's.
+/// Uninitialised.
 Tensor scratch(Device& device, const Shape& shape, DType dtype);
 
 /// Whether a message of that operation holds gradients of keys and values, or partial sums of them: of the

@@ -57,7 +57,8 @@ struct MergeInBf16 : DeviceDecorator {
 
 struct MergeOverflows : DeviceDecorator {
   using DeviceDecorator::DeviceDecorator;
-  void softmax_merge(const Tensor& bo, const Tensor& bl, const Tensor& o, const Tensor& lse) override {
+  /// All in host memory.
+  static void merge(const Tensor& bo, const Tensor& bl, const Tensor& o, const Tensor& lse) {
     const auto lses = lse.view<float>().all();
     const auto block_lses = bl.view<float>().all();
     const auto dim = static_cast<std::size_t>(o.shape().dim);
@@ -70,6 +71,12 @@ struct MergeOverflows : DeviceDecorator {
       for (std::size_t i = 0; i < dim; ++i) to[i] = (weight * to[i] + block_weight * from[i]) / sum;
       lses[row] = std::log(sum);
     }
+  }
+  void softmax_merge(const Tensor& bo, const Tensor& bl, const Tensor& o, const Tensor& lse) override {
+    const Tensor block_o = on_host(bo), block_lse = on_host(bl);
+    edit(o, [&](const Tensor& sums) {
+      edit(lse, [&](const Tensor& all) { merge(block_o, block_lse, sums, all); });
+    });
   }
 };
 

@@ -8,6 +8,7 @@
 #include <numeric>
 #include <optional>
 
+#include "harness/device_entry.h"
 #include "harness/fingerprint.h"
 #include "harness/plan.h"
 #include "harness/stopwatch.h"
@@ -59,14 +60,15 @@ Catch read_verdict(const CaseResult& result, const CaseResult& right) {
 /// One problem, its right variants and their mutants.
 class CaseRunner {
  public:
-  CaseRunner(const Case& c, MutantsResult& result)
-      : fleet_(Fleet::of_threads(std::nullopt, Seconds(60), true)),
+  CaseRunner(const Case& c, const std::string& device, MutantsResult& result)
+      : device_(device),
+        fleet_(Fleet::of_threads(std::nullopt, Seconds(60), true)),
         result_(result),
         standard_(make_standard(c, fleet_)) {}
 
   void run(const PlannedCase& planned) {
     const CaseResult right =
-        run_case(planned.c, *planned.variant, "cpu", {.repeat = 1}, standard_, fleet_, inputs_);
+        run_case(planned.c, *planned.variant, device_, {.repeat = 1}, standard_, fleet_, inputs_);
     ++result_.clean_runs;
     if (right.status != Status::pass) {
       result_.false_alarms.push_back(fmt::format("{}: {}", planned.c.name(), right.reason));
@@ -85,7 +87,8 @@ class CaseRunner {
     fleet.decorate(mutant.world);
     try {
       const TimingPlan timing = {.repeat = mutant.needs_repeat ? 1 : 0};
-      Catch caught = read_verdict(run_case(c, mutant.twin, "cpu", timing, standard_, fleet, inputs_), right);
+      Catch caught =
+          read_verdict(run_case(c, mutant.twin, device_, timing, standard_, fleet, inputs_), right);
       if (!mutant.ends_with.empty()) caught.red = false;
       return caught;
     } catch (const std::exception& error) {
@@ -95,6 +98,7 @@ class CaseRunner {
     }
   }
 
+  std::string device_;
   Fleet fleet_;
   MutantsResult& result_;
   Standard standard_;
@@ -166,7 +170,9 @@ const Catch* MutantResult::clearest() const {
 }
 
 MutantsResult run_mutants(const std::vector<Mutant>& mutants, std::vector<Case> cases,
-                          const std::function<void(const std::string&)>& progress) {
+                          const std::function<void(const std::string&)>& progress,
+                          const std::string& device) {
+  const DeviceEntry entry = usable_device(device);
   Stopwatch watch;
   MutantsResult result;
   for (const Mutant& mutant : mutants) result.mutants.push_back({mutant});
@@ -175,10 +181,11 @@ MutantsResult run_mutants(const std::vector<Mutant>& mutants, std::vector<Case> 
   std::optional<CaseRunner> runner;
   std::string runner_of;
   for (const PlannedCase& planned : plan.cases) {
-    if (planned.skip) continue;
-    progress(planned.c.name());
-    if (std::string key = standard_key(planned.c); key != runner_of) {
-      runner.emplace(planned.c, result);
+    const Case& c = planned.c;
+    if (planned.skip || entry.unsupported(c.local_problem(), c.dtype, c.math)) continue;
+    progress(c.name());
+    if (std::string key = standard_key(c); key != runner_of) {
+      runner.emplace(c, device, result);
       runner_of = std::move(key);
     }
     runner->run(planned);

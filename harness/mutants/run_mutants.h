@@ -43,11 +43,13 @@ struct MutantsResult {
 };
 
 /// Runs every case with its right variant, which must pass, and with every mutant of that variant, on
-/// threads, with receive buffers poisoned and messages late. One that must end the run is run until it has
+/// threads that each have a `device`, with receive buffers poisoned and messages late. A case that the device
+/// does not compute is left out. One that must end the run is run until it has
 /// done so; one without a case is left out. `progress` is told of each case. Throws what a mutant throws
 /// unasked.
 MutantsResult run_mutants(const std::vector<Mutant>& mutants, std::vector<Case> cases,
-                          const std::function<void(const std::string&)>& progress);
+                          const std::function<void(const std::string&)>& progress,
+                          const std::string& device = "cpu");
 
 /// A line a bug, with the variant in which it shows least, and what they come to.
 std::string mutants_table(const MutantsResult& result);
