@@ -74,9 +74,9 @@ RINGSIDE_DEVICE HeadRows rows_of(const HeadMatrices& x, const ScanPlace& place, 
 }
 
 /// Up to three scans at once. For bf16 and dims of 128 a tile of 64 tokens costs a block of 4 warps, in
-/// slices of 32 columns, 160 mma and 88 ldmatrix.x4 a warp: 0.5 µs of an H200's tensor cores (at the 62% that
+/// slices of 32 columns, 144 mma and 88 ldmatrix.x4 a warp: 0.5 µs of an H200's tensor cores (at the 62% that
 /// mma.sync gets of them) and 0.8 µs of shared memory's 128 bytes a cycle, which bound it; of 64 columns, 224
-/// and 120: 0.8 and 1.1 µs. With three barriers and the latencies between them 1.2 µs a tile are expected, so
+/// and 120: 0.8 and 1.1 µs. With two barriers and the latencies between them 1.2 µs a tile are expected, so
 /// 150 µs for the forward pass of b = 2, h = 12, n = 8192: 96 blocks, one to a multiprocessor. The backward
 /// pass has 144 blocks of 64 columns, so two on some multiprocessors, which bound it: 2.3 µs for two tiles,
 /// 300 µs.
