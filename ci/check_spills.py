@@ -12,8 +12,10 @@ import re
 import subprocess
 import sys
 
-# Names of kernels (their structs, without template arguments) in which time is spent.
-HOT_KERNELS = ("SoftmaxMerge", "SoftmaxDelta", "LightningScan", "SumHeads")
+# Names of kernels (how their structs' names begin) in which time is spent.
+HOT_KERNELS = ("SoftmaxForwardKernel<Bf16Product", "SoftmaxBackwardKeysKernel<Bf16Product",
+               "SoftmaxBackwardQueriesKernel<Bf16Product", "LightningScanKernel<Bf16Product",
+               "LightningStatesKernel<Bf16Product", "SoftmaxMerge", "SoftmaxDelta", "LightningScan", "SumHeads")
 
 COMPILING = re.compile(r"ptxas info\s*: Compiling entry function '(\S+)' for '(\w+)'")
 STACK = re.compile(r"\s+(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")

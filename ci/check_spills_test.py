@@ -17,8 +17,10 @@ ptxas info    : Used {registers} registers, used 1 barriers, 1024 bytes smem, 43
 
 
 def symbol(kernel):
-    """Of run_kernel() for a kernel that is no template."""
-    return f"_ZN8ringside10run_kernelINS_{len(kernel)}{kernel}EEEvT_"
+    """Of run_kernel() for a kernel that is no template, or one of one type: "Kernel<Type"."""
+    name, _, argument = kernel.partition("<")
+    of_type = f"INS_{len(argument)}{argument}EE" if argument else ""
+    return f"_ZN8ringside10run_kernelINS_{len(name)}{name}{of_type}EEEvT_"
 
 
 def entry(kernel, arch="sm_80", stack=0, stores=0, loads=0, registers=40):

@@ -29,8 +29,7 @@ fi
 
 build_preset release
 if has_cuda release; then
-  build_preset cuda cuda_code
-  stage "registers of GPU kernels" python3 ci/check_spills.py build/cuda
+  stage "registers of GPU kernels" python3 ci/check_spills.py build/release
 else
   echo "[ci] CUDA: LEFT OUT, no toolkit here" >&2
 fi

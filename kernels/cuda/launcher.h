@@ -13,7 +13,7 @@
 namespace ringside {
 
 template <typename Kernel>
-__global__ void __launch_bounds__(Kernel::kThreads) run_kernel(const __grid_constant__ Kernel kernel) {
+__global__ void __launch_bounds__(Kernel::kThreads, 1) run_kernel(const __grid_constant__ Kernel kernel) {
   kernel.template run<Gpu>();
 }
 
