@@ -163,16 +163,17 @@ stage_communicators() {
     echo "--- NCCL, $ranks ranks on $count GPUs"
     limited "$ringside" launch -n "$ranks" -- sweep cases/smoke.csv --comm nccl --no-perf --timeout 60 \
       --device cuda --out "$folder/nccl" >"$folder/nccl.txt" 2>&1 || { note "nccl: status $?"; failed=1; }
+    limited mpirun -n "$ranks" "$(program nccl_communicator_test)" >>"$folder/nccl.txt" 2>&1 ||
+      { note "nccl_communicator_test: status $?"; failed=1; }
   else
     echo "--- NCCL, 2 ranks on one GPU: not supported by NCCL, no verdict"
     # A host of its own each, and sockets: past the check for two ranks on one device.
-    NCCL_P2P_DISABLE=1 NCCL_SHM_DISABLE=1 NCCL_SOCKET_IFNAME=lo limited timeout --kill-after=5 60 \
+    NCCL_P2P_DISABLE=1 NCCL_SHM_DISABLE=1 NCCL_SOCKET_IFNAME=lo limited timeout --kill-after=5 120 \
       mpirun -n 2 bash -c 'NCCL_HOSTID=ringside$OMPI_COMM_WORLD_RANK exec "$@"' rank \
-      "$ringside" sweep cases/smoke.csv --comm nccl --device cuda --no-perf --timeout 20 \
-      --filter '^(ring|lasp_fuse)-.*fp32.*-dp1-sp2(-|$)' >"$folder/nccl.txt" 2>&1 || status=$?
+      "$(program nccl_communicator_test)" >"$folder/nccl.txt" 2>&1 || status=$?
     note "NCCL on one GPU (unsupported): status $status"
   fi
-  grep -E '^[0-9]+ cases: ' "$folder/nccl.txt" || tail -n 5 "$folder/nccl.txt"
+  grep -E '^[0-9]+ cases: |PASSED|FAILED' "$folder/nccl.txt" || tail -n 5 "$folder/nccl.txt"
   return "$failed"
 }
 

@@ -134,17 +134,20 @@ class Operation final : public Pending::State {
     RINGSIDE_CUDA(cudaSetDevice(streams.device));
     const Event ready(streams.compute);
     RINGSIDE_CUDA(cudaStreamWaitEvent(streams.communication, ready.get()));
-    const auto check = [&](const char* call, ncclResult_t code) { group_->check(what_, call, code); };
-    check("ncclGroupStart", ncclGroupStart());
+    group_->check(what_, "ncclGroupStart", ncclGroupStart());
+    ncclResult_t given = ncclSuccess;  // the first failure; a group that was begun must be ended
+    const auto note = [&](ncclResult_t code) {
+      if (given == ncclSuccess || given == ncclInProgress) given = code;
+    };
     for (const auto& [peer, tensor] : sends_) {
-      check("ncclSend", ncclSend(tensor.data(), tensor.size_bytes(), ncclInt8, peer, group_->comm,
-                                 streams.communication));
+      note(ncclSend(tensor.data(), tensor.size_bytes(), ncclInt8, peer, group_->comm, streams.communication));
     }
     for (const auto& [peer, tensor] : receives_) {
-      check("ncclRecv", ncclRecv(tensor.data(), tensor.size_bytes(), ncclInt8, peer, group_->comm,
-                                 streams.communication));
+      note(ncclRecv(tensor.data(), tensor.size_bytes(), ncclInt8, peer, group_->comm, streams.communication));
     }
-    check("ncclGroupEnd", ncclGroupEnd());
+    const ncclResult_t ended = ncclGroupEnd();
+    group_->check(what_, "ncclSend or ncclRecv", given);
+    group_->check(what_, "ncclGroupEnd", ended);
     group_->settle(what_, missing_);  // on the stream
     done_.emplace(streams.communication);
   }

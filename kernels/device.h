@@ -118,7 +118,7 @@ class Device {
                        const Moment& to_ready) = 0;
   /// Whether hosts read and write its tensors at their address (after synchronize()).
   virtual bool in_host_memory() const = 0;
-  /// Host memory from which and to which upload() and download() are fastest; it may outlive the device.
+  /// Host memory to which download() is fastest; it may outlive the device.
   virtual std::shared_ptr<std::byte> host_memory(std::size_t bytes) = 0;
 
   // --- softmax attention (FlashAttention-2, Dao 2023, algorithms 1 and 2, in block form)

@@ -112,9 +112,8 @@ RINGSIDE_DEVICE void softmax_backward_keys(Tiles& t, const SoftmaxRule& rule, co
   }
 }
 
-/// For policies whose tiles of keys run side by side: one tile of queries against all keys, adds to rows of
-/// dq
-/// ([nq, d] fp32).
+/// For policies whose tiles of keys run side by side: one tile of queries against all keys; adds to rows of
+/// dq ([nq, d] fp32).
 template <typename Tiles, typename Q, typename DO, typename K, typename V, typename Memory>
 RINGSIDE_DEVICE void softmax_backward_queries(Tiles& t, const SoftmaxRule& rule, const TokenTile& q_tile,
                                               std::span<const TokenTile> k_tiles, const Q& q_source,

@@ -95,6 +95,7 @@ class CudaDevice : public Device {
   int ordinal_;  ///< of the GPU
   std::unique_ptr<Streams> streams_;
   Staging staging_;
+  PinnedCache pinned_;  ///< of host_memory()
   std::unique_ptr<Cublas> cublas_;
   /// Pinned, written by the GPU: bytes of a tensor beside which something wrote, negative if before it.
   std::shared_ptr<std::byte> violation_;

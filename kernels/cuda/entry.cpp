@@ -37,6 +37,12 @@ std::optional<std::string> missing(int& count) {
       return "GPU is sm_" + std::to_string(10 * major + minor) + "; this build has code for sm_" +
              std::to_string(RINGSIDE_OLDEST_GPU) + " and newer";
     }
+    int shared = 0;
+    RINGSIDE_CUDA(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, i));
+    if (shared < kMostSharedBytes) {
+      return "GPU has " + std::to_string(shared / 1024) +
+             " KiB of shared memory for a block; the kernels need " + std::to_string(kMostSharedBytes / 1024);
+    }
   }
   return std::nullopt;
 }

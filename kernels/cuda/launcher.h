@@ -62,8 +62,10 @@ class CudaLauncher {
       RINGSIDE_CUDA(cudaFuncSetAttribute(run_kernel<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                          static_cast<int>(shared_bytes)));
     }
-    run_kernel<Kernel><<<static_cast<unsigned>(blocks), Kernel::kThreads, shared_bytes, stream_>>>(kernel);
-    RINGSIDE_CUDA(cudaGetLastError());
+    // Not <<<>>>, whose errors are those of whoever failed last in this thread.
+    void* arguments[] = {const_cast<Kernel*>(&kernel)};
+    RINGSIDE_CUDA(cudaLaunchKernel(run_kernel<Kernel>, static_cast<unsigned>(blocks), Kernel::kThreads,
+                                   arguments, shared_bytes, stream_));
   }
 
   template <typename T>

@@ -160,7 +160,7 @@ Moment CudaDevice::carry(const Tensor& from, const Moment& from_ready, const Ten
 
 std::shared_ptr<std::byte> CudaDevice::host_memory(std::size_t bytes) {
   enter();
-  return pinned_memory(bytes);
+  return pinned_.take(bytes);
 }
 
 }  // namespace ringside

@@ -1,6 +1,8 @@
 // Pinned memory through which host data passes on its way to and from a device.
 #pragma once
 
+#include <map>
+#include <mutex>
 #include <span>
 #include <vector>
 
@@ -8,12 +10,26 @@
 
 namespace ringside {
 
-/// Pieces of pinned memory for one device's streams. A piece is not used again before the copy from it is
-/// done. Not thread safe.
+/// Page-locked memory that is kept for the next who wants as much: making and freeing it makes the device
+/// wait. Any thread may give it back, and after the cache has gone.
+class PinnedCache {
+ public:
+  std::shared_ptr<std::byte> take(std::size_t bytes);
+
+ private:
+  struct Free {
+    std::mutex mutex;
+    std::multimap<std::size_t, std::shared_ptr<std::byte>> blocks;  ///< by size
+  };
+  std::shared_ptr<Free> free_ = std::make_shared<Free>();
+};
+
+/// Pieces of pinned memory for one device's streams, filled one after the other. A piece is not used again
+/// before the copies from it are done. Not thread safe.
 class Staging {
  public:
   /// device memory <- host memory, behind what the stream was given before; the host memory may change at
-  /// once.
+  /// once. The host waits if more than 32 MiB are on their way.
   void upload(std::span<const std::byte> host, std::byte* to, cudaStream_t stream);
   /// host memory <- device memory; waits until it is there.
   void download(const std::byte* from, std::span<std::byte> host, cudaStream_t stream);
@@ -21,14 +37,16 @@ class Staging {
  private:
   struct Piece {
     std::shared_ptr<std::byte> memory;
-    Event done;
+    Event done;  ///< recorded when the piece is left
   };
 
-  /// One whose copy is done. Waits for the oldest if all are busy.
-  Piece& take(cudaStream_t stream);
+  /// Makes the next piece the current one: one whose copies are done, a new one if there is none. Waits for
+  /// the oldest if there are too many.
+  void leave(cudaStream_t stream);
 
   std::vector<Piece> pieces_;
-  std::size_t next_ = 0;  ///< the one that was used longest ago
+  std::size_t current_ = 0;
+  std::size_t used_ = 0;  ///< bytes of the current piece
 };
 
 }  // namespace ringside

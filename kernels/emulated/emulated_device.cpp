@@ -10,6 +10,7 @@ DeviceEntry emulated_entry() {
       .summary = "the GPU's kernels, thread by thread on an emulated GPU: to judge them, slowly",
       .unavailable = std::nullopt,
       .count = 0,
+      .block = kMaxTile,
       .make = [](const DeviceOptions& options) -> std::unique_ptr<Device> {
         return std::make_unique<EmulatedDevice>(CpuOptions{.math = options.math, .poison = options.poison});
       },

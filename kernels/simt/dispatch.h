@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <stdexcept>
+#include <string>
 
 #include "kernels/simt/limits.h"
 #include "kernels/simt/product.h"
@@ -9,9 +11,13 @@
 namespace ringside {
 
 /// Calls f.template operator()<Product, kDim>() for the arithmetic of `math` and the least kDim that holds
-/// both dims.
+/// both dims. Throws std::invalid_argument if there is none.
 template <typename F>
 void with_product(Math math, Index head_dim, Index value_dim, F&& f) {
+  if (std::max(head_dim, value_dim) > kMaxDim) {
+    throw std::invalid_argument("dims " + std::to_string(head_dim) + " and " + std::to_string(value_dim) +
+                                ": the GPU's kernels take at most " + std::to_string(kMaxDim));
+  }
   const bool small = std::max(head_dim, value_dim) <= 64;
   const auto with_dim = [&]<typename Product>() {
     if (small) {

@@ -1,8 +1,8 @@
 // How the host half of a GPU operation launches kernels, whatever machine runs them.
 //
 // A launcher has
-//   launch(kernel, blocks, shared_bytes = 0)   runs the kernel behind what was launched before; no blocks:
-//   nothing upload(std::span<const T>)                 a copy in the machine's memory, an Array<T>
+//   launch(kernel, blocks, shared_bytes = 0)   runs the kernel behind what was launched before, if blocks > 0
+//   upload(std::span<const T>)                 a copy in the machine's memory, an Array<T>
 //   scratch<T>(count)                          an uninitialised Array<T>
 // An array has data(), an address for kernels, and may go at once: its memory lives until what was launched
 // before is done. cuda/launcher.h and emulated/launcher.h are the two.

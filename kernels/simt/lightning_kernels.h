@@ -6,12 +6,10 @@
 
 #include "kernels/lightning_body.h"
 #include "kernels/simt/lightning_tiles.h"
+#include "kernels/simt/limits.h"
 #include "kernels/simt/matrices.h"
 
 namespace ringside {
-
-/// What every GPU from sm_80 on has for one block of threads.
-inline constexpr std::size_t kMostSharedBytes = 160 * 1024;
 
 /// One of the blocks into which a chunk is cut, seen by a state; its walk's parts lie among all blocks'.
 struct ScanBlock {

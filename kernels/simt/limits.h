@@ -17,6 +17,10 @@ inline constexpr int kMaxDim = 128;
 /// Most tokens of a tile.
 inline constexpr int kMaxTile = 128;
 
+/// Most bytes of shared memory that a block of threads takes: what an A100 or H100 has, but not the GPUs made
+/// for graphics (sm_86, sm_89, sm_120 have 99 KiB).
+inline constexpr int kMostSharedBytes = 160 * 1024;
+
 /// DeviceEntry::unsupported of devices that run these kernels.
 inline std::optional<std::string> beyond_kernels(const Problem& problem, DType, Math) {
   for (const auto& [name, dim] :

@@ -8,18 +8,17 @@
 // gives it the number of blocks and the bytes of shared memory.
 //
 // A machine has, all static:
-//   thread(), block(), blocks()     this thread's number in its block (int), its block's, and all blocks'
-//   (Index) shared()                        the block's shared memory, 128-byte aligned sync(), sync_warp()
-//   barriers of a block and of a warp, for what was written to shared memory shuffle_xor(x, mask) x of the
-//   thread of this warp whose lane differs in these bits (float) copy_async(to, from, valid)     16 bytes,
-//   global -> shared, beside what the thread does; zeros if not valid commit(), wait_copies<N>()      ends a
-//   group of such copies; waits for all but the last N groups of this thread multiply(c, a, b, Bf16{} or
-//   Tf32{})   a warp's tensor-core product of fragments (tiles.h), fp32 sums load_matrices(r, row),
-//   load_matrices_transposed(r, row)
-//                                   four 8x8 matrices of 16-bit elements from shared memory as fragments;
-//                                   lane l gives the address of row l % 8 of matrix l / 8
-//   pack_bf16(low, high)            two floats rounded to bf16, as one register
-//   exp2(x), exp(x), log(x)         of a float: fast, e^x within an ulp, accurate
+//   thread(), block(), blocks()   the thread's number in its block (int), its block's, all blocks' (Index)
+//   shared()                      the block's shared memory, 128-byte aligned
+//   sync(), sync_warp()           barriers of a block, of a warp, for what was written to shared memory
+//   shuffle_xor(x, mask)          x of the thread of the warp whose lane differs in these bits (float)
+//   copy_async(to, from, valid)   16 bytes, global -> shared, beside what the thread does; zeros unless valid
+//   commit(), wait_copies<N>()    ends a group of the thread's copies; waits for all groups but the last N
+//   multiply(c, a, b, Bf16{})     a warp's tensor-core product of fragments (product.h), fp32 sums; or Tf32{}
+//   load_matrices(r, row)         four 8x8 matrices of 16-bit elements from shared memory as fragments; lane
+//   l load_matrices_transposed      gives the address of row l % 8 of matrix l / 8 pack_bf16(low, high) two
+//   floats rounded to bf16, as one register exp2(x), exp(x), log(x)       of a float: fast, e^x within an
+//   ulp, accurate
 #pragma once
 
 // RINGSIDE_DEVICE marks what kernels call: functions that nvcc compiles for the GPU. The others are for

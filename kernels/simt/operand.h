@@ -46,8 +46,6 @@ struct HeadRows {
   RINGSIDE_DEVICE HeadRows columns(int first, int count) const {
     return {at(0, first), dtype, count, stride};
   }
-  /// Only if dtype is fp32.
-  RINGSIDE_DEVICE float& sum(Index row, int col) const { return *reinterpret_cast<float*>(at(row, col)); }
 };
 
 /// f(T{}), T the type of the elements.

@@ -62,6 +62,7 @@ void launch_tiles(Launcher& launcher, Work work, const Positions& own, const Pos
   const UploadedTiles<Launcher> steps(launcher, others, Kernel::kStep, cu_seqlens);
   work.tiles = tiles.span();
   work.steps = steps.span();
+  static_assert(Kernel::shared_bytes() <= kMostSharedBytes);
   const Kernel kernel{work, results...};
   launcher.launch(kernel, kernel.blocks(), Kernel::shared_bytes());
 }

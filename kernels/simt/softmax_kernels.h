@@ -22,14 +22,19 @@ struct SoftmaxWork {
 };
 
 /// Which batch entry, head and tile a block of the grid has: heads change fastest, so that blocks that run
-/// side by side have equal work; the last tiles, which see most if the problem is causal, come first.
+/// side by side have equal work. Tiles with most work come first if the problem is causal: of queries the
+/// last, which see most, of keys the first, which most see.
 struct BlockPlace {
   int batch, head, tile;
 
-  RINGSIDE_DEVICE BlockPlace(Index block, Index batches, Index heads, std::size_t tiles)
+  RINGSIDE_DEVICE BlockPlace(Index block, Index batches, Index heads)
       : batch(static_cast<int>(block % (batches * heads) / heads)),
         head(static_cast<int>(block % heads)),
-        tile(static_cast<int>(static_cast<Index>(tiles) - 1 - block / (batches * heads))) {}
+        tile(static_cast<int>(block / (batches * heads))) {}
+  RINGSIDE_DEVICE BlockPlace(Index block, Index batches, Index heads, std::size_t tiles)
+      : BlockPlace(block, batches, heads) {
+    tile = static_cast<int>(tiles) - 1 - tile;
+  }
 };
 
 template <typename Product, TileSizes kSizes>
@@ -89,7 +94,7 @@ struct SoftmaxBackwardKeysKernel {
 
   template <typename Machine>
   RINGSIDE_DEVICE void run() const {
-    const BlockPlace place(Machine::block(), work.batch, work.k.heads, work.tiles.size());
+    const BlockPlace place(Machine::block(), work.batch, work.k.heads);
     const TokenTile& tile = work.tiles[static_cast<std::size_t>(place.tile)];
     WarpTiles<Machine, Product, kSizes> t(work.k.dim, work.v.dim);
     const auto keys = t.tile(tile.positions.count);
