@@ -16,7 +16,10 @@ while (($#)); do
     -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' ci/gpu_bundle.sh; exit 0 ;;
     --build) (($# > 1)) || { echo "gpu_bundle.sh: --build needs a value" >&2; exit 2; }; build=$2; shift ;;
     -*) echo "gpu_bundle.sh: unknown argument $1; see $0 --help" >&2; exit 2 ;;
-    *) out=$1 ;;
+    *)
+      [[ -z $out ]] || { echo "gpu_bundle.sh: unknown argument $1; see $0 --help" >&2; exit 2; }
+      out=$1
+      ;;
   esac
   shift
 done

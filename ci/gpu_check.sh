@@ -37,7 +37,10 @@ while (($#)); do
       ;;
     --prebuilt) prebuilt=$(from_caller "$2") ;;
     --out) out=$(from_caller "$2") ;;
-    --device) device=$2 ;;
+    --device)
+      [[ $2 == @(cuda|emulated|cpu) ]] || usage_error "no device '$2', there are: cuda emulated cpu"
+      device=$2
+      ;;
     *) usage_error "unknown argument $1" ;;
   esac
   shift 2
@@ -95,7 +98,7 @@ why_not() {
     echo "this build has no device $device"
   elif [[ $line == *"(unavailable: "* ]]; then
     line=${line##*"(unavailable: "}
-    echo "$device: ${line%)}"
+    echo "${line%)}"
   fi
 }
 gpus() { nvidia-smi -L 2>/dev/null | grep -c '^GPU ' || true; }

@@ -5,6 +5,7 @@
 #include "distributed/variant.h"
 #include "harness/case_file.h"
 #include "harness/commands.h"
+#include "harness/device_entry.h"
 #include "harness/fingerprint.h"
 #include "harness/properties.h"
 #include "harness/results.h"
@@ -26,8 +27,11 @@ int list() {
   fmt::print("  {:<20} ranks are threads of one process\n", "threads");
   fmt::print("  {:<20} ranks are processes, under mpirun or srun; {}\n", "mpi", mpi_library_version());
   const auto nccl = nccl_version();
+  const auto no_gpu = device_entry("cuda").unavailable;
   fmt::print("  {:<20} ranks are processes with a GPU each, under mpirun or srun; {}\n", "nccl",
-             nccl ? *nccl : "(unavailable: built without NCCL)");
+             !nccl    ? "(unavailable: built without NCCL)"
+             : no_gpu ? fmt::format("{}  (unavailable: {})", *nccl, *no_gpu)
+                      : *nccl);
   fmt::print("\ncolumns of a case file\n");
   for (const CaseColumn& column : case_columns()) {
     fmt::print("  {:<20} {}{}\n", column.name, column.help,

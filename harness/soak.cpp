@@ -147,7 +147,7 @@ int soak(const SoakOptions& options) {
     fmt::print(stderr, "{} cases, {} red, {}\n", done, red.count(), human_seconds(seconds));
   }
   for (const auto& [variant, count] : runs) fmt::print("{:<18} {:>10} cases\n", variant, count);
-  fmt::print("{}seed {}: {} clean cases, {} red, {} that could not have been (zeros would pass), {}\n",
+  fmt::print("{}seed {}: {} clean cases, {} red, {} of them could not have been (zeros would pass), {}\n",
              shares.table(), seed, done, red.count(), told_nothing, human_seconds(seconds));
   if (red.count() > 0) fmt::print("red cases: {}\n", red.path());
   return red.count() == 0 ? 0 : 1;

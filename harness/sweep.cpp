@@ -57,11 +57,12 @@ void refuse_what_does_not_fit(const Plan& plan, const SweepOptions& options, con
 }
 
 void print_plan(const Plan& plan, const SweepOptions& options, const Fleet& fleet) {
-  fmt::print(stderr,
-             "{}: {} cases, {} to run against {} references, on {} ({}); at most {} of memory, about {}\n",
+  const bool known = options.device == "cpu";  // whose rates the estimate has
+  fmt::print(stderr, "{}: {} cases, {} to run against {} references, on {} ({}); at most {} of memory{}\n",
              options.cases, plan.cases.size(), plan.to_run, plan.standards, fleet.communicator(),
              fleet.world() ? fmt::format("{} ranks", *fleet.world()) : "as many as each case asks for",
-             human_bytes(plan.needs.bytes), human_seconds(plan.needs.seconds));
+             human_bytes(plan.needs.bytes),
+             known ? fmt::format(", about {}", human_seconds(plan.needs.seconds)) : "");
 }
 
 int exit_status(const std::vector<CaseResult>& results, const Kept& kept) {
