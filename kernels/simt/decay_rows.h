@@ -13,7 +13,8 @@
 
 namespace ringside {
 
-/// λ^exponent = exp(-slope·exponent), in double, rounded to fp32 once. exponent >= 0.
+/// decay_power() of decay_table.h for kernels: nvcc compiles a function that is not constexpr, as std::exp is
+/// not, for the host or for the GPU.
 RINGSIDE_DEVICE float power_of_decay(float slope, Index exponent) {
   return static_cast<float>(std::exp(-static_cast<double>(slope) * static_cast<double>(exponent)));
 }

@@ -1,8 +1,6 @@
 // The host half of softmax attention on a GPU, whatever machine runs the kernels.
 #pragma once
 
-#include <algorithm>
-#include <limits>
 #include <span>
 #include <utility>
 #include <vector>
