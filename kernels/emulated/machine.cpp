@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/emulated/stack_switch.h"
 #include "reference/dtype.h"
 
 namespace ringside {
@@ -33,6 +34,8 @@ struct Copy {
 struct Thread {
   boost::context::fiber fiber{};      ///< where it goes on
   boost::context::fiber scheduler{};  ///< to which it gives way
+  StackBounds stack{};
+  bool started = false;
   Together waits_in = Together::nothing;
   void* operands = nullptr;  ///< of what it waits in
   std::vector<Copy> open{};  ///< copies of the group that is not committed
@@ -64,16 +67,33 @@ float bf16_of(std::uint32_t pair, int i) {
 
 float tf32_of(std::uint32_t bits, int) { return truncated_to_tf32(std::bit_cast<float>(bits)); }
 
+/// Stacks for fibers, and the bounds of the last one that was taken.
+class Stacks {
+ public:
+  boost::context::stack_context allocate() {
+    const boost::context::stack_context stack = pool_.allocate();
+    last_ = {static_cast<std::byte*>(stack.sp) - stack.size, stack.size};
+    return stack;
+  }
+  void deallocate(boost::context::stack_context& stack) { pool_.deallocate(stack); }
+  StackBounds last() const { return last_; }
+
+ private:
+  boost::context::pooled_fixedsize_stack pool_{kStack};
+  StackBounds last_{};
+};
+
 class Block {
  public:
-  Block(const Grid& grid, Index number, const std::function<void()>& body,
-        boost::context::pooled_fixedsize_stack& stacks, std::byte* shared)
+  Block(const Grid& grid, Index number, const std::function<void()>& body, Stacks& stacks, std::byte* shared)
       : grid_(grid), number_(number), shared_(shared), threads_(static_cast<std::size_t>(grid.threads)) {
     std::fill_n(shared_, grid.shared_bytes, kPoison);
     std::fill_n(shared_ + grid.shared_bytes, kGuard, std::byte{0xa5});
     for (Thread& t : threads_) {
       t.fiber = boost::context::fiber(
           std::allocator_arg, stacks, [this, &t, &body](boost::context::fiber&& scheduler) {
+            scheduler_stack_ = enter_stack();
+            const Leave leave{scheduler_stack_};
             t.scheduler = std::move(scheduler);
             try {
               body();
@@ -84,8 +104,24 @@ class Block {
             t.waits_in = Together::end;
             return std::move(t.scheduler);
           });
+      t.stack = stacks.last();
     }
   }
+  /// Unwinds what is unfinished.
+  ~Block() {
+    for (Thread& t : threads_) {
+      if (!t.fiber) continue;
+      {
+        const AwayFromStack away(t.stack);
+        t.fiber = {};
+      }
+      if (t.started) continue;  // else its stack was entered and left outside of what we wrote
+      leave_stack(scheduler_stack_);
+      enter_stack();
+    }
+  }
+  Block(const Block&) = delete;
+  Block& operator=(const Block&) = delete;
 
   void run();
 
@@ -100,10 +136,17 @@ class Block {
     Thread& t = self();
     t.waits_in = what;
     t.operands = operands;
+    const AwayFromStack away(scheduler_stack_);
     t.scheduler = std::move(t.scheduler).resume();
   }
 
  private:
+  /// The last thing that happens on a fiber's stack.
+  struct Leave {
+    const StackBounds& to;
+    ~Leave() { leave_stack(to); }
+  };
+
   /// Knuth's MMIX generator; its upper bits.
   std::uint64_t next_random() {
     random_ = random_ * 6364136223846793005u + 1442695040888963407u;
@@ -115,7 +158,11 @@ class Block {
     running_ = thread;
     Thread& t = threads_[static_cast<std::size_t>(thread)];
     t.waits_in = Together::nothing;
-    t.fiber = std::move(t.fiber).resume();
+    t.started = true;
+    {
+      const AwayFromStack away(t.stack);
+      t.fiber = std::move(t.fiber).resume();
+    }
     if (failure_) std::rethrow_exception(failure_);
   }
   void do_together(int warp, Together what);
@@ -133,6 +180,7 @@ class Block {
   std::vector<Thread> threads_;
   std::uint64_t random_ = grid_.seed + 0x9e3779b97f4a7c15u * static_cast<std::uint64_t>(number_ + 1);
   int running_ = 0;
+  StackBounds scheduler_stack_{};
   std::exception_ptr failure_{};  ///< of the thread that just ran
 };
 
@@ -313,7 +361,7 @@ void Emulated::load_matrices_transposed(std::uint32_t (&r)[4], const void* row) 
 void run_grid(const Grid& grid, const std::function<void()>& body) {
   if (grid.threads < kWarp || grid.threads % kWarp != 0 || grid.threads > 1024)
     fault("a block of " + std::to_string(grid.threads) + " threads");
-  boost::context::pooled_fixedsize_stack stacks(kStack);
+  Stacks stacks;
   std::vector<std::byte> memory(grid.shared_bytes + 2 * kGuard);
   const auto address = reinterpret_cast<std::uintptr_t>(memory.data());
   std::byte* const shared = memory.data() + (kGuard - address % kGuard) % kGuard;
