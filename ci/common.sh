@@ -36,7 +36,8 @@ stage() {
   return "$status"
 }
 
-# install_packages [--fuzz] [--torch]: what the build (the fuzz targets, torch_check.sh) needs, unless --no-install.
+# install_packages [--tests] [--fuzz] [--torch]: what the build (all tests, the fuzz targets, torch_check.sh) needs, unless
+# --no-install.
 install_packages() {
   ((INSTALL == 0)) || stage install bash ci/install.sh "$@"
 }

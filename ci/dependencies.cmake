@@ -2,11 +2,14 @@
 find_package(Threads REQUIRED)
 find_package(MPI REQUIRED COMPONENTS CXX)
 find_package(Eigen3 REQUIRED NO_MODULE)
-find_package(Boost REQUIRED COMPONENTS context)  # the emulated GPU's threads
+find_package(Boost REQUIRED COMPONENTS context)  # the emulated GPU's threads; the gate's distributions are headers
 find_package(fmt REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_path(RANDOM123_INCLUDE_DIR Random123/philox.h REQUIRED)
+find_package(pugixml REQUIRED)
+find_package(SQLite3 REQUIRED)
+find_file(CHART_JS chart.min.js PATHS /usr/share PATH_SUFFIXES javascript/chart.js nodejs/chart.js/dist REQUIRED)
 find_path(LIBCSV_INCLUDE_DIR csv.h REQUIRED)
 find_library(LIBCSV_LIBRARY csv REQUIRED)
 find_path(HWLOC_INCLUDE_DIR hwloc.h REQUIRED)

@@ -7,7 +7,7 @@ set -euo pipefail
 source "$(dirname "$0")/common.sh"
 parse_arguments "$@"
 no_more_arguments
-install_packages --fuzz
+install_packages --tests --fuzz
 
 build_preset asan
 export LSAN_OPTIONS="suppressions=$root/ci/lsan.supp:print_suppressions=0" UBSAN_OPTIONS=print_stacktrace=1

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# ci/install.sh [--fuzz] [--torch]: installs what the build and the tests need and is missing, with apt (Debian 12, Ubuntu
-# 22.04 and 24.04), with --fuzz what the fuzz targets need besides, with --torch PyTorch, where apt has it. Does nothing,
-# quickly, when all is there. Without the right to install it prints the apt line and ends with status 2.
+# ci/install.sh [--tests] [--fuzz] [--torch]: installs what the build needs and is missing, with apt (Debian 12, Ubuntu
+# 22.04 and 24.04), with --tests SciPy and Chromium, without which some tests are skipped, with --fuzz what the fuzz
+# targets need besides, with --torch PyTorch, where apt has it. Does nothing, quickly, when all is there. Without the right to install it prints the apt line and ends with status 2.
 set -euo pipefail
 [[ ${1:-} != @(-h|--help) ]] || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0; }
 
@@ -9,7 +9,8 @@ required=(
   g++ cmake ninja-build git                              # compiler and build
   libopenmpi-dev openmpi-bin libhwloc-dev                # ranks and machine
   libeigen3-dev libcli11-dev libfmt-dev nlohmann-json3-dev libcsv-dev librandom123-dev
-  libboost-context-dev                                   # threads of the emulated GPU
+  libboost-dev libboost-context-dev                      # statistics of the gate; threads of the emulated GPU
+  libpugixml-dev libsqlite3-dev libjs-chart.js           # gate, history, dashboard
   libgtest-dev libgmock-dev libbenchmark-dev             # tests and benchmarks
   python3 python3-numpy                                  # the checks
 )
@@ -20,6 +21,10 @@ for argument; do
     --fuzz)
       required+=(clang)
       optional+=(libclang-rt-dev)  # libFuzzer and the sanitizers; Ubuntu 22.04 has them in clang's own packages
+      ;;
+    --tests)
+      optional+=(python3-scipy chromium chromium-driver python3-selenium)  # Ubuntu has chromium as a snap alone
+      lists+=(python3-scipy)
       ;;
     --torch)
       optional+=(python3-torch)  # not in every release

@@ -5,7 +5,7 @@ set -euo pipefail
 source "$(dirname "$0")/common.sh"
 parse_arguments "$@"
 no_more_arguments
-install_packages
+install_packages --tests
 build_preset release
 status=0
 stage format bash ci/format.sh --check || status=1

@@ -2,16 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
-#include <charconv>
 #include <iterator>
-#include <limits>
 #include <map>
-#include <regex>
 #include <sstream>
-#include <system_error>
 
+#include "harness/cli_parts.h"
 #include "harness/fingerprint.h"
 #include "reference/error.h"
 
@@ -35,33 +31,10 @@ Exit status:
   4  inconclusive timing
   5  infrastructure: a deadline passed, a rank was killed, a disk is full, mpirun is missing)";
 
-/// CLI11 check of an ECMAScript regular expression: empty if right, else what is wrong.
-std::string check_regex(const std::string& text) {
-  try {
-    const std::regex compiled(text);
-    return {};
-  } catch (const std::regex_error& error) {
-    return fmt::format("'{}' is not a regular expression: {}", text, error.what());
-  }
-}
-
-/// CLI11 check of a duration: empty if right, else what is wrong. 1e9 s, 32 years, still fits a clock's
-/// nanoseconds.
-std::string check_seconds(const std::string& text) {
-  double seconds = 0;
-  const char* end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, seconds);
-  const bool right = error == std::errc{} && stop == end && seconds > 0 && seconds <= 1e9;
-  return right ? std::string{} : fmt::format("{} is not a number above 0, at most 1e9", text);
-}
-
 const std::map<std::string, SweepOptions::Comm> comms{{"auto", SweepOptions::Comm::automatic},
                                                       {"threads", SweepOptions::Comm::threads},
                                                       {"mpi", SweepOptions::Comm::mpi},
                                                       {"nccl", SweepOptions::Comm::nccl}};
-
-/// `check` without its words in the help text.
-CLI::Validator quiet(CLI::Validator check) { return check.description(""); }
 
 // What sweep and explain have in common: which cases, and where their ranks live.
 void add_session_options(CLI::App& app, SessionOptions& options) {
@@ -210,20 +183,6 @@ void add_check_options(CLI::App& app, CheckOptions& options) {
       ->type_name("DIR");
 }
 
-void add_diff_options(CLI::App& app, DiffOptions& options) {
-  app.option_defaults()->take_last();
-  app.add_option("A", options.a, "A directory of tensors as for check, with its inputs; or a results.jsonl")
-      ->required()
-      ->check(quiet(CLI::ExistingPath));
-  app.add_option("B", options.b, "Another, of the same inputs or cases")
-      ->required()
-      ->check(quiet(CLI::ExistingPath));
-  app.add_option("--worst", options.worst, "Places or cases that are shown")
-      ->type_name("N")
-      ->check(quiet(CLI::Range(1, 1'000'000)))
-      ->capture_default_str();
-}
-
 void add_mutants_options(CLI::App& app, MutantsOptions& options) {
   app.option_defaults()->take_last();
   app.add_option("--filter", options.filter,
@@ -298,7 +257,6 @@ Command parse_command_line(std::span<const std::string> args) {
   ExplainOptions explain;
   CheckOptions check;
   MakeInputsOptions make_inputs;
-  DiffOptions diff;
   MutantsOptions mutants;
   SoakOptions soak;
   LaunchCommand launch;
@@ -315,8 +273,7 @@ Command parse_command_line(std::span<const std::string> args) {
   CLI::App* make_inputs_app = app.add_subcommand(
       "make-inputs", "Write the inputs of a case as files, for another implementation to compute on");
   CLI::App* check_app = app.add_subcommand("check", "Judge the tensors that another implementation computed");
-  CLI::App* diff_app =
-      app.add_subcommand("diff", "Compare two directories of tensors, or two results.jsonl, worst first");
+  RecordCommands records(app);
   CLI::App* mutants_app =
       app.add_subcommand("mutants", "Plant bugs in the variants and demand that each turns a verdict red");
   CLI::App* soak_app = app.add_subcommand("soak", "Run random cases of the variants, all of which must pass");
@@ -326,7 +283,6 @@ Command parse_command_line(std::span<const std::string> args) {
   add_session_options(*explain_app, explain);
   add_make_inputs_options(*make_inputs_app, make_inputs);
   add_check_options(*check_app, check);
-  add_diff_options(*diff_app, diff);
   add_mutants_options(*mutants_app, mutants);
   add_soak_options(*soak_app, soak);
   add_launch_options(*launch_app, launch, mpirun_args);
@@ -352,7 +308,7 @@ Command parse_command_line(std::span<const std::string> args) {
   if (explain_app->parsed()) return explain;
   if (make_inputs_app->parsed()) return make_inputs;
   if (check_app->parsed()) return check;
-  if (diff_app->parsed()) return diff;
+  if (auto command = records.parsed()) return *command;
   if (mutants_app->parsed()) return mutants;
   if (soak_app->parsed()) return soak;
   if (!launching)

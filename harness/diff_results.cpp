@@ -8,9 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "harness/case_file.h"
 #include "harness/outputs.h"
-#include "harness/results_reader.h"
+#include "harness/record.h"
 #include "harness/verdict.h"
 #include "reference/error.h"
 
@@ -21,16 +20,13 @@ using Json = nlohmann::json;
 using Rows = std::map<std::string, Json>;  // by name, of which the n-th row is "name (n)"
 
 Rows read_rows(const std::filesystem::path& path) {
-  const std::string text = read_file(path, kMaxResultsBytes);
-  const std::vector<ResultRow> checked = parse_results(text, path.string());  // bounds depth and sizes
+  const ResultsLog log = read_results(path);
   Rows rows;
   std::map<std::string_view, int> seen;
-  std::string_view rest = text;
-  for (const ResultRow& row : checked) {
-    const std::size_t end = rest.find('\n');
-    const int n = ++seen[row.name];
-    rows[n == 1 ? row.name : fmt::format("{} ({})", row.name, n)] = Json::parse(rest.substr(0, end));
-    rest.remove_prefix(end + 1);
+  for (std::size_t i = 0; i < log.lines.size(); ++i) {
+    const std::string& name = log.records[i].name;
+    const int n = ++seen[name];
+    rows[n == 1 ? name : fmt::format("{} ({})", name, n)] = Json::parse(log.lines[i]);
   }
   return rows;
 }

@@ -1,5 +1,6 @@
 #include "harness/fingerprint.h"
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <hwloc.h>
 #define OMPI_SKIP_MPICXX
@@ -9,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <fstream>
 #include <memory>
@@ -17,7 +19,9 @@
 #include "reference/error.h"
 
 namespace ringside {
-extern const char* const git_commit;  // commit.cpp, rewritten by each build if it has changed
+// commit.cpp, rewritten by each build if it has changed
+extern const char* const git_commit;
+extern const char* const git_commit_subject;
 
 namespace {
 
@@ -105,6 +109,13 @@ std::string mpi_library_version() {
 }
 
 std::string build_commit() { return git_commit; }
+
+std::string build_commit_subject() { return git_commit_subject; }
+
+std::string utc_now() {
+  return fmt::format("{:%FT%TZ}",
+                     fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
+}
 
 std::string version_text() {
   return fmt::format(

@@ -32,6 +32,12 @@ std::string mpi_library_version();
 /// "unknown" if built outside of git.
 std::string build_commit();
 
+/// First line of that commit's message; empty if built outside of git.
+std::string build_commit_subject();
+
+/// 2026-01-31T23:59:59Z.
+std::string utc_now();
+
 /// Version, commit, compiler with flags, and libraries, a line each.
 std::string version_text();
 

@@ -15,6 +15,109 @@
 #include "reference/error.h"
 
 namespace ringside {
+const std::vector<ResultColumn>& result_columns() {
+  static const std::vector<ResultColumn> all = [] {
+    std::vector<ResultColumn> columns = {
+        {"schema", "/schema", "version of this table's schema"},
+        {"name", "/name", "the case's parameters; --filter '^NAME$' selects it alone"},
+        {"status", "/status",
+         "pass, FAIL, MISTRUSTED (nothing could have failed), skip; of a known fault xfail or XPASS"},
+        {"reason", "/reason", "why it was skipped, or what is wrong"},
+    };
+    const auto of_case = case_json(Case{});
+    for (const auto& [column, value] : of_case.items()) {
+      columns.push_back({column, "/case/" + column, "of the case"});
+    }
+    for (const std::string_view out : kOutNames) {
+      const auto add = [&](std::string_view figure, std::string_view meaning) {
+        columns.push_back({fmt::format("{}_{}", out, figure), fmt::format("/tensors/{}/{}", out, figure),
+                           fmt::format("{} {}", out, meaning)});
+      };
+      add("max_abs", "largest |x - ref| over all ranks, ref from the fp64 oracle");
+      add("mean_abs", "mean |x - ref|");
+      add("relative_error", "‖x - ref‖ / ‖ref‖ over all ranks (Frobenius)");
+      add("bound_share", "largest |x - ref| / bound over all elements; above 1 fails");
+      add("row_share", "worst row's error as a share of its limit; above 1 fails");
+      add("bias", "|least-squares slope of x on ref - 1|");
+      add("bias_limit", "limit of the bias");
+      add("legacy", "mean |x - y| on rank 0 in bf16, y the single-rank variant (LASP's own figure)");
+      add("published", "what LASP published for that figure, if it did");
+      add("elements", "elements compared, without padding");
+      add("telling", "elements whose reference is beyond their bound: a zero there would fail");
+      add("failed", "elements beyond their bound");
+      for (const std::string_view place : {"batch", "head", "position", "dim", "rank"}) {
+        columns.push_back({fmt::format("{}_worst_{}", out, place),
+                           fmt::format("/tensors/{}/worst/{}", out, place),
+                           fmt::format("{} place of the largest bound_share", out)});
+      }
+      add("digest", "hash of the tensor's bits; equal digests, equal bits");
+    }
+    columns.insert(
+        columns.end(),
+        {{"forward_s", "/perf/forward/median_s", "forward, median iteration, seconds"},
+         {"forward_min_s", "/perf/forward/min_s", "quickest iteration"},
+         {"forward_max_s", "/perf/forward/max_s", "slowest iteration"},
+         {"forward_backward_s", "/perf/forward_backward/median_s",
+          "forward and backward, median iteration, seconds"},
+         {"forward_backward_min_s", "/perf/forward_backward/min_s", "quickest iteration"},
+         {"forward_backward_max_s", "/perf/forward_backward/max_s", "slowest iteration"},
+         {"repeat", "/perf/repeat", "timed iterations"},
+         {"wait_s", "/sums/wait_s",
+          "of forward_backward_s, what the rank that waited longest spent waiting for others (median); on a "
+          "GPU this "
+          "and the next three need --trace, without which all is other_s"},
+         {"compute_s", "/sums/compute_s",
+          "what the rank that computed longest spent in its device's operations (median)"},
+         {"hidden_s", "/sums/hidden_s",
+          "the longest time that a rank had a message under way and was not waiting (median): at most so "
+          "much "
+          "of communication was hidden"},
+         {"other_s", "/sums/other_s", "the longest time of a rank beside compute_s and wait_s (median)"},
+         {"tokens_per_s_forward", "/perf/tokens_per_s_forward", "batch · seq / forward_s"},
+         {"tokens_per_s", "/perf/tokens_per_s", "batch · seq / forward_backward_s"},
+         {"useful_tflops_forward", "/perf/useful_tflops_forward", "useful TFLOP/s of forward, whole world"},
+         {"useful_tflops", "/perf/useful_tflops", "useful TFLOP/s of forward and backward, whole world"},
+         {"flops_formula", "/perf/flops_formula", "how useful work is counted (README)"},
+         {"oversubscribed", "/perf/oversubscribed",
+          "more ranks than cores, or than GPUs, on a node: times mean little"},
+         {"forward_bytes", "/sums/forward/bytes", "sent in forward, all ranks"},
+         {"forward_messages", "/sums/forward/messages", "messages in forward, all ranks"},
+         {"forward_collectives", "/sums/forward/collectives", "collectives in forward, all ranks"},
+         {"backward_bytes", "/sums/backward/bytes", "sent in backward, all ranks"},
+         {"backward_messages", "/sums/backward/messages", "messages in backward, all ranks"},
+         {"backward_collectives", "/sums/backward/collectives", "collectives in backward, all ranks"},
+         {"forward_memory", "/sums/memory/forward",
+          "largest device memory of a rank that forward holds beyond inputs and cache, results included; "
+          "bytes"},
+         {"forward_memory_formula", "/sums/formula_memory/forward", "what the variant's formula says it is"},
+         {"backward_memory", "/sums/memory/backward",
+          "the same of backward, beyond inputs, cache and what forward returned"},
+         {"backward_memory_formula", "/sums/formula_memory/backward",
+          "what the variant's formula says it is"},
+         {"peak_bytes", "/sums/peak_bytes", "largest device memory of a rank, inputs and outputs included"},
+         {"wall_reference_s", "/wall/reference_s",
+          "wall time of this case: oracle and honest run, with the first case that needs them"},
+         {"wall_variant_s", "/wall/variant_s", "forward and backward, verified and timed, slowest rank's"},
+         {"wall_inputs_s", "/wall/inputs_s", "making inputs, the reference's too"},
+         {"wall_compare_s", "/wall/compare_s", "bringing outputs together, measuring, judging"},
+         {"wall_checks_s", "/wall/checks_s", "running again for properties, and comparing"},
+         {"wall_setup_s", "/wall/setup_s", "starting ranks, devices, uploads"},
+         {"wall_output_s", "/wall/output_s", "dumping tensors"},
+         {"communicator", "/communicator", "threads, mpi or nccl"},
+         {"device", "/device", "where the variant ran"},
+         {"directory", "/directory", "where the tensors are that `check` judged"},
+         {"world", "/world", "processes under mpirun; 0: threads"},
+         {"ftz", "/ftz", "the device flushes denormals (the oracle never does)"},
+         {"commit", "/commit", "of the program"},
+         {"subject", "/subject", "first line of the commit's message"},
+         {"started", "/started", "when the run began, UTC"},
+         {"fingerprint", "/fingerprint",
+          "of the machine and the build; times compare only where it is equal"}});
+    return columns;
+  }();
+  return all;
+}
+
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -122,12 +225,26 @@ Json sums_json(const CaseResult& r) {
   return json;
 }
 
+Json fields_json(const Fingerprint& machine) {
+  Json fields = Json::object();
+  for (const auto& [name, value] : machine.fields) fields[name] = value;
+  return fields;
+}
+
 Json result_json(const CaseResult& r, const RunInfo& run) {
-  Json row = {{"schema", kResultsSchema},       {"name", r.c.name()},
-              {"status", to_string(r.status)},  {"reason", r.reason},
-              {"case", case_json(r.c)},         {"commit", run.commit},
-              {"fingerprint", run.fingerprint}, {"communicator", run.communicator},
-              {"device", run.device},           {"world", run.world},
+  Json row = {{"schema", kResultsSchema},
+              {"name", r.c.name()},
+              {"status", to_string(r.status)},
+              {"reason", r.reason},
+              {"case", case_json(r.c)},
+              {"commit", run.commit},
+              {"subject", run.subject},
+              {"started", run.started},
+              {"fingerprint", run.machine.id},
+              {"machine", fields_json(run.machine)},
+              {"communicator", run.communicator},
+              {"device", run.device},
+              {"world", run.world},
               {"ftz", run.flushes_denormals}};
   if (!r.directory.empty()) row["directory"] = r.directory;
   if (r.status == Status::skip) return row;
@@ -149,112 +266,6 @@ Json result_json(const CaseResult& r, const RunInfo& run) {
   return row;
 }
 
-/// A column of results.csv: where it stands in a row's JSON.
-struct Source {
-  std::string name, pointer, meaning;
-};
-
-const std::vector<Source>& sources() {
-  static const std::vector<Source> all = [] {
-    std::vector<Source> columns = {
-        {"schema", "/schema", "version of this table's schema"},
-        {"name", "/name", "the case's parameters; --filter '^NAME$' selects it alone"},
-        {"status", "/status",
-         "pass, FAIL, MISTRUSTED (nothing could have failed), skip; of a known fault xfail or XPASS"},
-        {"reason", "/reason", "why it was skipped, or what is wrong"},
-    };
-    const Json case_columns = case_json(Case{});
-    for (const auto& [column, value] : case_columns.items()) {
-      columns.push_back({column, "/case/" + column, "of the case"});
-    }
-    for (const std::string_view out : kOutNames) {
-      const auto add = [&](std::string_view figure, std::string_view meaning) {
-        columns.push_back({fmt::format("{}_{}", out, figure), fmt::format("/tensors/{}/{}", out, figure),
-                           fmt::format("{} {}", out, meaning)});
-      };
-      add("max_abs", "largest |x - ref| over all ranks, ref from the fp64 oracle");
-      add("mean_abs", "mean |x - ref|");
-      add("relative_error", "‖x - ref‖ / ‖ref‖ over all ranks (Frobenius)");
-      add("bound_share", "largest |x - ref| / bound over all elements; above 1 fails");
-      add("row_share", "worst row's error as a share of its limit; above 1 fails");
-      add("bias", "|least-squares slope of x on ref - 1|");
-      add("bias_limit", "limit of the bias");
-      add("legacy", "mean |x - y| on rank 0 in bf16, y the single-rank variant (LASP's own figure)");
-      add("published", "what LASP published for that figure, if it did");
-      add("elements", "elements compared, without padding");
-      add("telling", "elements whose reference is beyond their bound: a zero there would fail");
-      add("failed", "elements beyond their bound");
-      for (const std::string_view place : {"batch", "head", "position", "dim", "rank"}) {
-        columns.push_back({fmt::format("{}_worst_{}", out, place),
-                           fmt::format("/tensors/{}/worst/{}", out, place),
-                           fmt::format("{} place of the largest bound_share", out)});
-      }
-      add("digest", "hash of the tensor's bits; equal digests, equal bits");
-    }
-    columns.insert(
-        columns.end(),
-        {{"forward_s", "/perf/forward/median_s", "forward, median iteration, seconds"},
-         {"forward_min_s", "/perf/forward/min_s", "quickest iteration"},
-         {"forward_max_s", "/perf/forward/max_s", "slowest iteration"},
-         {"forward_backward_s", "/perf/forward_backward/median_s",
-          "forward and backward, median iteration, seconds"},
-         {"forward_backward_min_s", "/perf/forward_backward/min_s", "quickest iteration"},
-         {"forward_backward_max_s", "/perf/forward_backward/max_s", "slowest iteration"},
-         {"repeat", "/perf/repeat", "timed iterations"},
-         {"wait_s", "/sums/wait_s",
-          "of forward_backward_s, what the rank that waited longest spent waiting for others (median); on a "
-          "GPU this "
-          "and the next three need --trace, without which all is other_s"},
-         {"compute_s", "/sums/compute_s",
-          "what the rank that computed longest spent in its device's operations (median)"},
-         {"hidden_s", "/sums/hidden_s",
-          "the longest time that a rank had a message under way and was not waiting (median): at most so "
-          "much "
-          "of communication was hidden"},
-         {"other_s", "/sums/other_s", "the longest time of a rank beside compute_s and wait_s (median)"},
-         {"tokens_per_s_forward", "/perf/tokens_per_s_forward", "batch · seq / forward_s"},
-         {"tokens_per_s", "/perf/tokens_per_s", "batch · seq / forward_backward_s"},
-         {"useful_tflops_forward", "/perf/useful_tflops_forward", "useful TFLOP/s of forward, whole world"},
-         {"useful_tflops", "/perf/useful_tflops", "useful TFLOP/s of forward and backward, whole world"},
-         {"flops_formula", "/perf/flops_formula", "how useful work is counted (README)"},
-         {"oversubscribed", "/perf/oversubscribed",
-          "more ranks than cores, or than GPUs, on a node: times mean little"},
-         {"forward_bytes", "/sums/forward/bytes", "sent in forward, all ranks"},
-         {"forward_messages", "/sums/forward/messages", "messages in forward, all ranks"},
-         {"forward_collectives", "/sums/forward/collectives", "collectives in forward, all ranks"},
-         {"backward_bytes", "/sums/backward/bytes", "sent in backward, all ranks"},
-         {"backward_messages", "/sums/backward/messages", "messages in backward, all ranks"},
-         {"backward_collectives", "/sums/backward/collectives", "collectives in backward, all ranks"},
-         {"forward_memory", "/sums/memory/forward",
-          "largest device memory of a rank that forward holds beyond inputs and cache, results included; "
-          "bytes"},
-         {"forward_memory_formula", "/sums/formula_memory/forward", "what the variant's formula says it is"},
-         {"backward_memory", "/sums/memory/backward",
-          "the same of backward, beyond inputs, cache and what forward returned"},
-         {"backward_memory_formula", "/sums/formula_memory/backward",
-          "what the variant's formula says it is"},
-         {"peak_bytes", "/sums/peak_bytes", "largest device memory of a rank, inputs and outputs included"},
-         {"wall_reference_s", "/wall/reference_s",
-          "wall time of this case: oracle and honest run, with the first case that needs them"},
-         {"wall_variant_s", "/wall/variant_s", "forward and backward, verified and timed, slowest rank's"},
-         {"wall_inputs_s", "/wall/inputs_s", "making inputs, the reference's too"},
-         {"wall_compare_s", "/wall/compare_s", "bringing outputs together, measuring, judging"},
-         {"wall_checks_s", "/wall/checks_s", "running again for properties, and comparing"},
-         {"wall_setup_s", "/wall/setup_s", "starting ranks, devices, uploads"},
-         {"wall_output_s", "/wall/output_s", "dumping tensors"},
-         {"communicator", "/communicator", "threads, mpi or nccl"},
-         {"device", "/device", "where the variant ran"},
-         {"directory", "/directory", "where the tensors are that `check` judged"},
-         {"world", "/world", "processes under mpirun; 0: threads"},
-         {"ftz", "/ftz", "the device flushes denormals (the oracle never does)"},
-         {"commit", "/commit", "of the program"},
-         {"fingerprint", "/fingerprint",
-          "of the machine and the build; times compare only where it is equal"}});
-    return columns;
-  }();
-  return all;
-}
-
 std::string quoted(const std::string& text) {
   if (text.find_first_of(",\"\n") == std::string::npos) return text;
   std::string out = "\"";
@@ -264,8 +275,8 @@ std::string quoted(const std::string& text) {
 
 std::string csv_row(const Json& row) {
   std::string line;
-  for (const Source& source : sources()) {
-    const Json::json_pointer pointer(source.pointer);
+  for (const ResultColumn& column : result_columns()) {
+    const Json::json_pointer pointer(column.pointer);
     const Json cell = row.contains(pointer) ? row.at(pointer) : Json();
     line += line.empty() ? "" : ",";
     line += cell.is_null() ? "" : quoted(cell.is_string() ? cell.get<std::string>() : cell.dump());
@@ -275,7 +286,7 @@ std::string csv_row(const Json& row) {
 
 std::string csv_header() {
   std::string header;
-  for (const Source& source : sources()) header += (header.empty() ? "" : ",") + source.name;
+  for (const ResultColumn& column : result_columns()) header += (header.empty() ? "" : ",") + column.name;
   return header;
 }
 
@@ -325,12 +336,6 @@ void ResultsFile::add(const CaseResult& result, const RunInfo& run) {
   const Json row = result_json(result, run);
   files_->jsonl.append(row.dump(-1, ' ', false, Json::error_handler_t::replace));  // a path may be any bytes
   files_->csv.append(csv_row(row));
-}
-
-std::vector<ResultColumn> result_columns() {
-  std::vector<ResultColumn> all;
-  for (const Source& source : sources()) all.push_back({source.name, source.meaning});
-  return all;
 }
 
 }  // namespace ringside

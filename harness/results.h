@@ -1,10 +1,12 @@
 // Results that other tools read: results.jsonl and results.csv.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "harness/fingerprint.h"
 #include "harness/run_case.h"
 
 namespace ringside {
@@ -12,7 +14,9 @@ namespace ringside {
 /// What every row of a run has in common.
 struct RunInfo {
   std::string commit;
-  std::string fingerprint;
+  std::string subject;  ///< the commit's first line
+  std::string started;  ///< 2026-01-31T23:59:59Z
+  Fingerprint machine;
   std::string communicator;
   std::string device;
   int world = 0;                   ///< processes under MPI; 0: each case has its own threads
@@ -20,7 +24,7 @@ struct RunInfo {
 };
 
 /// Version of the rows' schema; it grows when a field changes its meaning or goes.
-inline constexpr int kResultsSchema = 2;
+inline constexpr std::int64_t kResultsSchema = 2;
 
 /// Writes DIR/results.jsonl and DIR/results.csv. A row has left this process when add() returns, so that a
 /// killed run loses none.
@@ -45,10 +49,11 @@ class ResultsFile {
   std::unique_ptr<Files> files_;
 };
 
-/// Columns of results.csv with one line of meaning each, in order.
+/// A column of results.csv: where it stands in a row of results.jsonl (a JSON pointer), and what it means.
 struct ResultColumn {
-  std::string_view name, meaning;
+  std::string name, pointer, meaning;
 };
-std::vector<ResultColumn> result_columns();
+/// All of them, in order.
+const std::vector<ResultColumn>& result_columns();
 
 }  // namespace ringside

@@ -26,7 +26,7 @@ void check_origin(const ResultRow& row, const RunInfo& run) {
   };
   check("schema", row.schema, kResultsSchema);
   check("commit", row.commit, run.commit);
-  check("fingerprint", row.fingerprint, run.fingerprint);
+  check("fingerprint", row.fingerprint, run.machine.id);
   check("communicator", row.communicator, run.communicator);
   check("device", row.device, run.device);
   check("world", row.world, run.world);

@@ -104,10 +104,15 @@ void on_root(Fleet& fleet, const std::function<void()>& body) {
 }
 
 RunInfo run_info(const std::string& device_name, const Fleet& fleet) {
-  const bool flushes = usable_device(device_name).make({})->flushes_denormals();
+  const DeviceEntry device = usable_device(device_name);
+  const bool flushes = device.make({})->flushes_denormals();
+  Fingerprint::Fields facts = {{"mpi", mpi_library_version()}, {"ftz", flushes ? "yes" : "no"}};
+  if (device_name != "cpu") facts.emplace_back("device", device.summary);
+  if (fleet.communicator() == "nccl") facts.emplace_back("nccl", nccl_version().value_or(""));
   return {.commit = build_commit(),
-          .fingerprint =
-              machine_fingerprint({{"mpi", mpi_library_version()}, {"ftz", flushes ? "yes" : "no"}}).id,
+          .subject = build_commit_subject(),
+          .started = utc_now(),
+          .machine = machine_fingerprint(facts),
           .communicator = std::string(fleet.communicator()),
           .device = device_name,
           .world = fleet.world().value_or(0),

@@ -1,0 +1,131 @@
+#include "harness/record.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+
+#include "harness/case_file.h"
+#include "harness/outputs.h"
+#include "harness/results.h"
+#include "harness/results_reader.h"
+#include "harness/verdict.h"
+#include "reference/error.h"
+
+namespace ringside {
+namespace {
+
+using Json = nlohmann::json;
+
+const Json::json_pointer& pointer_of(const std::string& column) {
+  static const auto all = [] {
+    std::map<std::string, Json::json_pointer> pointers;
+    for (const ResultColumn& c : result_columns()) pointers.emplace(c.name, c.pointer);
+    return pointers;
+  }();
+  return all.at(column);
+}
+
+/// A number, or one that JSON cannot hold, as results write it.
+std::optional<double> number(const Json& row, const Json::json_pointer& at) {
+  if (!row.contains(at)) return std::nullopt;
+  const Json& value = row.at(at);
+  if (value.is_number()) return value.get<double>();
+  if (value == "inf") return INFINITY;
+  if (value == "-inf") return -INFINITY;
+  if (value == "nan") return NAN;
+  return std::nullopt;
+}
+
+std::string text(const Json& row, const char* member) {
+  const auto at = row.find(member);
+  return at != row.end() && at->is_string() ? at->get<std::string>() : "";
+}
+
+Record record_of(const ResultRow& row, const Json& json) {
+  Record record = {.name = row.name,
+                   .status = row.status,
+                   .reason = text(json, "reason"),
+                   .commit = row.commit,
+                   .subject = text(json, "subject"),
+                   .started = text(json, "started"),
+                   .fingerprint = row.fingerprint,
+                   .communicator = row.communicator,
+                   .device = row.device,
+                   .world = row.world};
+  const Json::json_pointer oversubscribed("/perf/oversubscribed");
+  record.oversubscribed = json.contains(oversubscribed) && json.at(oversubscribed) == true;
+  for (const Figure& figure : figures()) record.figures.push_back(number(json, pointer_of(figure.name)));
+  return record;
+}
+
+}  // namespace
+
+const std::vector<Figure>& figures() {
+  static const auto all = [] {
+    std::vector<Figure> list;
+    for (const std::string_view out : kOutNames) {
+      for (const std::string_view share : {"bound_share", "row_share"}) {
+        list.push_back({fmt::format("{}_{}", out, share), FigureKind::share});
+      }
+    }
+    for (const char* exact :
+         {"forward_bytes", "forward_messages", "forward_collectives", "backward_bytes", "backward_messages",
+          "backward_collectives", "forward_memory", "backward_memory", "peak_bytes"}) {
+      list.push_back({exact, FigureKind::exact});
+    }
+    for (const char* time : {"forward_s", "forward_min_s", "forward_max_s", "forward_backward_s",
+                             "forward_backward_min_s", "forward_backward_max_s"}) {
+      list.push_back({time, FigureKind::time});
+    }
+    for (const char* speed : {"tokens_per_s", "useful_tflops"}) {
+      list.push_back({speed, FigureKind::time, false});
+    }
+    return list;
+  }();
+  return all;
+}
+
+std::size_t figure_index(std::string_view name) {
+  const auto at = std::ranges::find(figures(), name, &Figure::name);
+  if (at == figures().end()) throw std::logic_error(fmt::format("no figure {}", name));
+  return static_cast<std::size_t>(at - figures().begin());
+}
+
+ResultsLog read_results(const std::filesystem::path& path) {
+  ResultsLog log = {.path = std::filesystem::is_directory(path) ? path / "results.jsonl" : path};
+  const std::string file = log.path.string();
+  const std::string all = read_file(log.path, kMaxResultsBytes);
+  const std::vector<ResultRow> rows = parse_results(all, file);
+  std::string_view rest = all;
+  for (const ResultRow& row : rows) {
+    const std::size_t end = rest.find('\n');
+    if (row.schema < 1 || row.schema > kResultsSchema) {
+      throw UsageError(fmt::format("{}:{}: a row of schema {}; this program knows 1 to {}", file,
+                                   log.lines.size() + 1, row.schema, kResultsSchema));
+    }
+    log.lines.emplace_back(rest.substr(0, end));
+    log.records.push_back(record_of(row, Json::parse(log.lines.back())));
+    rest.remove_prefix(end + 1);
+  }
+  if (!rest.empty()) log.torn = rows.size() + 1;
+  if (rows.empty())
+    throw UsageError(fmt::format("{}: no results{}", file, log.torn ? ", but a torn line" : ""));
+  return log;
+}
+
+std::string torn_note(const ResultsLog& log) {
+  if (log.torn == 0) return "";
+  return fmt::format("{}:{}: the last line is torn (its run was killed while writing it) and left out",
+                     log.path.string(), log.torn);
+}
+
+bool is_red(const Record& record) {
+  return std::ranges::any_of(
+      kStatuses, [&](Status status) { return is_red(status) && record.status == to_string(status); });
+}
+
+}  // namespace ringside
