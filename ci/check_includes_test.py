@@ -16,7 +16,7 @@ GOOD = {
     "kernels/cuda/body.cu": "#include <cuda_runtime.h>\n",
     "distributed/ring.cpp": '#include "kernels/device.h"\n#include "distributed/layout.h"\n#include <mpi.h>\n',
     "distributed/ring_test.cpp": '#include "reference/softmax_oracle.h"\n',
-    "harness/cli_parts.h": '#include <CLI/CLI.hpp>\n#include "reference/softmax_oracle.h"\n#include "kernels/cpu/body.h"\n',
+    "harness/cli_parts.h": '#pragma once\n#include <CLI/CLI.hpp>\n#include "reference/softmax_oracle.h"\n#include "kernels/cpu/body.h"\n',
 }
 
 
