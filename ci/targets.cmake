@@ -45,12 +45,13 @@ set(RINGSIDE_MPI_ENVIRONMENT
     ASAN_OPTIONS=fast_unwind_on_malloc=0 LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/ci/lsan.supp:print_suppressions=0
     TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/ci/tsan.supp:print_suppressions=0)
 
-# ringside_test(NAME SOURCES … [LIBS …] [MPI_RANKS n…] [TIMEOUT s])
+# ringside_test(NAME [THREADS] SOURCES … [LIBS …] [DEFINITIONS …] [MPI_RANKS n…] [TIMEOUT s] [SHARDS n])
 # One GoogleTest program. Without MPI_RANKS it runs by itself; with them, once under mpirun for each count (its main
-# is then the program's own). A run that executes no test fails.
+# is then the program's own). A run that executes no test fails. The thread sanitizer has those with THREADS alone.
 function(ringside_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT;SHARDS" "SOURCES;LIBS;MPI_RANKS" ${ARGN})
-  if(NOT RINGSIDE_BUILD_TESTS OR (ARG_MPI_RANKS AND NOT RINGSIDE_TEST_MPI))
+  cmake_parse_arguments(ARG "THREADS" "TIMEOUT;SHARDS" "SOURCES;LIBS;DEFINITIONS;MPI_RANKS" ${ARGN})
+  if(NOT RINGSIDE_BUILD_TESTS OR (ARG_MPI_RANKS AND NOT RINGSIDE_TEST_MPI)
+     OR (RINGSIDE_SANITIZE MATCHES thread AND NOT ARG_THREADS))
     return()
   endif()
   if(NOT ARG_TIMEOUT)
@@ -61,6 +62,7 @@ function(ringside_test name)
   endif()
   add_executable(${name} ${ARG_SOURCES})
   ringside_target(${name})
+  target_compile_definitions(${name} PRIVATE ${ARG_DEFINITIONS})
   target_link_libraries(${name} PRIVATE ${ARG_LIBS} GTest::gmock GTest::gtest)
   if(NOT ARG_MPI_RANKS)
     target_link_libraries(${name} PRIVATE GTest::gtest_main)
