@@ -72,9 +72,9 @@ const std::vector<Figure>& figures() {
         list.push_back({fmt::format("{}_{}", out, share), FigureKind::share});
       }
     }
-    for (const char* exact :
-         {"forward_bytes", "forward_messages", "forward_collectives", "backward_bytes", "backward_messages",
-          "backward_collectives", "forward_memory", "backward_memory", "peak_bytes"}) {
+    for (const char* exact : {"forward_bytes", "forward_messages", "forward_collectives", "backward_bytes",
+                              "backward_messages", "backward_collectives", "forward_operations",
+                              "backward_operations", "forward_memory", "backward_memory", "peak_bytes"}) {
       list.push_back({exact, FigureKind::exact});
     }
     for (const char* time : {"forward_s", "forward_min_s", "forward_max_s", "forward_backward_s",

@@ -86,6 +86,9 @@ const std::vector<ResultColumn>& result_columns() {
          {"backward_bytes", "/sums/backward/bytes", "sent in backward, all ranks"},
          {"backward_messages", "/sums/backward/messages", "messages in backward, all ranks"},
          {"backward_collectives", "/sums/backward/collectives", "collectives in backward, all ranks"},
+         {"forward_operations", "/sums/operations/forward",
+          "operations that the variant asked its devices for in forward, all ranks"},
+         {"backward_operations", "/sums/operations/backward", "the same in backward"},
          {"forward_memory", "/sums/memory/forward",
           "largest device memory of a rank that forward holds beyond inputs and cache, results included; "
           "bytes"},
@@ -218,6 +221,7 @@ Json sums_json(const CaseResult& r) {
   const Totals sum = totals(r);
   Json json = {{"forward", traffic_json(sum.forward)},
                {"backward", traffic_json(sum.backward)},
+               {"operations", {{"forward", sum.forward_operations}, {"backward", sum.backward_operations}}},
                {"memory", memory_json(sum.memory)},
                {"formula_memory", memory_json(sum.expected_memory)},
                {"peak_bytes", sum.peak_bytes}};

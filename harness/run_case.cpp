@@ -225,6 +225,8 @@ Totals totals(const CaseResult& result) {
   for (const RankMeasure& rank : result.ranks) {
     sum.forward += rank.forward;
     sum.backward += rank.backward;
+    sum.forward_operations += rank.forward_operations;
+    sum.backward_operations += rank.backward_operations;
     largest(sum.memory, rank.memory);
     sum.peak_bytes = std::max(sum.peak_bytes, rank.peak_bytes);
     for (const auto figure : {&Shares::compute_s, &Shares::wait_s, &Shares::other_s, &Shares::hidden_s}) {

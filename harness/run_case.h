@@ -60,11 +60,12 @@ void judge_outputs(Measured measured, const Standard& standard, const PerOut<boo
 /// Enters status and reason, once all failures are there.
 void conclude(CaseResult& result);
 
-/// Sent in each pass by all ranks together, and the largest memory, peak_bytes and share of a rank, each for
-/// itself.
+/// Sent in each pass by all ranks together and asked of their devices, and the largest memory, peak_bytes and
+/// share of a rank, each for itself.
 struct Totals {
   Traffic forward, backward;
   PassMemory memory, expected_memory;
+  std::int64_t forward_operations = 0, backward_operations = 0;
   std::int64_t peak_bytes = 0;
   Shares shares;
 };

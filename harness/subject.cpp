@@ -78,13 +78,23 @@ class Bench {
   Gradients grad_;
 };
 
-/// The most device memory that `pass` holds at a time, beyond what is held when it begins.
+/// What one pass took.
+struct PassUse {
+  std::int64_t held = 0;  ///< the most device memory at a time, beyond what was held when it began
+  std::int64_t peak = 0;  ///< the same with it
+  std::int64_t operations = 0;
+};
+
 template <typename Pass>
-std::int64_t held_in(Device& device, const Pass& pass) {
+PassUse use_of(Device& device, Recorder& recorder, const Pass& pass) {
   device.reset_peak();
   const std::size_t before = device.memory().live;
+  recorder.restart();
   pass();
-  return static_cast<std::int64_t>(device.memory().peak - before);
+  const std::size_t peak = device.memory().peak;
+  return {.held = static_cast<std::int64_t>(peak - before),
+          .peak = static_cast<std::int64_t>(peak),
+          .operations = std::ranges::count(recorder.timeline().steps, Step::Kind::compute, &Step::kind)};
 }
 
 bool same_bytes(const std::vector<std::byte>& a, const std::vector<std::byte>& b) {
@@ -132,17 +142,20 @@ RankRun run_rank(const Case& c, const Variant& variant, std::string_view device_
   run.measure.inputs_s = watch.lap();
   {
     const auto device = entry.make({.math = c.math, .poison = true, .local_rank = local_rank});
-    const Context context = {*group, *device, problem};
+    Recorder recorder;
+    RecordingDevice counted(*device, *group, recorder);
+    const Context context = {*group, counted, problem};
     Bench bench(variant, context, *host, count(tokens), c.dtype);
     const Traffic before = group->traffic();
-    const auto peak = [&] { return static_cast<std::int64_t>(device->memory().peak); };
     world.barrier();
     watch.lap();
-    run.measure.memory.forward = held_in(*device, [&] { bench.forward(); });
-    run.measure.peak_bytes = peak();
+    const PassUse forward = use_of(*device, recorder, [&] { bench.forward(); });
     const Traffic between = group->traffic();
-    run.measure.memory.backward = held_in(*device, [&] { bench.backward(); });
-    run.measure.peak_bytes = std::max(run.measure.peak_bytes, peak());
+    const PassUse backward = use_of(*device, recorder, [&] { bench.backward(); });
+    run.measure.memory = {.forward = forward.held, .backward = backward.held};
+    run.measure.peak_bytes = std::max(forward.peak, backward.peak);
+    run.measure.forward_operations = forward.operations;
+    run.measure.backward_operations = backward.operations;
     run.measure.forward = between - before;
     run.measure.backward = group->traffic() - between;
     run.measure.verified_s = watch.lap();

@@ -15,8 +15,9 @@ namespace ringside {
 
 /// What a rank measured. Plain data, so that it can travel between processes.
 struct RankMeasure {
-  Traffic forward, backward;    ///< sent in one pass
-  PassMemory memory;            ///< most that each pass held beyond what was there when it began
+  Traffic forward, backward;  ///< sent in one pass
+  PassMemory memory;          ///< most that each pass held beyond what was there when it began
+  std::int64_t forward_operations = 0, backward_operations = 0;  ///< that the variant asked its device for
   std::int64_t peak_bytes = 0;  ///< largest device memory in use during forward and backward, inputs included
   std::int64_t repeats_equal = 1;  ///< 1 if the last timed iteration gave the bits of the verified one
   double iteration_s = 0;          ///< median of this rank's timed forward and backward passes
