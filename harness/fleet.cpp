@@ -94,6 +94,12 @@ bool Fleet::oversubscribed(int ranks, const DeviceEntry& device) const {
   return here > cores_ || (device.count > 0 && here > device.count);
 }
 
+int Fleet::ranks_at_once(const DeviceEntry& device) const {
+  int ranks = world_.value_or(cores_);
+  while (ranks > 1 && oversubscribed(ranks, device)) --ranks;
+  return ranks;
+}
+
 void Fleet::run(int ranks, const std::function<void(Communicator&)>& body, bool hostile) {
   const auto decorated = [&](Communicator& world) {
     if (!decorator_) return body(world);

@@ -45,6 +45,8 @@ class Fleet {
   /// True if of `ranks` ranks there are more on this node than it has cores, or such devices: ranks that
   /// share a core or a GPU must not be timed against each other.
   bool oversubscribed(int ranks, const DeviceEntry& device) const;
+  /// The most ranks that are not oversubscribed, at least 1.
+  int ranks_at_once(const DeviceEntry& device) const;
   std::chrono::milliseconds timeout() const { return timeout_; }
 
   using Decorator = std::function<std::unique_ptr<Communicator>(Communicator& world)>;

@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 
 #include "harness/fingerprint.h"
+#include "harness/peak.h"
 #include "harness/plan.h"
 #include "harness/session.h"
+#include "harness/stopwatch.h"
 
 namespace ringside {
 namespace {
@@ -70,6 +72,27 @@ TEST(Plan, SkipsWhatTheDeviceCannot) {
     EXPECT_EQ(planned.skip, runs ? std::nullopt : std::optional<std::string>("too much for it"));
   }
   EXPECT_EQ(make_plan({fits, wide, exact}, std::nullopt, once, 2).to_run, 3);
+}
+
+TEST(Fleet, TakesAsManyRanksAtOnceAsThereAreCoresOrDevices) {
+  const auto at_once = [](std::optional<int> world, int devices) {
+    DeviceEntry device = device_entry("cpu");
+    device.count = devices;
+    return Fleet::of_threads(world, std::chrono::seconds(60)).ranks_at_once(device);
+  };
+  EXPECT_EQ(at_once(std::nullopt, 0), usable_cores());
+  EXPECT_EQ(at_once(64 * usable_cores(), 0), usable_cores());
+  EXPECT_EQ(at_once(1, 0), 1);
+  EXPECT_EQ(at_once(std::nullopt, 1), 1);
+}
+
+TEST(Peak, IsTheWorkOverItsTime) {
+  Fleet fleet = Fleet::of_threads(1, std::chrono::seconds(60));
+  Stopwatch watch;
+  const double tflops = matmul_peak(DType::fp32, Math::fp32, device_entry("cpu"), fleet);
+  const double five_s = watch.lap();  // at least: the median of five is not above a third of them
+  EXPECT_GT(tflops, 0);
+  EXPECT_GE(tflops * 1e12 * five_s, 3 * 2.0 * 512 * 512 * 512);
 }
 
 TEST(Devices, AreFoundByName) {

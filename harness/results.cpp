@@ -77,6 +77,9 @@ const std::vector<ResultColumn>& result_columns() {
          {"tokens_per_s", "/perf/tokens_per_s", "batch · seq / forward_backward_s"},
          {"useful_tflops_forward", "/perf/useful_tflops_forward", "useful TFLOP/s of forward, whole world"},
          {"useful_tflops", "/perf/useful_tflops", "useful TFLOP/s of forward and backward, whole world"},
+         {"matmul_tflops", "/perf/matmul_tflops",
+          "TFLOP/s of a large matrix product by the same device in the same run, dtype and math, on as many "
+          "ranks at once as there are cores or GPUs"},
          {"flops_formula", "/perf/flops_formula", "how useful work is counted (README)"},
          {"oversubscribed", "/perf/oversubscribed",
           "more ranks than cores, or than GPUs, on a node: times mean little"},
@@ -213,6 +216,7 @@ Json perf_json(const CaseResult& r) {
           {"tokens_per_s", speed.tokens_forward_backward},
           {"useful_tflops_forward", speed.tflops_forward},
           {"useful_tflops", speed.tflops_forward_backward},
+          {"matmul_tflops", r.matmul_tflops},
           {"flops_formula", useful_work(r.c.problem()).formula},
           {"oversubscribed", r.oversubscribed}};
 }

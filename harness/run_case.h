@@ -42,6 +42,7 @@ struct CaseResult {
   std::vector<PassMemory> expected_memory{};    ///< likewise
   Timing forward{}, forward_backward{};         ///< of the timed iterations, each the slowest rank's
   int repeat = 0;                               ///< timed iterations made
+  double matmul_tflops = 0;                     ///< matmul_peak() of its dtype and math; 0: not measured
   bool oversubscribed = false;          ///< more ranks than cores, or GPUs, on this node: times mean little
   std::vector<CheckResult> checks{};    ///< that the case asks for
   std::vector<std::string> failures{};  ///< of the case as a whole, beside those of its tensors

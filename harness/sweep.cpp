@@ -10,6 +10,7 @@
 #include "harness/commands.h"
 #include "harness/dump.h"
 #include "harness/fingerprint.h"
+#include "harness/peak.h"
 #include "harness/plan.h"
 #include "harness/progress.h"
 #include "harness/results.h"
@@ -74,6 +75,7 @@ std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, 
                                  const Kept& kept, Files files, Fleet& fleet) {
   const DeviceEntry device = usable_device(options.device);
   InputsCache inputs;
+  Peaks peaks;
   Progress progress(fleet.is_root(), plan.to_run);
   std::vector<CaseResult> results;
   std::optional<Standard> standard;
@@ -105,6 +107,10 @@ std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, 
       result = run_case(planned.c, *planned.variant, options.device, timing, *standard, fleet, inputs,
                         options.dump ? &outputs : nullptr);
       watch.lap();
+      if (timing.repeat > 0) {
+        result.matmul_tflops = peaks.of(planned.c.dtype, planned.c.math, device, fleet);
+        result.phases.setup_s += watch.lap();
+      }
       if (options.dump) dump_case(*options.dump, planned.c, outputs, fleet);
       result.phases.output_s = watch.lap();
       result.phases += before;

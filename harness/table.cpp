@@ -118,6 +118,25 @@ std::string accuracy_table(const std::vector<CaseResult>& results) {
   return text;
 }
 
+namespace {
+
+/// What of the machine the times stand against: a line for each dtype and math.
+std::string matmul_lines(const std::vector<CaseResult>& results) {
+  std::map<std::string, double> peaks;
+  for (const CaseResult& r : results) {
+    if (r.matmul_tflops > 0)
+      peaks[fmt::format("{}/{}", to_string(r.c.dtype), to_string(r.c.math))] = r.matmul_tflops;
+  }
+  std::string text;
+  for (const auto& [precision, tflops] : peaks) {
+    text += fmt::format("{}{} {:.3g} GFLOP/s", text.empty() ? "a large matrix product here: " : ", ",
+                        precision, 1e3 * tflops);
+  }
+  return text.empty() ? "" : text + "\n";
+}
+
+}  // namespace
+
 std::string performance_table(const std::vector<CaseResult>& results) {
   std::string text =
       fmt::format("#     {:<38} {:>10} {:>10} {:>7} {:>5} {:>5} {:>10} {:>8} {:>10} {:>10} {:>5} {:>9}\n",
@@ -144,7 +163,7 @@ std::string performance_table(const std::vector<CaseResult>& results) {
         human_bytes(static_cast<double>(sum.peak_bytes)),
         r.oversubscribed && r.repeat ? "  oversubscribed" : "");
   }
-  return text;
+  return text + matmul_lines(results);
 }
 
 std::string time_summary(const Phases& phases, double wall_s) {
