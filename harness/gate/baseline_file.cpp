@@ -29,7 +29,7 @@ T number(const std::string& text) {
   const char* const end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, value);
   if (error != std::errc{} || stop != end)
-    throw UsageError(fmt::format("{} is no number", quoted(plain_text(text))));
+    throw UsageError(fmt::format("{} is no number", ringside::quoted(plain_text(text))));
   return value;
 }
 
@@ -64,13 +64,14 @@ void read_schema(BaselineRow&, const std::string& cell) {
 
 void read_status(BaselineRow& row, const std::string& cell) {
   if (cell != "pass" && cell != "xfail")
-    throw UsageError(fmt::format("{} is no baseline: only pass and xfail are", quoted(plain_text(cell))));
+    throw UsageError(
+        fmt::format("{} is no baseline: only pass and xfail are", ringside::quoted(plain_text(cell))));
   row.record.status = cell;
 }
 
 void read_oversubscribed(BaselineRow& row, const std::string& cell) {
   if (cell != "true" && cell != "false")
-    throw UsageError(fmt::format("{} is neither true nor false", quoted(plain_text(cell))));
+    throw UsageError(fmt::format("{} is neither true nor false", ringside::quoted(plain_text(cell))));
   row.record.oversubscribed = cell == "true";
 }
 
@@ -174,7 +175,7 @@ class BaselineReader {
     place_.resize(columns().size());
     for (const std::string& cell : cells) {
       if (std::ranges::count(header_, cell) > 0)
-        throw UsageError(fmt::format("column {} is there twice", quoted(plain_text(cell))));
+        throw UsageError(fmt::format("column {} is there twice", ringside::quoted(plain_text(cell))));
       const auto known = std::ranges::find(columns(), cell, &Column::name);
       if (known == columns().end())
         baseline_.unknown_columns.push_back(cell);
@@ -207,7 +208,8 @@ class BaselineReader {
     const auto [same, is_new] =
         line_of_.emplace(std::tuple(r.fingerprint, r.device, r.communicator, r.world, r.name), line);
     if (!is_new)
-      throw UsageError(fmt::format("{} is already in line {}", quoted(plain_text(r.name)), same->second));
+      throw UsageError(
+          fmt::format("{} is already in line {}", ringside::quoted(plain_text(r.name)), same->second));
   }
 
   std::vector<std::string> header_;

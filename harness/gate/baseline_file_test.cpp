@@ -87,7 +87,8 @@ TEST(BaselineFile, IsOrderedByPlaceAndName) {
   std::vector<BaselineRow> rows = {row("b"), row("a"), row("z")};
   rows[2].record.communicator = "a";
   std::vector<std::string> names;
-  for (const BaselineRow& r : parse_baseline(baseline_text(rows), "b.csv").rows) names.push_back(r.record.name);
+  for (const BaselineRow& r : parse_baseline(baseline_text(rows), "b.csv").rows)
+    names.push_back(r.record.name);
   EXPECT_THAT(names, ElementsAre("z", "a", "b"));
 }
 

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <system_error>
 #include <tuple>
+#include <utility>
 
 #include "harness/case_file.h"
 #include "harness/gate/plain_text.h"

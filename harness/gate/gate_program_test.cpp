@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <signal.h>
 
+#include <memory>
 #include <pugixml.hpp>
 
 #include "harness/gate/test_results.h"
@@ -37,7 +38,8 @@ TEST_F(Gate, WhatWasRecordedIsGreen) {
   const std::string now = results(rows_);
   const Outcome outcome = record(now);
   EXPECT_EQ(outcome.status, 0) << outcome.err;
-  EXPECT_EQ(outcome.out, file() + ": 3 cases recorded, 0 of them in place of earlier ones; 0 others stay, 0 dropped\n");
+  EXPECT_EQ(outcome.out,
+            file() + ": 3 cases recorded, 0 of them in place of earlier ones; 0 others stay, 0 dropped\n");
   EXPECT_THAT(text_of(dir_ + "/0123456789ab/machine.json"), HasSubstr("Model \\\"T\\\""));
   for (const std::string& where : {dir_, dir_ + "/0123456789ab", file()}) {
     const Outcome same = ringside("gate " + now + " --baseline " + where);
@@ -160,7 +162,8 @@ TEST_F(Baseline, RefusesWhatIsNoneAndSaysWhere) {
   };
   const std::string file = folder_ / "results.jsonl:";
   for (const std::string status : {"FAIL", "MISTRUSTED", "XPASS"})
-    refused({{}, {.name = "x", .status = status}}, file + "2: " + status + " of x: wrong results are no baseline");
+    refused({{}, {.name = "x", .status = status}},
+            file + "2: " + status + " of x: wrong results are no baseline");
   refused({{}, {}}, file + "2: ring-a is already in line 1");
   refused({{}, {.name = "x", .fingerprint = "1"}}, file + "2: of machine 1, the first row of 0123456789ab");
   refused({{.status = "skip"}}, "all cases were skipped");
@@ -176,22 +179,26 @@ TEST_F(Baseline, ReplacesItsOwnRowsAndKeepsOthers) {
   ASSERT_EQ(record(results({mpi}), "--reason second").status, 0);
   TestRow again = rows_[0];
   again.peak_bytes = 5000;
-  const Outcome third = record(
-      results({again, {.name = "ring-c", .status = "skip"}, {.name = "ring-d"}}), "--reason 'third, \"best\"'");
-  EXPECT_THAT(third.out, HasSubstr("2 cases recorded, 1 of them in place of earlier ones; 3 others stay, 0 dropped\n"
-                                   "1 cases were skipped: they are not recorded\n"));
+  const Outcome third = record(results({again, {.name = "ring-c", .status = "skip"}, {.name = "ring-d"}}),
+                               "--reason 'third, \"best\"'");
+  EXPECT_THAT(third.out,
+              HasSubstr("2 cases recorded, 1 of them in place of earlier ones; 3 others stay, 0 dropped\n"
+                        "1 cases were skipped: they are not recorded\n"));
   const Outcome show = ringside("baseline show " + dir_);
   EXPECT_EQ(show.status, 0) << show.err;
-  EXPECT_THAT(show.out, AllOf(HasSubstr(file() + ": 5 cases\n"), HasSubstr(": it is good\n  commit c0ffee Faster rings\n"),
-                              HasSubstr(": second\n"), HasSubstr(": third, \"best\"\n"),
-                              HasSubstr("5000 bytes          1000 tokens/s  pass    ring-a, threads on cpu\n"),
-                              HasSubstr("ring-m, mpi on cpu, world 4\n")));
+  EXPECT_THAT(
+      show.out,
+      AllOf(HasSubstr(file() + ": 5 cases\n"), HasSubstr(": it is good\n  commit c0ffee Faster rings\n"),
+            HasSubstr(": second\n"), HasSubstr(": third, \"best\"\n"),
+            HasSubstr("5000 bytes          1000 tokens/s  pass    ring-a, threads on cpu\n"),
+            HasSubstr("ring-m, mpi on cpu, world 4\n")));
   EXPECT_EQ(gate(results({again, rows_[1], rows_[2], {.name = "ring-d"}})).status, 0);
 }
 
 TEST_F(Baseline, ADirtyCommitIsTold) {
   rows_[0].commit = "c0ffee-dirty";
-  EXPECT_THAT(record(results(rows_)).out, HasSubstr("note: commit c0ffee-dirty: what was measured is in no commit"));
+  EXPECT_THAT(record(results(rows_)).out,
+              HasSubstr("note: commit c0ffee-dirty: what was measured is in no commit"));
 }
 
 TEST_F(Baseline, WhereNothingCanBeWritten) {
@@ -211,8 +218,9 @@ TEST_F(Baseline, AFullDiskLeavesTheOldFile) {
   ASSERT_EQ(record(now).status, 0);
   const std::string old = text_of(file());
   for (int i = 0; i < 50; ++i) rows_.push_back({.name = "more-" + std::to_string(i)});
-  const Outcome outcome = run("trap '' XFSZ; ulimit -f 1; " +
-                              program("baseline record " + results(rows_, "more.jsonl") + " --reason x --dir " + dir_));
+  const Outcome outcome =
+      run("trap '' XFSZ; ulimit -f 1; " +
+          program("baseline record " + results(rows_, "more.jsonl") + " --reason x --dir " + dir_));
   EXPECT_EQ(outcome.status, 5);
   EXPECT_THAT(outcome.err, HasSubstr("baseline.csv.new: write failed: File too large\n"));
   EXPECT_EQ(text_of(file()), old);
@@ -234,7 +242,8 @@ TEST_F(Baseline, AKilledProcessLeavesTheOldFileOrTheNewOne) {
     EXPECT_THAT(show.out, HasSubstr(": 2000 cases\n"));
     EXPECT_NE(show.out.find(": old\n") == show.out.npos, show.out.find(": new\n") == show.out.npos);
   }
-  EXPECT_EQ(record(news, "--reason last").status, 0) << "what a killed process left behind is in nobody's way";
+  EXPECT_EQ(record(news, "--reason last").status, 0)
+      << "what a killed process left behind is in nobody's way";
   EXPECT_THAT(ringside("baseline show " + dir_).out, HasSubstr(": last\n"));
 }
 

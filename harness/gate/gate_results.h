@@ -20,7 +20,8 @@ namespace ringside {
 /// - Each exact figure is compared with the row of the case that is nearest: of the same device, then
 ///   communicator, world, machine, and then the one recorded last. More is red, fewer is told. Messages and
 ///   held memory have formulas in the case's variant that know neither device nor communicator: any row will
-///   do. peak_bytes needs one of the same device and communicator, which decide when memory is given back.
+///   do. Others (the peak of memory, operations) need one of the same device and communicator, which decide
+///   when memory is given back and how work is cut.
 ///   A figure that the baseline has and the results lack is red.
 /// - Shares of bounds, and times that are not oversubscribed, are compared where device, communicator, world
 ///   and machine are the same; the largest changes are notes, and nothing is ever red for them.

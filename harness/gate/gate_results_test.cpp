@@ -57,7 +57,8 @@ TEST(CompareExact, TheSameIsGreen) {
 }
 
 TEST(CompareExact, MoreIsRedAndFewerIsTold) {
-  EXPECT_THAT(findings(gated({{.peak_bytes = 4097}}, {{}})), ElementsAre("RED peak_bytes 4096 -> 4097 ring-a"));
+  EXPECT_THAT(findings(gated({{.peak_bytes = 4097}}, {{}})),
+              ElementsAre("RED peak_bytes 4096 -> 4097 ring-a"));
   EXPECT_THAT(findings(gated({{.forward_bytes = 1025}}, {{}})),
               ElementsAre("RED forward_bytes 1024 -> 1025 ring-a"));
   const GateReport fewer = gated({{.peak_bytes = 4095}}, {{}});
@@ -93,7 +94,8 @@ TEST(CompareExact, ACaseThatIsGoneOrSkippedIsRedUnlessAllowed) {
   EXPECT_THAT(findings(gated({{}}, both)), ElementsAre("RED status pass -> absent ring-b"));
   EXPECT_THAT(findings(gated({{}}, both, true)), ElementsAre("status pass -> absent ring-b"));
   EXPECT_THAT(findings(gated(skipping, both)), ElementsAre("RED status pass -> skip: needs 8 ranks ring-b"));
-  EXPECT_THAT(findings(gated(skipping, both, true)), ElementsAre("status pass -> skip: needs 8 ranks ring-b"));
+  EXPECT_THAT(findings(gated(skipping, both, true)),
+              ElementsAre("status pass -> skip: needs 8 ranks ring-b"));
   // of a row of each, one that ran is enough
   EXPECT_THAT(findings(gated({skipping[1], both[0], both[1]}, both)), IsEmpty());
 }
@@ -121,8 +123,8 @@ TEST(CompareExact, TrafficHoldsEverywhereThePeakOnlyOnItsDeviceAndCommunicator) 
   TestRow on_cuda = worse, under_mpi = worse;
   on_cuda.device = "cuda";
   under_mpi.communicator = "mpi";
-  EXPECT_THAT(findings(gated({worse}, {{}})), ElementsAre("RED forward_bytes 1024 -> 1025 ring-a",
-                                                          "RED peak_bytes 4096 -> 8192 ring-a"));
+  EXPECT_THAT(findings(gated({worse}, {{}})),
+              ElementsAre("RED forward_bytes 1024 -> 1025 ring-a", "RED peak_bytes 4096 -> 8192 ring-a"));
   EXPECT_THAT(findings(gated({on_cuda}, {{}})), ElementsAre("RED forward_bytes 1024 -> 1025 ring-a"));
   EXPECT_THAT(findings(gated({under_mpi}, {{}})), ElementsAre("RED forward_bytes 1024 -> 1025 ring-a"));
 }
@@ -132,7 +134,8 @@ TEST(CompareExact, TheNearestRowCounts) {
   const TestRow mpi = {.communicator = "mpi", .peak_bytes = 1}, cuda = {.device = "cuda", .peak_bytes = 2};
   const TestRow elsewhere = {.fingerprint = "x", .peak_bytes = 3};
   EXPECT_THAT(findings(gated({head}, {mpi, elsewhere, head, cuda})), IsEmpty());
-  EXPECT_THAT(findings(gated({head}, {cuda, mpi, elsewhere})), ElementsAre("RED peak_bytes 3 -> 4096 ring-a"));
+  EXPECT_THAT(findings(gated({head}, {cuda, mpi, elsewhere})),
+              ElementsAre("RED peak_bytes 3 -> 4096 ring-a"));
   // of two other machines the one that was recorded last
   const TestRow later = {.fingerprint = "a", .peak_bytes = 4};
   EXPECT_THAT(findings(gated({head}, {elsewhere, later})), ElementsAre("RED peak_bytes 4 -> 4096 ring-a"));
@@ -146,8 +149,8 @@ TEST(CompareExact, TimesAndSharesAreNotesOfTheSameMachineOnly) {
   EXPECT_THAT(same.notes, Contains("o_bound_share: 0.25 -> 0.75 of its bound, not judged: ring-a"));
   EXPECT_THAT(same.notes, Contains("throughput 0.500 of the baseline's, whose iterations spread from 0.800 "
                                    "to 1.111: ring-a"));
-  for (TestRow elsewhere : {TestRow{.fingerprint = "x"}, TestRow{.communicator = "mpi"}, TestRow{.device = "cuda"},
-                            TestRow{.world = 2}}) {
+  for (TestRow elsewhere : {TestRow{.fingerprint = "x"}, TestRow{.communicator = "mpi"},
+                            TestRow{.device = "cuda"}, TestRow{.world = 2}}) {
     elsewhere.share = 0.75;
     elsewhere.tokens_per_s = 500;
     const GateReport other = gated({elsewhere}, {{}}, true);
@@ -192,7 +195,8 @@ TEST(CompareExact, TheFilterGoesForBothSides) {
   const ResultsLog log = read_results(folder.write("r", row_lines({rows[0], rows[2]})));
   const auto baselines = recorded({rows[0], rows[1]});
   const auto only = [&](const std::string& start) {
-    return compare_exact(log, baselines, false, [&](const std::string& name) { return name.starts_with(start); });
+    return compare_exact(log, baselines, false,
+                         [&](const std::string& name) { return name.starts_with(start); });
   };
   EXPECT_THAT(only("ring").exact, IsEmpty());
   EXPECT_THAT([&] { only("none"); }, ThrowsMessage<UsageError>(HasSubstr("--filter")));

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <set>
+#include <utility>
 
 #include "harness/gate/plain_text.h"
 #include "harness/gate/report_parts.h"
@@ -61,8 +63,9 @@ std::string timed_table(const std::vector<TimedFinding>& findings) {
   Columns table;
   table.row({"times in pairs", "ratio", "rounds", "base -> head", "case"});
   for (const TimedFinding& f : findings) {
+    const bool fine = f.verdict == TimeVerdict::same || f.verdict == TimeVerdict::fast;
     table.row({std::string(to_string(f.verdict)), ratio_text(f), rounds_text(f), arms_text(f),
-               plain_text(f.name) + ": " + decided_text(f)});
+               plain_text(f.name) + (fine ? "" : ": " + decided_text(f))});
   }
   return table.text();
 }

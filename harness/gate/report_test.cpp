@@ -2,9 +2,11 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <pugixml.hpp>
+#include <sstream>
 
 #include "harness/test_process.h"
 #include "reference/error.h"
@@ -72,7 +74,8 @@ TEST(ExitStatus, IsThatOfTheWorstFinding) {
 
 TEST(GateTable, IsAlignedWorstFirstAndEndsWithTheVerdict) {
   GateReport report = small();
-  report.exact = {exact("ring-a", false), exact("ring-b", true),
+  report.exact = {exact("ring-a", false),
+                  exact("ring-b", true),
                   {"ring-c", "status", "pass", "FAIL: dq: 3 elements beyond their bound", true}};
   report.timed = {timed("ring-a", TimeVerdict::same), timed("ring-b", TimeVerdict::slow, 1.083)};
   report.history = {{"ring-a", "forward_s", 0.0123, 0.0134, "1f2e", 24, true}};
@@ -90,8 +93,7 @@ TEST(GateTable, IsAlignedWorstFirstAndEndsWithTheVerdict) {
             "  times in pairs  ratio                 rounds               base -> head        case\n"
             "  SLOW            1.083 [0.990, 1.200]  15 (2 contaminated)  12.3 ms -> 13.4 ms  ring-b: p "
             "0.0004, delta 3.0%; interval above delta\n"
-            "  SAME            1.010 [0.990, 1.200]  15 (2 contaminated)  12.3 ms -> 13.4 ms  ring-a: p "
-            "0.0004, delta 3.0%; interval above delta\n"
+            "  SAME            1.010 [0.990, 1.200]  15 (2 contaminated)  12.3 ms -> 13.4 ms  ring-a\n"
             "\n"
             "  history  figure     last step                                case\n"
             "  slower   forward_s  12.3 ms -> 13.4 ms since 1f2e, 24 points  ring-a\n"
@@ -131,7 +133,7 @@ TEST(GateTable, HostileTextStaysInItsLine) {
   for (const char c : table) EXPECT_TRUE(static_cast<unsigned char>(c) >= 0x20 || c == '\n');
   EXPECT_THAT(table, AllOf(HasSubstr("\\n| a |\\x1b[31m\\x01\\xff@all"), HasSubstr("inf [0.990"),
                            HasSubstr("nan [0.990")));
-  EXPECT_EQ(std::ranges::count(table, '\n'), 18);
+  EXPECT_EQ(std::ranges::count(table, '\n'), 19);
 }
 
 TEST(GateMarkdown, ShowsWhatIsRedAndFoldsTheRest) {
@@ -209,7 +211,9 @@ TEST(GateJunit, HasASuiteForEachLayerAndATestForEachCase) {
   EXPECT_EQ(root.attribute("failures").as_int(), 2);
   EXPECT_EQ(root.attribute("skipped").as_int(), 1);
   EXPECT_EQ(root.attribute("errors").as_int(-1), 0);
-  const auto suite = [&](const char* name) { return root.find_child_by_attribute("testsuite", "name", name); };
+  const auto suite = [&](const char* name) {
+    return root.find_child_by_attribute("testsuite", "name", name);
+  };
   const auto of = [](pugi::xml_node from, const char* name) {
     return from.find_child_by_attribute("testcase", "name", name);
   };
@@ -237,9 +241,11 @@ TEST(GateJunit, HostileTextIsTextAndXmlCanHoldIt) {
   EXPECT_THAT(xml, AllOf(Not(HasSubstr("<script>")), Not(HasSubstr("&#1;")), Not(HasSubstr("&#27;"))));
   pugi::xml_document document;
   ASSERT_TRUE(document.load_string(xml.c_str()));
-  EXPECT_TRUE(document.child("testsuites").child("testsuite").find_child_by_attribute(
-      "testcase", "name",
-      R"(</code><script>alert(1)</script>|`x`"'&amp;\n| a |\x1b[31m\x01\xff@all]]>)"));
+  EXPECT_TRUE(document.child("testsuites")
+                  .child("testsuite")
+                  .find_child_by_attribute(
+                      "testcase", "name",
+                      R"(</code><script>alert(1)</script>|`x`"'&amp;\n| a |\x1b[31m\x01\xff@all]]>)"));
 }
 
 TEST(GateJunit, SaysWhereItCannotBeWritten) {

@@ -11,7 +11,7 @@ namespace ringside {
 struct TestRow {
   std::string name = "ring-a";
   std::string status = "pass";
-  std::string reason = "";
+  std::string reason{};
   std::string commit = "c0ffee";
   std::string subject = "Faster rings";
   std::string fingerprint = "0123456789ab";
@@ -20,8 +20,8 @@ struct TestRow {
   int world = 0;
   std::optional<int> forward_bytes = 1024;
   std::optional<int> peak_bytes = 4096;
-  double share = 0.25;           ///< of o
-  double tokens_per_s = 1000;    ///< of forward and backward
+  double share = 0.25;         ///< of o
+  double tokens_per_s = 1000;  ///< of forward and backward
   bool oversubscribed = false;
   int schema = 2;
 };
@@ -43,10 +43,10 @@ inline std::string row_line(const TestRow& r) {
   if (r.status != "skip") {
     row["tensors"]["o"] = {{"bound_share", r.share}};
     const double seconds = 64 / r.tokens_per_s;
-    row["perf"] = {{"forward_backward",
-                    {{"median_s", seconds}, {"min_s", 0.9 * seconds}, {"max_s", 1.25 * seconds}}},
-                   {"tokens_per_s", r.tokens_per_s},
-                   {"oversubscribed", r.oversubscribed}};
+    row["perf"] = {
+        {"forward_backward", {{"median_s", seconds}, {"min_s", 0.9 * seconds}, {"max_s", 1.25 * seconds}}},
+        {"tokens_per_s", r.tokens_per_s},
+        {"oversubscribed", r.oversubscribed}};
     if (r.forward_bytes) row["sums"]["forward"] = {{"bytes", *r.forward_bytes}};
     if (r.peak_bytes) row["sums"]["peak_bytes"] = *r.peak_bytes;
   }
