@@ -95,7 +95,7 @@ TEST(GateTable, IsAlignedWorstFirstAndEndsWithTheVerdict) {
             "0.0004, delta 3.0%; interval above delta\n"
             "  SAME            1.010 [0.990, 1.200]  15 (2 contaminated)  12.3 ms -> 13.4 ms  ring-a\n"
             "\n"
-            "  history  figure     last step                                case\n"
+            "  history  figure     last step                                 case\n"
             "  slower   forward_s  12.3 ms -> 13.4 ms since 1f2e, 24 points  ring-a\n"
             "\n"
             "note: 1 case without a baseline\n"
