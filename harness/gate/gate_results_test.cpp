@@ -149,6 +149,9 @@ TEST(CompareExact, TimesAndSharesAreNotesOfTheSameMachineOnly) {
   EXPECT_THAT(same.notes, Contains("o_bound_share: 0.25 -> 0.75 of its bound, not judged: ring-a"));
   EXPECT_THAT(same.notes, Contains("throughput 0.500 of the baseline's, whose iterations spread from 0.800 "
                                    "to 1.111: ring-a"));
+  const GateReport within = gated({{.tokens_per_s = 810}}, {{}});  // the slowest then: 800
+  EXPECT_THAT(within.notes, Contains(HasSubstr("0.810 of the baseline's in the median of 1 case")));
+  EXPECT_THAT(within.notes, Each(Not(HasSubstr("iterations spread"))));
   for (TestRow elsewhere : {TestRow{.fingerprint = "x"}, TestRow{.communicator = "mpi"},
                             TestRow{.device = "cuda"}, TestRow{.world = 2}}) {
     elsewhere.share = 0.75;

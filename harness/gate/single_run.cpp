@@ -19,7 +19,6 @@ void SingleRun::add(const Record& base, const Record& head) {
     ++elsewhere_;
     return;
   }
-  ++compared_;
   for (std::size_t i = 0; i < figures().size(); ++i) {
     const auto &before = base.figures[i], &now = head.figures[i];
     if (figures()[i].kind == FigureKind::share && before && now && *now > *before)
@@ -51,6 +50,7 @@ void SingleRun::add_notes(std::vector<std::string>& notes) const {
         fmt::format("throughput, a single run, not judged: {:.3f} of the baseline's in the median of {}",
                     speeds[speeds.size() / 2].ratio, cases(static_cast<int>(speeds.size()))));
   }
+  std::erase_if(speeds, [](const Speed& s) { return s.ratio >= s.low; });
   for (std::size_t i = 0; i < std::min(speeds.size(), kShown); ++i) {
     const Speed& s = speeds[i];
     notes.push_back(

@@ -12,7 +12,8 @@ class SingleRun {
  public:
   /// A case that ran, in the baseline and now.
   void add(const Record& base, const Record& head);
-  /// How many were compared, the largest changes for the worse, and what was not compared and why.
+  /// The largest rises of a share, the median throughput, the cases that are furthest below the slowest
+  /// iteration that the baseline saw, and what was not compared and why.
   void add_notes(std::vector<std::string>& notes) const;
 
  private:
@@ -27,7 +28,7 @@ class SingleRun {
   };
   std::vector<Rise> rises_;
   std::vector<Speed> speeds_;
-  int compared_ = 0, elsewhere_ = 0, oversubscribed_ = 0;
+  int elsewhere_ = 0, oversubscribed_ = 0;
 };
 
 }  // namespace ringside
