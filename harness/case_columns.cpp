@@ -13,6 +13,7 @@
 #include "harness/array_reader.h"
 #include "harness/case_file.h"
 #include "harness/case_text.h"
+#include "harness/csv_cell.h"
 #include "reference/error.h"
 
 namespace ringside {
@@ -294,18 +295,12 @@ void add_usual_math(std::vector<CaseCell>& cells) {
 }
 
 std::string case_table(const std::vector<Case>& cases) {
-  const auto cell = [](const std::string& text) {  // quoted as in RFC 4180, if need be
-    if (text.find_first_of("\",# \t") == text.npos) return text;
-    std::string quoted = "\"";
-    for (const char c : text) quoted.append(c == '"' ? 2 : 1, c);
-    return quoted + '"';
-  };
   std::string text;
   for (const CaseColumn& column : kColumns) text.append(text.empty() ? "" : ",").append(column.name);
   text += '\n';
   for (const Case& c : cases) {
     for (const CaseColumn& column : kColumns) {
-      text.append(&column == &kColumns.front() ? "" : ",").append(cell(column.write(c)));
+      text.append(&column == &kColumns.front() ? "" : ",").append(csv_cell(column.write(c)));
     }
     text += '\n';
   }

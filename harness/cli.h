@@ -27,7 +27,8 @@ struct LaunchCommand {
 };
 
 using Command = std::variant<Text, ListCommand, SweepOptions, ExplainOptions, CheckOptions, MakeInputsOptions,
-                             DiffOptions, MutantsOptions, SoakOptions, LaunchCommand>;
+                             DiffOptions, BaselineRecordOptions, BaselineShowOptions, GateOptions,
+                             MutantsOptions, SoakOptions, LaunchCommand>;
 
 /// args: without the program's name. Throws UsageError, one line that names the argument, for what it does
 /// not understand.

@@ -31,7 +31,10 @@ class RecordCommands {
 
  private:
   DiffOptions diff_;
-  CLI::App* diff_app_;
+  BaselineRecordOptions record_;
+  BaselineShowOptions show_;
+  GateOptions gate_;
+  CLI::App *diff_app_, *record_app_ = nullptr, *show_app_ = nullptr, *gate_app_ = nullptr;
 };
 
 }  // namespace ringside

@@ -24,6 +24,52 @@ void add_diff_options(CLI::App& app, DiffOptions& options) {
       ->capture_default_str();
 }
 
+void add_record_options(CLI::App& app, BaselineRecordOptions& options) {
+  app.option_defaults()->take_last();
+  app.add_option("RESULTS", options.results, "results.jsonl of a sweep, or the directory with it")
+      ->required()
+      ->check(quiet(CLI::ExistingPath));
+  app.add_option("--reason", options.reason, "Why these results are good: a line for whoever asks later")
+      ->type_name("TEXT")
+      ->required();
+  app.add_option("--dir", options.dir, "Folder of baselines, one folder a machine in it, made if missing")
+      ->type_name("DIR")
+      ->capture_default_str();
+  app.add_flag(
+      "--prune", options.prune,
+      "Drop the cases of the same device, communicator and world that did not run; default: they stay");
+}
+
+void add_show_options(CLI::App& app, BaselineShowOptions& options) {
+  app.add_option("PATH", options.path, "A folder of baselines, a folder in it, or a file")
+      ->check(quiet(CLI::ExistingPath))
+      ->capture_default_str();
+}
+
+void add_gate_options(CLI::App& app, GateOptions& options) {
+  app.option_defaults()->take_last();
+  app.add_option("RESULTS", options.results, "results.jsonl of a sweep, or the directory with it")
+      ->required()
+      ->check(quiet(CLI::ExistingPath));
+  app.add_option("--baseline", options.baseline,
+                 "What to compare with: a folder of baselines, a folder in it, or a file")
+      ->type_name("DIR")
+      ->required();
+  app.add_option("--filter", options.filter,
+                 "Only cases in whose name this ECMAScript regular expression is found; default: all")
+      ->type_name("REGEX")
+      ->check(CLI::Validator(check_regex, ""));
+  app.add_flag("--allow-missing", options.allow_missing,
+               "Cases of the baseline may be absent or skipped; default: they are red");
+  app.add_flag("--strict", options.strict, "Inconclusive timing ends with status 4; default: with 0");
+  const auto report = [&](const char* name, std::optional<std::string>& file, const char* help) {
+    app.add_option(name, file, help)->type_name("FILE");
+  };
+  report("--junit", options.junit, "File for JUnit XML; default: none");
+  report("--markdown", options.markdown, "File for a summary in Markdown; default: none");
+  report("--json", options.json, "File for everything as JSON; default: none");
+}
+
 }  // namespace
 
 std::string check_regex(const std::string& text) {
@@ -49,10 +95,22 @@ RecordCommands::RecordCommands(CLI::App& app)
     : diff_app_(app.add_subcommand("diff",
                                    "Compare two directories of tensors, or two results.jsonl, worst first")) {
   add_diff_options(*diff_app_, diff_);
+  CLI::App* baseline =
+      app.add_subcommand("baseline", "Record results to compare later ones with, or show them");
+  baseline->require_subcommand(1);
+  record_app_ = baseline->add_subcommand("record", "Record results as the baseline of their machine");
+  show_app_ = baseline->add_subcommand("show", "Show what is recorded, by whom, when and why");
+  gate_app_ = app.add_subcommand("gate", "Compare results with a baseline, for a machine to decide");
+  add_record_options(*record_app_, record_);
+  add_show_options(*show_app_, show_);
+  add_gate_options(*gate_app_, gate_);
 }
 
 std::optional<Command> RecordCommands::parsed() const {
   if (diff_app_->parsed()) return diff_;
+  if (record_app_->parsed()) return record_;
+  if (show_app_->parsed()) return show_;
+  if (gate_app_->parsed()) return gate_;
   return std::nullopt;
 }
 

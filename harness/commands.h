@@ -21,6 +21,13 @@ int check(const CheckOptions& options);
 int make_inputs(const MakeInputsOptions& options);
 /// Compares two directories of tensors, or two files of results: 0, or 1 if they differ beyond the bound.
 int diff(const DiffOptions& options);
+/// Records results as the baseline of their machine.
+int baseline_record(const BaselineRecordOptions& options);
+/// Prints what is recorded, and why.
+int baseline_show(const BaselineShowOptions& options);
+/// Compares results with a baseline: 0, or 1 if they are wrong or a figure that is the same everywhere is
+/// worse.
+int gate(const GateOptions& options);
 /// Runs random cases of right variants, all of which must pass: 0, or 1 if one does not.
 int soak(const SoakOptions& options);
 /// Plants bugs and demands that each turns a verdict red: 0, or 1 if one survives or a right variant is red.

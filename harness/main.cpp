@@ -37,6 +37,13 @@ struct Run {
     return alone("make-inputs", options, make_inputs);
   }
   int operator()(const DiffOptions& options) const { return alone("diff", options, diff); }
+  int operator()(const BaselineRecordOptions& options) const {
+    return alone("baseline record", options, baseline_record);
+  }
+  int operator()(const BaselineShowOptions& options) const {
+    return alone("baseline show", options, baseline_show);
+  }
+  int operator()(const GateOptions& options) const { return alone("gate", options, gate); }
   int operator()(const MutantsOptions& options) const { return mutants(options); }
   int operator()(const SoakOptions& options) const { return soak(options); }
   int operator()(const LaunchCommand& command) const {

@@ -78,6 +78,26 @@ struct DiffOptions {
   int worst = 10;    ///< places that are shown
 };
 
+struct BaselineRecordOptions {
+  std::string results;  ///< results.jsonl, or a directory with it
+  std::string reason;   ///< why they are good
+  std::string dir = "baselines";
+  bool prune = false;  ///< forget cases that did not run
+};
+
+struct BaselineShowOptions {
+  std::string path = "baselines";  ///< of a baseline, or a folder of them
+};
+
+struct GateOptions {
+  std::string results;         ///< results.jsonl, or a directory with it
+  std::string baseline;        ///< as BaselineShowOptions::path
+  std::string filter;          ///< ECMAScript regex searched in case names; empty: all
+  bool allow_missing = false;  ///< cases of the baseline may be absent or skipped
+  bool strict = false;
+  std::optional<std::string> junit, markdown, json;  ///< files for reports
+};
+
 struct SoakOptions {
   std::optional<double> minutes;     ///< default 1, if cases are not given
   std::optional<int> cases;          ///< at least so many

@@ -8,6 +8,7 @@
 
 #include "harness/case_file.h"
 #include "harness/case_json.h"
+#include "harness/csv_cell.h"
 #include "harness/line_file.h"
 #include "harness/published.h"
 #include "harness/results_reader.h"
@@ -274,20 +275,13 @@ Json result_json(const CaseResult& r, const RunInfo& run) {
   return row;
 }
 
-std::string quoted(const std::string& text) {
-  if (text.find_first_of(",\"\n") == std::string::npos) return text;
-  std::string out = "\"";
-  for (const char ch : text) out += ch == '"' ? "\"\"" : std::string(1, ch);
-  return out + "\"";
-}
-
 std::string csv_row(const Json& row) {
   std::string line;
   for (const ResultColumn& column : result_columns()) {
     const Json::json_pointer pointer(column.pointer);
     const Json cell = row.contains(pointer) ? row.at(pointer) : Json();
     line += line.empty() ? "" : ",";
-    line += cell.is_null() ? "" : quoted(cell.is_string() ? cell.get<std::string>() : cell.dump());
+    line += cell.is_null() ? "" : csv_cell(cell.is_string() ? cell.get<std::string>() : cell.dump());
   }
   return line;
 }

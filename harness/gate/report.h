@@ -45,10 +45,11 @@ struct HistoryFinding {
 };
 
 struct GateReport {
-  std::string base{}, head{};  ///< what is compared: "1f2e3d4c5b6a (baselines/…)"
-  std::string fingerprint{};   ///< of head
-  std::uint64_t seed = 0;      ///< of the order of cases and of the bootstrap; 0: nothing was random
-  int cases = 0;               ///< compared
+  std::string base{}, head{};        ///< what is compared: "1f2e3d4c5b6a (baselines/…)"
+  std::string fingerprint{};         ///< of head
+  std::uint64_t seed = 0;            ///< of the order of cases and of the bootstrap; 0: nothing was random
+  int cases = 0;                     ///< compared
+  std::vector<std::string> names{};  ///< of the cases that layer A compared, for JUnit
   std::vector<ExactFinding> exact{};
   std::vector<TimedFinding> timed{};
   std::vector<HistoryFinding> history{};
@@ -59,13 +60,17 @@ struct GateReport {
 /// CONTAMINATED; else 0.
 int exit_status(const GateReport& report, bool strict);
 
+/// "RED (exit status 1): 2 of 40 cases are worse than the baseline", a line.
+std::string verdict_line(const GateReport& report);
 /// For people: findings, worst first, a line each, the verdict last.
 std::string gate_table(const GateReport& report);
 /// A summary that a CI job can post.
 std::string gate_markdown(const GateReport& report);
 /// Everything, for tools.
 std::string gate_json(const GateReport& report);
-/// JUnit XML: a test case for each case and layer. Throws InfrastructureError if it cannot be written.
+/// JUnit XML: a test suite for each layer that has something, a test case for each case in it.
+std::string gate_junit(const GateReport& report);
+/// gate_junit() as a file. Throws UsageError if it cannot be opened, InfrastructureError if a disk is full.
 void write_junit(const GateReport& report, const std::string& file);
 
 }  // namespace ringside

@@ -1,0 +1,269 @@
+#include "harness/gate/baseline_file.h"
+
+#include <csv.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <functional>
+#include <map>
+#include <new>
+#include <numeric>
+#include <optional>
+#include <utility>
+
+#include "harness/case_file.h"
+#include "harness/case_text.h"
+#include "harness/csv_cell.h"
+#include "harness/gate/plain_text.h"
+#include "reference/error.h"
+
+namespace ringside {
+namespace {
+
+constexpr std::size_t kMaxColumns = 1000;
+
+template <typename T>
+T number(const std::string& text) {
+  T value{};
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc{} || stop != end)
+    throw UsageError(fmt::format("{} is no number", ringside::quoted(plain_text(text))));
+  return value;
+}
+
+struct Column {
+  std::string name;
+  bool needed;
+  std::function<void(BaselineRow&, const std::string&)> read;  ///< throws UsageError without a place
+  std::function<std::string(const BaselineRow&)> write;
+};
+
+/// A column of text; `of` gives the place of a row's text.
+template <typename Of>
+Column text_column(std::string name, bool needed, Of of) {
+  return {.name = std::move(name),
+          .needed = needed,
+          .read = [of](BaselineRow& row, const std::string& cell) { of(row) = cell; },
+          .write = [of](const BaselineRow& row) { return of(row); }};
+}
+
+Column record_column(std::string name, bool needed, std::string Record::*member) {
+  return text_column(
+      std::move(name), needed, [member](auto& row) -> auto& { return row.record.*member; });
+}
+
+void read_schema(BaselineRow&, const std::string& cell) {
+  const auto schema = number<std::int64_t>(cell);
+  if (schema < 1 || schema > kBaselineSchema) {
+    throw UsageError(fmt::format("a baseline of schema {}; this program knows 1 to {}: a newer one wrote it",
+                                 schema, kBaselineSchema));
+  }
+}
+
+void read_status(BaselineRow& row, const std::string& cell) {
+  if (cell != "pass" && cell != "xfail")
+    throw UsageError(
+        fmt::format("{} is no baseline: only pass and xfail are", ringside::quoted(plain_text(cell))));
+  row.record.status = cell;
+}
+
+void read_oversubscribed(BaselineRow& row, const std::string& cell) {
+  if (cell != "true" && cell != "false")
+    throw UsageError(fmt::format("{} is neither true nor false", ringside::quoted(plain_text(cell))));
+  row.record.oversubscribed = cell == "true";
+}
+
+/// The schema first: it says how to read the others.
+const std::vector<Column>& columns() {
+  static const auto all = [] {
+    std::vector<Column> list = {
+        {"schema", true, read_schema, [](const BaselineRow&) { return std::to_string(kBaselineSchema); }},
+        text_column(
+            "recorded", false, [](auto& row) -> auto& { return row.recorded; }),
+        text_column(
+            "by", false, [](auto& row) -> auto& { return row.by; }),
+        text_column(
+            "why", false, [](auto& row) -> auto& { return row.why; }),
+        record_column("name", true, &Record::name),
+        {"status", true, read_status, [](const BaselineRow& row) { return row.record.status; }},
+        record_column("commit", false, &Record::commit),
+        record_column("subject", false, &Record::subject),
+        record_column("started", false, &Record::started),
+        record_column("fingerprint", true, &Record::fingerprint),
+        record_column("communicator", true, &Record::communicator),
+        record_column("device", true, &Record::device),
+        {"world", true,
+         [](BaselineRow& row, const std::string& cell) { row.record.world = number<std::int64_t>(cell); },
+         [](const BaselineRow& row) { return std::to_string(row.record.world); }},
+        {"oversubscribed", false, read_oversubscribed,
+         [](const BaselineRow& row) { return row.record.oversubscribed ? "true" : "false"; }}};
+    for (std::size_t i = 0; i < figures().size(); ++i) {
+      list.push_back({figures()[i].name, false,
+                      [i](BaselineRow& row, const std::string& cell) {
+                        if (!cell.empty()) row.record.figures[i] = number<double>(cell);
+                      },
+                      [i](const BaselineRow& row) {
+                        const auto& figure = row.record.figures[i];
+                        return figure ? fmt::format("{}", *figure) : "";  // the shortest that reads back
+                      }});
+    }
+    return list;
+  }();
+  return all;
+}
+
+/// Splits text into records with libcsv. It is fed line by line, so that a record's line is known.
+class RecordParser {
+ public:
+  using Cells = std::vector<std::string>;
+
+  RecordParser() {
+    if (csv_init(&parser_, CSV_STRICT | CSV_STRICT_FINI) != 0) throw std::bad_alloc();
+    csv_set_blk_size(&parser_, std::size_t{1} << 16);  // its buffer grows by steps, by default of 128 bytes
+  }
+  ~RecordParser() { csv_free(&parser_); }
+  RecordParser(const RecordParser&) = delete;
+  RecordParser& operator=(const RecordParser&) = delete;
+
+  /// The records that end in this line. Throws UsageError without a place.
+  std::vector<Cells> feed(std::string_view line) {
+    if (csv_parse(&parser_, line.data(), line.size(), end_of_cell, end_of_record, this) != line.size()) {
+      if (csv_error(&parser_) != CSV_EPARSE) throw std::bad_alloc();
+      throw UsageError("a quote inside a cell that is not quoted, or text after a closing quote");
+    }
+    return std::exchange(records_, {});
+  }
+  /// No record may be open.
+  void finish() {
+    if (csv_fini(&parser_, end_of_cell, end_of_record, this) != 0) throw UsageError("quote not closed");
+  }
+
+ private:
+  static void end_of_cell(void* text, std::size_t size, void* self) {
+    auto& cells = static_cast<RecordParser*>(self)->cells_;
+    if (cells.size() <= kMaxColumns)  // one too many is enough to complain
+      cells.emplace_back(static_cast<const char*>(text), size);
+  }
+  static void end_of_record(int, void* self) {
+    auto& parser = *static_cast<RecordParser*>(self);
+    parser.records_.push_back(std::exchange(parser.cells_, {}));
+  }
+
+  csv_parser parser_{};
+  Cells cells_;
+  std::vector<Cells> records_;
+};
+
+class BaselineReader {
+ public:
+  /// Takes a record. Throws UsageError without a place.
+  void record(const std::vector<std::string>& cells, std::size_t line) {
+    if (header_.empty()) {
+      header(cells);
+    } else {
+      row(cells, line);
+    }
+  }
+  bool has_header() const { return !header_.empty(); }
+  Baseline take() { return std::move(baseline_); }
+
+ private:
+  void header(const std::vector<std::string>& cells) {
+    if (cells.size() > kMaxColumns) throw UsageError(fmt::format("more than {} columns", kMaxColumns));
+    place_.resize(columns().size());
+    for (const std::string& cell : cells) {
+      if (std::ranges::count(header_, cell) > 0)
+        throw UsageError(fmt::format("column {} is there twice", ringside::quoted(plain_text(cell))));
+      const auto known = std::ranges::find(columns(), cell, &Column::name);
+      if (known == columns().end())
+        baseline_.unknown_columns.push_back(cell);
+      else
+        place_[static_cast<std::size_t>(known - columns().begin())] = header_.size();
+      header_.push_back(cell);
+    }
+    if (!place_.front()) throw UsageError("no baseline: column schema is missing");
+  }
+
+  void row(const std::vector<std::string>& cells, std::size_t line) {
+    if (cells.size() != header_.size()) {
+      throw UsageError(fmt::format("too {} cells: there are {} columns",
+                                   cells.size() < header_.size() ? "few" : "many", header_.size()));
+    }
+    if (baseline_.rows.size() == kMaxCases) throw UsageError(fmt::format("more than {} rows", kMaxCases));
+    BaselineRow& row = baseline_.rows.emplace_back();
+    row.record.figures.resize(figures().size());
+    for (std::size_t i = 0; i < columns().size(); ++i) {
+      const Column& column = columns()[i];
+      if (column.needed && !place_[i]) throw UsageError(fmt::format("column {} is missing", column.name));
+      if (!place_[i]) continue;
+      try {
+        column.read(row, cells[*place_[i]]);
+      } catch (const UsageError& error) {
+        throw UsageError(fmt::format("{}: {}", column.name, error.what()));
+      }
+    }
+    const Record& r = row.record;
+    const auto [same, is_new] =
+        line_of_.emplace(std::tuple(r.fingerprint, r.device, r.communicator, r.world, r.name), line);
+    if (!is_new)
+      throw UsageError(
+          fmt::format("{} is already in line {}", ringside::quoted(plain_text(r.name)), same->second));
+  }
+
+  std::vector<std::string> header_;
+  std::vector<std::optional<std::size_t>> place_;  // of columns() among the file's
+  std::map<std::tuple<std::string, std::string, std::string, std::int64_t, std::string>, std::size_t>
+      line_of_;
+  Baseline baseline_;
+};
+
+}  // namespace
+
+Baseline parse_baseline(std::string_view text, std::string_view file_name) {
+  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
+  RecordParser parser;
+  BaselineReader reader;
+  std::size_t line = 1, next = 1;  // at hand; after the last record
+  try {
+    while (!text.empty()) {
+      const std::size_t end = text.find('\n');
+      if (end == text.npos) throw UsageError("the last line lacks its end: the file is cut off");
+      for (const auto& cells : parser.feed(text.substr(0, end + 1))) {
+        reader.record(cells, line);
+        next = line + 1;
+      }
+      text.remove_prefix(end + 1);
+      ++line;
+    }
+    line = next;
+    parser.finish();
+    line = 1;
+    if (!reader.has_header()) throw UsageError("no baseline: it is empty");
+  } catch (const UsageError& error) {
+    throw UsageError(fmt::format("{}:{}: {}", file_name, line, error.what()));
+  }
+  return reader.take();
+}
+
+std::string baseline_text(std::span<const BaselineRow> rows) {
+  std::vector<const BaselineRow*> order;
+  for (const BaselineRow& row : rows) order.push_back(&row);
+  std::ranges::sort(
+      order, [](const auto* a, const auto* b) { return baseline_key(a->record) < baseline_key(b->record); });
+  std::string text;
+  for (const Column& column : columns()) text += (text.empty() ? "" : ",") + column.name;
+  text += '\n';
+  for (const BaselineRow* row : order) {
+    for (const Column& column : columns()) {
+      if (&column != &columns().front()) text += ',';
+      text += csv_cell(column.write(*row));
+    }
+    text += '\n';
+  }
+  return text;
+}
+
+}  // namespace ringside
