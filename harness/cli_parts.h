@@ -32,6 +32,8 @@ class RecordCommands {
  private:
   DiffOptions diff_;
   CLI::App* diff_app_;
+  HistoryOptions history_;
+  CLI::App* history_app_;
 };
 
 }  // namespace ringside
