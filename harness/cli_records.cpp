@@ -26,7 +26,7 @@ void add_diff_options(CLI::App& app, DiffOptions& options) {
 
 void add_history_options(CLI::App& app, HistoryOptions& options) {
   app.require_subcommand(1);
-  const auto action = [&](const char* name, const char* what, HistoryOptions::Action means) {
+  const auto action = [&app, &options](const char* name, const char* what, HistoryOptions::Action means) {
     CLI::App* sub = app.add_subcommand(name, what);
     sub->parse_complete_callback([&options, means] { options.action = means; });
     sub->add_option("--db", options.db, "The database; a local disk is the place for it")
@@ -52,7 +52,7 @@ void add_history_options(CLI::App& app, HistoryOptions& options) {
       ->capture_default_str();
   CLI::App* all =
       action("export", "Write all that the database has, a row a line", HistoryOptions::Action::export_all);
-  CLI::Option* csv = all->add_flag("--csv", "As CSV (default)");
+  CLI::Option* csv = all->add_flag_callback("--csv", [&options] { options.json = false; }, "As CSV (default)");
   all->add_flag("--json", options.json, "As a JSON array")->excludes(csv);
   all->add_option("-o,--out", options.out, "File, replaced in one step; default: standard output")
       ->type_name("FILE");

@@ -23,15 +23,14 @@ std::string counted(std::int64_t n, std::string_view what) {
   return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
 }
 
-/// Text of others on one line of a terminal: without control characters (C0, DEL, C1), and not too long.
-std::string shown(const std::string& text) {
-  constexpr std::size_t kMost = 72;
+/// Text of others on one line of a terminal: without control characters (C0, DEL, C1), and cut at `most`.
+std::string shown(const std::string& text, std::size_t most = 72) {
   std::string out;
   std::size_t characters = 0;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const auto byte = static_cast<unsigned char>(text[i]);
     const bool continues = (byte & 0xc0) == 0x80;
-    if (!continues && ++characters > kMost) return out + "…";
+    if (!continues && ++characters > most) return out + "…";
     const bool c1 = byte == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0;
     if (c1) ++i;
     out += c1 || byte < 0x20 || byte == 0x7f ? '?' : text[i];
@@ -97,7 +96,7 @@ void print_series(const std::vector<Series>& all, const Figure& figure) {
       const std::string where = settings.size() < 2 ? ""
                                                     : fmt::format(" [{} {} {} {}]", shown(s.fingerprint),
                                                                   shown(s.device), shown(s.communicator), s.world);
-      fmt::print("{}{}: {} → {} ({:+.3g}%) since {}{}, {}\n", s.name, where, value_text(figure, change.before),
+      fmt::print("{}{}: {} → {} ({:+.3g}%) since {}{}, {}\n", shown(s.name, 400), where, value_text(figure, change.before),
                  value_text(figure, change.after), 100 * (change.after / change.before - 1), shown(first.commit),
                  first.subject.empty() ? "" : fmt::format(" ({})", shown(first.subject)),
                  counted(std::ssize(s.points), "point"));
