@@ -34,17 +34,17 @@ void add_history_options(CLI::App& app, HistoryOptions& options) {
         ->required();
     return sub;
   };
-  CLI::App* add =
-      action("add", "Add results, each file as a whole; a run that is there is not added again",
-             HistoryOptions::Action::add);
+  CLI::App* add = action("add", "Add results, each file as a whole; a run that is there is not added again",
+                         HistoryOptions::Action::add);
   add->add_option("RESULTS", options.results, "results.jsonl, or directories with one")
       ->type_name("PATH")
       ->required()
       ->check(quiet(CLI::ExistingPath));
-  CLI::App* list = action("list", "Show the runs, and where the series of their cases step",
-                          HistoryOptions::Action::list);
+  CLI::App* list =
+      action("list", "Show the runs, and where the series of their cases step", HistoryOptions::Action::list);
   list->option_defaults()->take_last();
-  list->add_option("--filter", options.filter, "Only series of cases in whose name this is found; default: all")
+  list->add_option("--filter", options.filter,
+                   "Only series of cases in whose name this is found; default: all")
       ->type_name("REGEX")
       ->check(CLI::Validator(check_regex, ""));
   list->add_option("--figure", options.figure, "Whose series: a time, memory … of results.csv")
@@ -52,7 +52,8 @@ void add_history_options(CLI::App& app, HistoryOptions& options) {
       ->capture_default_str();
   CLI::App* all =
       action("export", "Write all that the database has, a row a line", HistoryOptions::Action::export_all);
-  CLI::Option* csv = all->add_flag_callback("--csv", [&options] { options.json = false; }, "As CSV (default)");
+  CLI::Option* csv = all->add_flag_callback(
+      "--csv", [&options] { options.json = false; }, "As CSV (default)");
   all->add_flag("--json", options.json, "As a JSON array")->excludes(csv);
   all->add_option("-o,--out", options.out, "File, replaced in one step; default: standard output")
       ->type_name("FILE");

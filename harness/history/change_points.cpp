@@ -89,10 +89,11 @@ std::vector<double> without_outliers(std::span<const double> y) {
   std::vector<double> jumps;
   for (std::size_t i = 1; i < y.size(); ++i) jumps.push_back(std::abs(y[i] - y[i - 1]));
   // a jump has √2 σ, and the median of |N(0, 1)| is 0.6745
-  const double limit = 6 * median(std::move(jumps)) / (std::sqrt(2.0) * 0.6745);
+  const double limit = 5 * median(std::move(jumps)) / (std::sqrt(2.0) * 0.6745);
   for (std::size_t i = 0; i < y.size(); ++i) {
-    const double before = y[i == 0 ? 1 : i - 1], after = y[i + 1 == y.size() ? i - 1 : i + 1];
-    const auto [low, high] = std::minmax(before, after);
+    // at an end the two next to it, lest the one beside an outlier be taken for it
+    const double one = y[i == 0 ? 2 : i - 1], other = y[i + 1 == y.size() ? i - 2 : i + 1];
+    const auto [low, high] = std::minmax(one, other);
     if (y[i] > high + limit) kept[i] = high;
     if (y[i] < low - limit) kept[i] = low;
   }
@@ -106,12 +107,17 @@ std::vector<Segment> segments(std::span<const double> y) {
   const std::size_t n = y.size();
   if (n == 0) return {};
   std::vector<double> robust(y.begin(), y.end());
-  if (n >= 2 * kLeastSegment && evidence_ratio(n, 1) >= 0.5) robust = without_outliers(y);
+  if (n >= 2 * kLeastSegment && evidence_ratio(n, 1) >= 0.45) robust = without_outliers(y);
 
   const std::vector<Fit> fits = best_fits(robust, kMostChanges);
   std::size_t best = 0;
+  double least = fits[0].rss;
   for (std::size_t m = 1; m < fits.size(); ++m) {
-    if (fits[m].rss / evidence_ratio(n, m) < fits[best].rss / evidence_ratio(n, best)) best = m;
+    const double rated = fits[m].rss / evidence_ratio(n, m);
+    if (rated < least) {
+      least = rated;
+      best = m;
+    }
   }
   std::vector<Segment> found;
   const std::vector<std::size_t>& begins = fits[best].begins;

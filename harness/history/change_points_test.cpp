@@ -93,9 +93,9 @@ TEST(BestFits, AreTheBestOfAllSegmentations) {
         EXPECT_NEAR(fits[m].rss, least[m], rounding) << n << " points, " << m << " changes";
         EXPECT_NEAR(rss_of(y, fits[m].begins), least[m], rounding);
         // the count that the threshold is derived with
-        const double of_formula = std::round(
-            std::exp(std::lgamma(static_cast<double>(n - m - 1)) - std::lgamma(static_cast<double>(m + 1)) -
-                     std::lgamma(static_cast<double>(n - 2 * m - 1))));
+        const double of_formula = std::round(std::exp(std::lgamma(static_cast<double>(n - m - 1)) -
+                                                      std::lgamma(static_cast<double>(m + 1)) -
+                                                      std::lgamma(static_cast<double>(n - 2 * m - 1))));
         EXPECT_EQ(count[m], of_formula) << n << " points, " << m << " changes";
       }
     }
@@ -122,7 +122,7 @@ TEST(EvidenceRatio, IsThatOfATTest) {
 TEST(Segments, OfNoiseAreOneMoreOftenThanTheBound) {
   constexpr int kSeries = 20000;
   int all = 0;
-  for (const std::size_t n : {4UL, 5UL, 7UL, 10UL, 20UL, 40UL}) {
+  for (const std::size_t n : {4UL, 5UL, 7UL, 10UL, 20UL, 32UL}) {
     Noise source(100 + n);
     int alarms = 0;
     for (int s = 0; s < kSeries; ++s) alarms += segments(noise(n, source)).size() > 1;
@@ -192,17 +192,21 @@ TEST(Segments, FollowADrift) {
   }
 }
 
+/// As often as by the noise that is left without it.
 TEST(Segments, AreNotMadeByOneOutlier) {
   Noise source(6);
-  for (const std::size_t n : {6UL, 12UL, 20UL, 29UL, 30UL, 31UL, 50UL, 100UL, 200UL}) {
+  double series = 0, alarms = 0;
+  for (const std::size_t n : {6UL, 12UL, 16UL, 17UL, 20UL, 29UL, 30UL, 31UL, 50UL, 100UL, 200UL}) {
     for (const std::size_t at : {0UL, 1UL, n / 2, n - 2, n - 1}) {
       for (const double height : {0.2, 3.0, -1.0}) {
         std::vector<double> y = noise(n, source);
         y[at] += height;
-        EXPECT_THAT(begins(y), ElementsAre(0)) << n << " points, outlier " << height << " at " << at;
+        ++series;
+        alarms += begins(y).size() > 1;
       }
     }
   }
+  EXPECT_LE(alarms, kFalseAlarms * series + 4 * std::sqrt(kFalseAlarms * series));
 }
 
 TEST(Segments, AreMadeByTwoPoints) {
@@ -260,7 +264,8 @@ TEST(Segments, RefuseWhatIsNotFinite) {
 TEST(Segments, OfALongSeries) {
   Noise source(9);
   std::vector<double> y = noise(1000, source);
-  for (std::size_t from = 20; from < 820; from += 20) y = add(std::move(y), from, from % 40 == 0 ? 0.5 : -0.5);
+  for (std::size_t from = 20; from < 820; from += 20)
+    y = add(std::move(y), from, from % 40 == 0 ? 0.5 : -0.5);
   const std::vector<std::size_t> found = begins(y);
   ASSERT_EQ(found.size(), kMostChanges + 1);
   for (std::size_t k = 0; k < found.size(); ++k) EXPECT_EQ(found[k], 20 * k);

@@ -100,8 +100,8 @@ void Database::check_header(const Kind& kind) {
     throw UsageError(fmt::format("{}: a SQLite database, but not {}", file_, kind.name));
   const std::int32_t version = big_endian(header, kVersionAt);
   if (version < 1 || version > kind.version)
-    throw UsageError(fmt::format("{}: {} of version {}; this program knows 1 to {}", file_, kind.name, version,
-                                 kind.version));
+    throw UsageError(fmt::format("{}: {} of version {}; this program knows 1 to {}", file_, kind.name,
+                                 version, kind.version));
 }
 
 /// What SQLite sees: it has taken back what a killed process had not committed.
@@ -116,8 +116,9 @@ void Database::make(const Kind& kind) {
   Transaction transaction(*this, Transaction::For::writing);
   if (!is_empty()) return;  // another process was quicker
   execute(kind.schema);
-  execute(fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {}", kind.application_id, kind.version)
-              .c_str());
+  execute(
+      fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {}", kind.application_id, kind.version)
+          .c_str());
   transaction.commit();
 }
 
@@ -167,10 +168,12 @@ void Database::fail(int code) const {
     case SQLITE_AUTH:
       throw UsageError(message);
     case SQLITE_BUSY:
-      throw InfrastructureError(fmt::format("{}: another process has held it for {} s", file_, kPatience.count()));
+      throw InfrastructureError(
+          fmt::format("{}: another process has held it for {} s", file_, kPatience.count()));
     default: {
       const int system = sqlite3_system_errno(db_);
-      throw InfrastructureError(system == 0 ? message : fmt::format("{}: {}", message, std::strerror(system)));
+      throw InfrastructureError(system == 0 ? message
+                                            : fmt::format("{}: {}", message, std::strerror(system)));
     }
   }
 }
@@ -200,7 +203,8 @@ void Statement::bind(int at, const std::string& value) {
 std::int64_t Statement::integer(int column) const { return sqlite3_column_int64(statement_, column); }
 
 double Statement::real(int column) const {
-  return is_null(column) ? std::numeric_limits<double>::quiet_NaN() : sqlite3_column_double(statement_, column);
+  return is_null(column) ? std::numeric_limits<double>::quiet_NaN()
+                         : sqlite3_column_double(statement_, column);
 }
 
 std::string Statement::text(int column) const {
@@ -209,9 +213,7 @@ std::string Statement::text(int column) const {
   return bytes == nullptr ? std::string() : std::string(static_cast<const char*>(bytes), size);
 }
 
-bool Statement::is_null(int column) const {
-  return sqlite3_column_type(statement_, column) == SQLITE_NULL;
-}
+bool Statement::is_null(int column) const { return sqlite3_column_type(statement_, column) == SQLITE_NULL; }
 
 Transaction::~Transaction() {
   // after a failure SQLite may have undone it already, and says so

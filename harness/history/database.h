@@ -30,9 +30,9 @@ class Database {
   };
 
   /// WAL: readers do not wait for writers, and a process that is killed leaves either all of a transaction or
-  /// nothing of it. `synchronous=FULL`: COMMIT returns when its pages are on the disk; NORMAL would leave them
-  /// to the next checkpoint, so that a power loss took transactions that were said to be there. It is one
-  /// fsync a transaction, of which an `add` has one.
+  /// nothing of it. `synchronous=FULL`: COMMIT returns when its pages are on the disk; NORMAL would leave
+  /// them to the next checkpoint, so that a power loss took transactions that were said to be there. It is
+  /// one fsync a transaction, of which an `add` has one.
   Database(const std::filesystem::path& file, Access access, const Kind& kind);
   ~Database();
   Database(const Database&) = delete;

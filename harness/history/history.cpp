@@ -161,8 +161,8 @@ Added History::add(const ResultsLog& log) {
   Added added;
   for (std::size_t i = 0; i < log.records.size(); ++i) {
     const Record& r = log.records[i];
-    const auto [at, fresh] = run_ids.try_emplace(
-        Key(r.fingerprint, r.started, r.commit, r.communicator, r.device, r.world), 0);
+    const auto [at, fresh] =
+        run_ids.try_emplace(Key(r.fingerprint, r.started, r.commit, r.communicator, r.device, r.world), 0);
     if (fresh) at->second = id_of_run(r, log.lines[i]);
     const std::int64_t run = at->second, of_case = cases[r.name], nth = ++seen[{run, of_case}];
     const std::string own = digest_of(log.lines[i]);
@@ -188,10 +188,11 @@ Added History::add(const ResultsLog& log) {
 }
 
 std::vector<HistoryRun> History::runs() {
-  Statement rows(db_,
-                 "SELECT run.id, \"commit\", subject, started, fingerprint, device, communicator, world, status, "
-                 "count(*) FROM run JOIN machine ON machine.id = machine JOIN result ON run = run.id "
-                 "GROUP BY run.id, status ORDER BY started, run.id");
+  Statement rows(
+      db_,
+      "SELECT run.id, \"commit\", subject, started, fingerprint, device, communicator, world, status, "
+      "count(*) FROM run JOIN machine ON machine.id = machine JOIN result ON run = run.id "
+      "GROUP BY run.id, status ORDER BY started, run.id");
   std::vector<HistoryRun> runs;
   std::int64_t last = 0;
   while (rows.next()) {
@@ -243,7 +244,8 @@ std::vector<Series> History::series(const SeriesQuery& query) {
   }
   // std::regex recurses by character, and a name may be anything
   constexpr std::size_t kSearched = 4096;
-  std::erase_if(all, [&](const Series& s) { return !std::regex_search(s.name.substr(0, kSearched), filter); });
+  std::erase_if(all,
+                [&](const Series& s) { return !std::regex_search(s.name.substr(0, kSearched), filter); });
   for (Series& series : all) find_changes(series);
   return all;
 }
@@ -260,11 +262,12 @@ void History::each_row(const std::function<void(const Row&)>& take) {
   std::map<std::int64_t, std::size_t> place;  // of a figure, by id
   Statement ids(db_, "SELECT id FROM figure ORDER BY id");
   while (ids.next()) place.emplace(ids.integer(0), place.size());
-  Statement rows(db_,
-                 "SELECT result.id, name, status, reason, \"commit\", subject, started, fingerprint, communicator, "
-                 "device, world, oversubscribed, nth, fields FROM result JOIN run ON run.id = run "
-                 "JOIN machine ON machine.id = machine JOIN test_case ON test_case.id = test_case "
-                 "ORDER BY started, run.id, result.id");
+  Statement rows(
+      db_,
+      "SELECT result.id, name, status, reason, \"commit\", subject, started, fingerprint, communicator, "
+      "device, world, oversubscribed, nth, fields FROM result JOIN run ON run.id = run "
+      "JOIN machine ON machine.id = machine JOIN test_case ON test_case.id = test_case "
+      "ORDER BY started, run.id, result.id");
   Statement values(db_, "SELECT figure, value FROM value WHERE result = ?1");
   while (rows.next()) {
     Row row = {.record = {.name = rows.text(1),

@@ -22,7 +22,7 @@ inline constexpr std::size_t kMostPoints = 1000;
 struct Added {
   std::int64_t rows = 0, runs = 0;  ///< new rows, and of how many runs
   std::int64_t already = 0;         ///< rows that were there
-  std::int64_t differing = 0;       ///< rows of a run and case that are there, but with another text: left out
+  std::int64_t differing = 0;  ///< rows of a run and case that are there, but with another text: left out
   std::int64_t all_rows = 0, all_runs = 0;  ///< then in the file
 };
 
@@ -78,15 +78,16 @@ class History {
   /// In the order in which they began.
   std::vector<HistoryRun> runs();
 
-  /// Rows that passed and have the figure above 0; if it is a time, without oversubscribed ones; of a case that
-  /// a run has twice the first. By case, then by machine. Throws UsageError for a figure or regex that is none.
+  /// Rows that passed and have the figure above 0; if it is a time, without oversubscribed ones; of a case
+  /// that a run has twice the first. By case, then by machine. Throws UsageError for a figure or regex that
+  /// is none.
   std::vector<Series> series(const SeriesQuery& query);
 
   /// A row of the file.
   struct Row {
-    Record record{};                            ///< figures: by figure_names()
-    std::int64_t nth = 1;                       ///< of its name in its run
-    std::optional<std::string> machine{};       ///< its JSON object, as results had it
+    Record record{};                       ///< figures: by figure_names()
+    std::int64_t nth = 1;                  ///< of its name in its run
+    std::optional<std::string> machine{};  ///< its JSON object, as results had it
   };
   /// All that the file has, some of which this program may not know.
   std::vector<std::string> figure_names();

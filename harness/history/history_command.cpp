@@ -50,9 +50,10 @@ int add(const HistoryOptions& options) {
   History history(options.db, Database::Access::write);
   for (const ResultsLog& log : logs) {
     const Added added = history.add(log);
-    std::string line = added.rows == 0 ? fmt::format("nothing of {} added to {}", log.path.string(), options.db)
-                                       : fmt::format("{} of {} added to {}", counted(added.rows, "row"),
-                                                     counted(added.runs, "run"), options.db);
+    std::string line = added.rows == 0
+                           ? fmt::format("nothing of {} added to {}", log.path.string(), options.db)
+                           : fmt::format("{} of {} added to {}", counted(added.rows, "row"),
+                                         counted(added.runs, "run"), options.db);
     if (added.already > 0) line += fmt::format(", {} there already", counted(added.already, "row"));
     if (added.differing > 0)
       line += fmt::format(", {} left out: other text than that of their run and case there",
@@ -73,15 +74,15 @@ std::string value_text(const Figure& figure, double value) {
 }
 
 void print_runs(const std::vector<HistoryRun>& runs) {
-  fmt::print("{:<20}  {:<18}  {:<12}  {:<16}  {:>5}  {:>4}  subject\n", "started", "commit", "machine", "ranks",
-             "rows", "red");
+  fmt::print("{:<20}  {:<18}  {:<12}  {:<16}  {:>5}  {:>4}  subject\n", "started", "commit", "machine",
+             "ranks", "rows", "red");
   for (const HistoryRun& run : runs) {
-    const std::string where =
-        run.world == 0 ? fmt::format("{} {}", run.device, run.communicator)
-                       : fmt::format("{} {} {}", run.device, run.communicator, run.world);
+    const std::string where = run.world == 0
+                                  ? fmt::format("{} {}", run.device, run.communicator)
+                                  : fmt::format("{} {} {}", run.device, run.communicator, run.world);
     fmt::print("{:<20}  {:<18}  {:<12}  {:<16}  {:>5}  {:>4}  {}\n",
-               run.started.empty() ? "(not told)" : shown(run.started), shown(run.commit), shown(run.fingerprint),
-               shown(where), run.rows, run.red, shown(run.subject));
+               run.started.empty() ? "(not told)" : shown(run.started), shown(run.commit),
+               shown(run.fingerprint), shown(where), run.rows, run.red, shown(run.subject));
   }
 }
 
@@ -93,11 +94,13 @@ void print_series(const std::vector<Series>& all, const Figure& figure) {
     stepped += !s.changes.empty();
     for (const ChangePoint& change : s.changes) {
       const SeriesPoint& first = s.points[change.at];
-      const std::string where = settings.size() < 2 ? ""
-                                                    : fmt::format(" [{} {} {} {}]", shown(s.fingerprint),
-                                                                  shown(s.device), shown(s.communicator), s.world);
-      fmt::print("{}{}: {} → {} ({:+.3g}%) since {}{}, {}\n", shown(s.name, 400), where, value_text(figure, change.before),
-                 value_text(figure, change.after), 100 * (change.after / change.before - 1), shown(first.commit),
+      const std::string where = settings.size() < 2
+                                    ? ""
+                                    : fmt::format(" [{} {} {} {}]", shown(s.fingerprint), shown(s.device),
+                                                  shown(s.communicator), s.world);
+      fmt::print("{}{}: {} → {} ({:+.3g}%) since {}{}, {}\n", shown(s.name, 400), where,
+                 value_text(figure, change.before), value_text(figure, change.after),
+                 100 * (change.after / change.before - 1), shown(first.commit),
                  first.subject.empty() ? "" : fmt::format(" ({})", shown(first.subject)),
                  counted(std::ssize(s.points), "point"));
     }

@@ -183,9 +183,9 @@ TEST_F(HistoryTest, SeriesHaveOnlyTimesThatMeanSomething) {
   EXPECT_THAT(series({.figure = "peak_bytes"}),  // is exact on any machine
               ElementsAre(Field(&Series::name, "crowded"), Field(&Series::name, "good"),
                           Field(&Series::name, "none")));
-  EXPECT_THAT(series({.figure = "forward_bytes"}), IsEmpty());   // 0 has no logarithm
-  EXPECT_THAT(series({.figure = "o_bound_share"}), IsEmpty());   // inf
-  EXPECT_THAT(series({.figure = "o_row_share"}), IsEmpty());     // nan
+  EXPECT_THAT(series({.figure = "forward_bytes"}), IsEmpty());  // 0 has no logarithm
+  EXPECT_THAT(series({.figure = "o_bound_share"}), IsEmpty());  // inf
+  EXPECT_THAT(series({.figure = "o_row_share"}), IsEmpty());    // nan
   EXPECT_THAT([&] { series({.figure = "beauty"}); },
               ThrowsMessage<UsageError>(AllOf(HasSubstr("'beauty'"), HasSubstr("forward_backward_s"))));
   EXPECT_THAT([&] { series({.filter = "("}); }, ThrowsMessage<UsageError>(HasSubstr("'('")));
@@ -324,7 +324,7 @@ TEST_F(HistoryTest, ATransactionIsWhole) {
   broken.lines[1] = "no JSON";
   EXPECT_ANY_THROW(writing().add(broken));
   EXPECT_THAT(rows(), SizeIs(1));
-  EXPECT_THAT(add({{.name = "b"}}), adds(1, 1, 0) );
+  EXPECT_THAT(add({{.name = "b"}}), adds(1, 1, 0));
 }
 
 }  // namespace

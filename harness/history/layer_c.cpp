@@ -24,9 +24,8 @@ void end_with(Series& series, const Record& record, double time) {
   std::vector<SeriesPoint>& points = series.points;
   if (!record.started.empty())
     std::erase_if(points, [&](const SeriesPoint& p) { return p.started > record.started; });
-  const bool there = std::ranges::any_of(points, [&](const SeriesPoint& p) {
-    return p.started == record.started && p.commit == record.commit;
-  });
+  const bool there = std::ranges::any_of(
+      points, [&](const SeriesPoint& p) { return p.started == record.started && p.commit == record.commit; });
   if (!there)
     points.push_back(
         {.started = record.started, .commit = record.commit, .subject = record.subject, .value = time});

@@ -22,26 +22,25 @@ struct TestRow {
 };
 
 inline std::string line_of(const TestRow& row) {
-  const nlohmann::ordered_json json = {
-      {"schema", 2},
-      {"name", row.name},
-      {"status", row.status},
-      {"reason", row.status == "pass" ? "" : "because"},
-      {"case", {{"seq", 5}}},
-      {"commit", row.commit},
-      {"subject", row.subject},
-      {"started", row.started},
-      {"fingerprint", row.fingerprint},
-      {"machine", {{"cpu", "of " + row.fingerprint}}},
-      {"communicator", row.communicator},
-      {"device", row.device},
-      {"world", row.world},
-      {"tensors", {{"o", {{"bound_share", "inf"}, {"row_share", "nan"}}}}},
-      {"sums", {{"forward", {{"bytes", 0}}}, {"peak_bytes", 4096}}},
-      {"perf",
-       {{"forward", {{"median_s", row.seconds / 3}}},
-        {"forward_backward", {{"median_s", row.seconds}}},
-        {"oversubscribed", row.oversubscribed}}}};
+  const nlohmann::ordered_json json = {{"schema", 2},
+                                       {"name", row.name},
+                                       {"status", row.status},
+                                       {"reason", row.status == "pass" ? "" : "because"},
+                                       {"case", {{"seq", 5}}},
+                                       {"commit", row.commit},
+                                       {"subject", row.subject},
+                                       {"started", row.started},
+                                       {"fingerprint", row.fingerprint},
+                                       {"machine", {{"cpu", "of " + row.fingerprint}}},
+                                       {"communicator", row.communicator},
+                                       {"device", row.device},
+                                       {"world", row.world},
+                                       {"tensors", {{"o", {{"bound_share", "inf"}, {"row_share", "nan"}}}}},
+                                       {"sums", {{"forward", {{"bytes", 0}}}, {"peak_bytes", 4096}}},
+                                       {"perf",
+                                        {{"forward", {{"median_s", row.seconds / 3}}},
+                                         {"forward_backward", {{"median_s", row.seconds}}},
+                                         {"oversubscribed", row.oversubscribed}}}};
   return json.dump() + "\n";
 }
 
