@@ -151,7 +151,8 @@ using Lines = std::function<void(std::string)>;
 
 void write_csv(History& history, const Lines& line) {
   std::string header;
-  for (const auto& [name, value] : fields_of({}).items()) header += name + ",";
+  const Json names = fields_of({});
+  for (const auto& [name, value] : names.items()) header += name + ",";
   for (const std::string& name : history.figure_names()) header += quoted(name) + ",";
   line(header + "machine");
   history.each_row([&](const History::Row& row) {

@@ -38,9 +38,17 @@ std::string run_of(int run, int cases) {
   return lines_of(rows);
 }
 
+/// SQL on a file, as another program reads it: the lines of the result.
+Outcome sql(const std::string& db, const std::string& statements) {
+  return run(
+      "exec python3 -c 'import sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\nfor s in sys.argv[2:]:\n"
+      "  for row in c.execute(s): print(*row)\n  c.commit()' " +
+      db + " " + statements);
+}
+
 /// Rows by commit of a database that must be whole.
 std::map<std::string, std::int64_t> rows_of(const std::string& db) {
-  EXPECT_EQ(run("sqlite3 " + db + " 'PRAGMA integrity_check; PRAGMA foreign_key_check'").out, "ok\n");
+  EXPECT_EQ(sql(db, "'PRAGMA integrity_check' 'PRAGMA foreign_key_check'").out, "ok\n");
   std::map<std::string, std::int64_t> rows;
   for (const HistoryRun& r : History(db, Database::Access::read).runs()) rows[r.commit] += r.rows;
   return rows;
@@ -189,12 +197,11 @@ TEST_F(ProgramHistory, KilledWhileMakingTheFile) {
 TEST_F(ProgramHistory, WhatIsNotOursIsNotTouched) {
   const std::string good = results(1, 3);
   const std::string other = folder_ / "other.db", version = folder_ / "version.db";
-  ASSERT_EQ(run("sqlite3 " + other +
-                " 'PRAGMA journal_mode=WAL; CREATE TABLE mine (x); INSERT INTO mine VALUES (1)'")
-                .status,
-            0);
+  ASSERT_EQ(
+      sql(other, "'PRAGMA journal_mode=WAL' 'CREATE TABLE mine (x)' 'INSERT INTO mine VALUES (1)'").status,
+      0);
   ASSERT_EQ(add(good, version).status, 0);
-  ASSERT_EQ(run("sqlite3 " + version + " 'PRAGMA user_version = 2'").status, 0);
+  ASSERT_EQ(sql(version, "'PRAGMA user_version = 2'").status, 0);
   const std::vector<std::pair<std::string, std::string>> files_and_reasons{
       {other, "a SQLite database, but not a history of ringside"},
       {version, "a history of ringside of version 2; this program knows 1 to 1"},
