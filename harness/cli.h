@@ -28,7 +28,7 @@ struct LaunchCommand {
 
 using Command = std::variant<Text, ListCommand, SweepOptions, ExplainOptions, CheckOptions, MakeInputsOptions,
                              DiffOptions, BaselineRecordOptions, BaselineShowOptions, GateOptions,
-                             MutantsOptions, SoakOptions, LaunchCommand>;
+                             HistoryOptions, MutantsOptions, SoakOptions, LaunchCommand>;
 
 /// args: without the program's name. Throws UsageError, one line that names the argument, for what it does
 /// not understand.

@@ -34,7 +34,9 @@ class RecordCommands {
   BaselineRecordOptions record_;
   BaselineShowOptions show_;
   GateOptions gate_;
-  CLI::App *diff_app_, *record_app_ = nullptr, *show_app_ = nullptr, *gate_app_ = nullptr;
+  HistoryOptions history_;
+  CLI::App *diff_app_, *record_app_ = nullptr, *show_app_ = nullptr, *gate_app_ = nullptr,
+                       *history_app_ = nullptr;
 };
 
 }  // namespace ringside

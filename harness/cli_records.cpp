@@ -70,6 +70,41 @@ void add_gate_options(CLI::App& app, GateOptions& options) {
   report("--json", options.json, "File for everything as JSON; default: none");
 }
 
+void add_history_options(CLI::App& app, HistoryOptions& options) {
+  app.require_subcommand(1);
+  const auto action = [&app, &options](const char* name, const char* what, HistoryOptions::Action means) {
+    CLI::App* sub = app.add_subcommand(name, what);
+    sub->parse_complete_callback([&options, means] { options.action = means; });
+    sub->add_option("--db", options.db, "The database; a local disk is the place for it")
+        ->type_name("FILE")
+        ->required();
+    return sub;
+  };
+  CLI::App* add = action("add", "Add results, each file as a whole; a run that is there is not added again",
+                         HistoryOptions::Action::add);
+  add->add_option("RESULTS", options.results, "results.jsonl, or directories with one")
+      ->type_name("PATH")
+      ->required()
+      ->check(quiet(CLI::ExistingPath));
+  CLI::App* list =
+      action("list", "Show the runs, and where the series of their cases step", HistoryOptions::Action::list);
+  list->option_defaults()->take_last();
+  list->add_option("--filter", options.filter,
+                   "Only series of cases in whose name this is found; default: all")
+      ->type_name("REGEX")
+      ->check(CLI::Validator(check_regex, ""));
+  list->add_option("--figure", options.figure, "Whose series: a time, memory … of results.csv")
+      ->type_name("NAME")
+      ->capture_default_str();
+  CLI::App* all =
+      action("export", "Write all that the database has, a row a line", HistoryOptions::Action::export_all);
+  CLI::Option* csv = all->add_flag_callback(
+      "--csv", [&options] { options.json = false; }, "As CSV (default)");
+  all->add_flag("--json", options.json, "As a JSON array")->excludes(csv);
+  all->add_option("-o,--out", options.out, "File, replaced in one step; default: standard output")
+      ->type_name("FILE");
+}
+
 }  // namespace
 
 std::string check_regex(const std::string& text) {
@@ -93,7 +128,8 @@ CLI::Validator quiet(CLI::Validator check) { return check.description(""); }
 
 RecordCommands::RecordCommands(CLI::App& app)
     : diff_app_(app.add_subcommand("diff",
-                                   "Compare two directories of tensors, or two results.jsonl, worst first")) {
+                                   "Compare two directories of tensors, or two results.jsonl, worst first")),
+      history_app_(app.add_subcommand("history", "Keep results in a database, and see where they change")) {
   add_diff_options(*diff_app_, diff_);
   CLI::App* baseline =
       app.add_subcommand("baseline", "Record results to compare later ones with, or show them");
@@ -104,6 +140,7 @@ RecordCommands::RecordCommands(CLI::App& app)
   add_record_options(*record_app_, record_);
   add_show_options(*show_app_, show_);
   add_gate_options(*gate_app_, gate_);
+  add_history_options(*history_app_, history_);
 }
 
 std::optional<Command> RecordCommands::parsed() const {
@@ -111,6 +148,7 @@ std::optional<Command> RecordCommands::parsed() const {
   if (record_app_->parsed()) return record_;
   if (show_app_->parsed()) return show_;
   if (gate_app_->parsed()) return gate_;
+  if (history_app_->parsed()) return history_;
   return std::nullopt;
 }
 

@@ -28,6 +28,8 @@ int baseline_show(const BaselineShowOptions& options);
 /// Compares results with a baseline: 0, or 1 if they are wrong or a figure that is the same everywhere is
 /// worse.
 int gate(const GateOptions& options);
+/// Adds results to the database of runs, shows what it has and where series step, or writes it all out.
+int history(const HistoryOptions& options);
 /// Runs random cases of right variants, all of which must pass: 0, or 1 if one does not.
 int soak(const SoakOptions& options);
 /// Plants bugs and demands that each turns a verdict red: 0, or 1 if one survives or a right variant is red.

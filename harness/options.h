@@ -98,6 +98,18 @@ struct GateOptions {
   std::optional<std::string> junit, markdown, json;  ///< files for reports
 };
 
+struct HistoryOptions {
+  enum class Action { add, list, export_all };
+
+  Action action = Action::add;
+  std::string db;                             ///< file
+  std::vector<std::string> results;           ///< add: results.jsonl, or directories with one
+  std::string filter;                         ///< list: regex searched in case names; empty: all
+  std::string figure = "forward_backward_s";  ///< list: whose series
+  bool json = false;                          ///< export: instead of CSV
+  std::optional<std::string> out;             ///< export: file; empty: standard output
+};
+
 struct SoakOptions {
   std::optional<double> minutes;     ///< default 1, if cases are not given
   std::optional<int> cases;          ///< at least so many

@@ -1,0 +1,225 @@
+// `ringside history`: add, list, export.
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "harness/commands.h"
+#include "harness/history/history.h"
+#include "harness/line_file.h"
+#include "reference/error.h"
+
+namespace ringside {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+std::string counted(std::int64_t n, std::string_view what) {
+  return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
+}
+
+/// Text of others on one line of a terminal: without control characters (C0, DEL, C1), and cut at `most`.
+std::string shown(const std::string& text, std::size_t most = 72) {
+  std::string out;
+  std::size_t characters = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    const bool continues = (byte & 0xc0) == 0x80;
+    if (!continues && ++characters > most) return out + "…";
+    const bool c1 = byte == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0;
+    if (c1) ++i;
+    out += c1 || byte < 0x20 || byte == 0x7f ? '?' : text[i];
+  }
+  return out;
+}
+
+// --- add
+
+int add(const HistoryOptions& options) {
+  std::vector<ResultsLog> logs;  // all, before the database is touched
+  for (const std::string& path : options.results) {
+    logs.push_back(read_results(path));
+    if (const std::string note = torn_note(logs.back()); !note.empty())
+      fmt::print(stderr, "ringside: {}\n", note);
+  }
+  History history(options.db, Database::Access::write);
+  for (const ResultsLog& log : logs) {
+    const Added added = history.add(log);
+    std::string line = added.rows == 0
+                           ? fmt::format("nothing of {} added to {}", log.path.string(), options.db)
+                           : fmt::format("{} of {} added to {}", counted(added.rows, "row"),
+                                         counted(added.runs, "run"), options.db);
+    if (added.already > 0) line += fmt::format(", {} there already", counted(added.already, "row"));
+    if (added.differing > 0)
+      line += fmt::format(", {} left out: other text than that of their run and case there",
+                          counted(added.differing, "row"));
+    fmt::print("{} ({}, {})\n", line, counted(added.all_runs, "run"), counted(added.all_rows, "row"));
+    std::fflush(stdout);  // what is said is on the disk, whatever becomes of the next
+  }
+  return 0;
+}
+
+// --- list
+
+std::string value_text(const Figure& figure, double value) {
+  if (figure.kind != FigureKind::time || !figure.more_is_worse) return fmt::format("{:.4g}", value);
+  return value < 1e-3  ? fmt::format("{:.3g} µs", 1e6 * value)
+         : value < 1.0 ? fmt::format("{:.3g} ms", 1e3 * value)
+                       : fmt::format("{:.3g} s", value);
+}
+
+void print_runs(const std::vector<HistoryRun>& runs) {
+  fmt::print("{:<20}  {:<18}  {:<12}  {:<16}  {:>5}  {:>4}  subject\n", "started", "commit", "machine",
+             "ranks", "rows", "red");
+  for (const HistoryRun& run : runs) {
+    const std::string where = run.world == 0
+                                  ? fmt::format("{} {}", run.device, run.communicator)
+                                  : fmt::format("{} {} {}", run.device, run.communicator, run.world);
+    fmt::print("{:<20}  {:<18}  {:<12}  {:<16}  {:>5}  {:>4}  {}\n",
+               run.started.empty() ? "(not told)" : shown(run.started), shown(run.commit),
+               shown(run.fingerprint), shown(where), run.rows, run.red, shown(run.subject));
+  }
+}
+
+void print_series(const std::vector<Series>& all, const Figure& figure) {
+  std::set<std::tuple<std::string, std::string, std::string, std::int64_t>> settings;
+  for (const Series& s : all) settings.emplace(s.fingerprint, s.device, s.communicator, s.world);
+  std::size_t stepped = 0;
+  for (const Series& s : all) {
+    stepped += !s.changes.empty();
+    for (const ChangePoint& change : s.changes) {
+      const SeriesPoint& first = s.points[change.at];
+      const std::string where = settings.size() < 2
+                                    ? ""
+                                    : fmt::format(" [{} {} {} {}]", shown(s.fingerprint), shown(s.device),
+                                                  shown(s.communicator), s.world);
+      fmt::print("{}{}: {} → {} ({:+.3g}%) since {}{}, {}\n", shown(s.name, 400), where,
+                 value_text(figure, change.before), value_text(figure, change.after),
+                 100 * (change.after / change.before - 1), shown(first.commit),
+                 first.subject.empty() ? "" : fmt::format(" ({})", shown(first.subject)),
+                 counted(std::ssize(s.points), "point"));
+    }
+  }
+  fmt::print("{} series of {}, {} with change points\n", all.size(), figure.name, stepped);
+}
+
+int list(const HistoryOptions& options) {
+  History history(options.db, Database::Access::read);
+  const std::vector<Series> series = history.series({.figure = options.figure, .filter = options.filter});
+  print_runs(history.runs());
+  fmt::print("\n");
+  print_series(series, figures()[figure_index(options.figure)]);
+  return 0;
+}
+
+// --- export
+
+std::string quoted(const std::string& text) {
+  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+  std::string out = "\"";
+  for (const char ch : text) out += ch == '"' ? "\"\"" : std::string(1, ch);
+  return out + "\"";
+}
+
+/// What a row has beside its figures and its machine's fields.
+Json fields_of(const History::Row& row) {
+  const Record& r = row.record;
+  return {{"name", r.name},
+          {"nth", row.nth},
+          {"status", r.status},
+          {"reason", r.reason},
+          {"commit", r.commit},
+          {"subject", r.subject},
+          {"started", r.started},
+          {"fingerprint", r.fingerprint},
+          {"communicator", r.communicator},
+          {"device", r.device},
+          {"world", r.world},
+          {"oversubscribed", r.oversubscribed}};
+}
+
+std::string number(double value) {  // as results write those that JSON lacks
+  return std::isnan(value) ? "nan" : fmt::format("{}", value);
+}
+
+using Lines = std::function<void(std::string)>;
+
+void write_csv(History& history, const Lines& line) {
+  std::string header;
+  const Json names = fields_of({});
+  for (const auto& [name, value] : names.items()) header += name + ",";
+  for (const std::string& name : history.figure_names()) header += quoted(name) + ",";
+  line(header + "machine");
+  history.each_row([&](const History::Row& row) {
+    std::string cells;
+    for (const Json& cell : fields_of(row)) cells += (cell.is_string() ? quoted(cell) : cell.dump()) + ",";
+    for (const auto& figure : row.record.figures) cells += (figure ? number(*figure) : "") + ",";
+    line(cells + quoted(row.machine.value_or("")));
+  });
+}
+
+/// An array, a row a line.
+void write_json(History& history, const Lines& line) {
+  const std::vector<std::string> names = history.figure_names();
+  std::string before = "[";
+  history.each_row([&](const History::Row& row) {
+    Json json = fields_of(row);
+    for (std::size_t f = 0; f < names.size(); ++f) {
+      if (const auto& figure = row.record.figures[f])
+        json["figures"][names[f]] = std::isfinite(*figure) ? Json(*figure) : Json(number(*figure));
+    }
+    if (row.machine) json["machine"] = Json::parse(*row.machine);
+    line(before + json.dump());
+    before = ",";
+  });
+  line(before == "[" ? "[]" : "]");
+}
+
+int export_all(const HistoryOptions& options) {
+  History history(options.db, Database::Access::read);
+  const auto write = [&](const Lines& line) { (options.json ? write_json : write_csv)(history, line); };
+  if (!options.out) {
+    write([](const std::string& text) { fmt::print("{}\n", text); });
+    return 0;
+  }
+  std::error_code ignored;
+  const fs::path out = fs::weakly_canonical(*options.out);
+  if (fs::equivalent(out, options.db, ignored)) throw UsageError(*options.out + ": is the database itself");
+  if (fs::exists(out, ignored) && !fs::is_regular_file(out, ignored)) {  // a device or a pipe
+    LineFile file(out.string());
+    write([&](std::string text) { file.append(std::move(text)); });
+    return 0;
+  }
+  const std::string unfinished = out.string() + ".new";
+  LineFile file(unfinished);
+  file.cut(0);
+  try {
+    write([&](std::string text) { file.append(std::move(text)); });
+    file.rename(out.string());
+  } catch (...) {
+    fs::remove(unfinished, ignored);
+    throw;
+  }
+  return 0;
+}
+
+}  // namespace
+
+int history(const HistoryOptions& options) {
+  switch (options.action) {
+    case HistoryOptions::Action::add:
+      return add(options);
+    case HistoryOptions::Action::list:
+      return list(options);
+    case HistoryOptions::Action::export_all:
+      return export_all(options);
+  }
+  throw std::logic_error("history: no such action");
+}
+
+}  // namespace ringside
