@@ -32,6 +32,8 @@ class RecordCommands {
  private:
   DiffOptions diff_;
   CLI::App* diff_app_;
+  DashboardOptions dashboard_;
+  CLI::App* dashboard_app_;
 };
 
 }  // namespace ringside

@@ -24,6 +24,14 @@ void add_diff_options(CLI::App& app, DiffOptions& options) {
       ->capture_default_str();
 }
 
+void add_dashboard_options(CLI::App& app, DashboardOptions& options) {
+  app.add_option("RESULTS", options.results, "results.jsonl of sweeps, or directories with one")
+      ->required()
+      ->check(quiet(CLI::ExistingPath));
+  app.option_defaults()->take_last();
+  app.add_option("-o", options.out, "The page; an earlier one is replaced")->type_name("FILE")->required();
+}
+
 }  // namespace
 
 std::string check_regex(const std::string& text) {
@@ -47,12 +55,16 @@ CLI::Validator quiet(CLI::Validator check) { return check.description(""); }
 
 RecordCommands::RecordCommands(CLI::App& app)
     : diff_app_(app.add_subcommand("diff",
-                                   "Compare two directories of tensors, or two results.jsonl, worst first")) {
+                                   "Compare two directories of tensors, or two results.jsonl, worst first")),
+      dashboard_app_(app.add_subcommand(
+          "dashboard", "Make one self-contained HTML page of results; its status is 0 whatever they are")) {
   add_diff_options(*diff_app_, diff_);
+  add_dashboard_options(*dashboard_app_, dashboard_);
 }
 
 std::optional<Command> RecordCommands::parsed() const {
   if (diff_app_->parsed()) return diff_;
+  if (dashboard_app_->parsed()) return dashboard_;
   return std::nullopt;
 }
 

@@ -21,6 +21,8 @@ int check(const CheckOptions& options);
 int make_inputs(const MakeInputsOptions& options);
 /// Compares two directories of tensors, or two files of results: 0, or 1 if they differ beyond the bound.
 int diff(const DiffOptions& options);
+/// Writes results as one HTML page: 0, whatever they say.
+int dashboard(const DashboardOptions& options);
 /// Runs random cases of right variants, all of which must pass: 0, or 1 if one does not.
 int soak(const SoakOptions& options);
 /// Plants bugs and demands that each turns a verdict red: 0, or 1 if one survives or a right variant is red.

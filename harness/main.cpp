@@ -37,6 +37,7 @@ struct Run {
     return alone("make-inputs", options, make_inputs);
   }
   int operator()(const DiffOptions& options) const { return alone("diff", options, diff); }
+  int operator()(const DashboardOptions& options) const { return alone("dashboard", options, dashboard); }
   int operator()(const MutantsOptions& options) const { return mutants(options); }
   int operator()(const SoakOptions& options) const { return soak(options); }
   int operator()(const LaunchCommand& command) const {

@@ -78,6 +78,11 @@ struct DiffOptions {
   int worst = 10;    ///< places that are shown
 };
 
+struct DashboardOptions {
+  std::vector<std::string> results;  ///< results.jsonl, or directories with one
+  std::string out;                   ///< the page
+};
+
 struct SoakOptions {
   std::optional<double> minutes;     ///< default 1, if cases are not given
   std::optional<int> cases;          ///< at least so many
