@@ -2,7 +2,7 @@
 // One case: its tensors, the worst element's place, what each rank got.
 
 function placeOf(t) {
-  return t.bound_share === null || t.bound_share === 0 ? '–' : `batch ${t.batch}, head ${t.head}, position ${t.position}, dim ${t.dim}`;
+  return `batch ${t.batch}, head ${t.head}, position ${t.position}, dim ${t.dim}`;
 }
 
 function tensorTable(row, chosen_out, choose) {
@@ -15,15 +15,15 @@ function tensorTable(row, chosen_out, choose) {
       {text: t.row_share === 0 ? '–' : sig(t.row_share), class: limit(t.row_share)},
       {text: `${sig(t.bias, 2)} / ${sig(t.bias_limit, 2)}`, class: limit(t.bias, t.bias_limit)},
       sig(t.relative_error), sig(t.mean_abs), sig(t.max_abs),
-      {text: `${whole(t.failed)} of ${whole(t.elements)}`, class: t.failed > 0 ? 'bad' : ''}, placeOf(t),
-      t.rank, sig(t.value, 6), sig(t.expected, 6), sig(t.bound),
+      {text: whole(t.failed), class: t.failed > 0 ? 'bad' : '', help: `of ${plural(t.elements, 'element')}, ${whole(t.telling)} of them beyond their bound from 0`},
+      t.bound_share === 0 ? '–' : `${t.batch}, ${t.head}, ${t.position}, ${t.dim} @${t.rank}`, sig(t.value, 6), sig(t.expected, 6), sig(t.bound),
     ]};
   });
   const num = (title, help) => ({title, help, num: true});
   return table([{title: 'tensor'}, num('of bound', 'largest share of its bound that any element uses; above 1 fails'),
                 num('row', 'worst row’s error as a share of its limit; – where rows have none'),
                 num('bias / limit', '|least-squares slope against the reference − 1|'), num('rel. error', '‖x − ref‖ / ‖ref‖ over all ranks'),
-                num('mean |dif|'), num('max |dif|'), num('beyond bound'), {title: 'worst at'}, num('rank'), num('got'), num('expected'), num('bound')],
+                num('mean |dif|'), num('max |dif|'), num('beyond'), {title: 'worst at', help: 'batch, head, position, dim @rank'}, num('got'), num('expected'), num('bound')],
                lines, 'Tensors');
 }
 

@@ -106,7 +106,12 @@ function repeatLine(row) {
   if (row.directory) {
     return /[\u0000-\u001f\u007f]/.test(row.directory) ? null : `ringside check ${shellWord(row.directory)}`;
   }
-  const columns = MODEL.columns.case.filter(column => row.case[column] !== null);
+  const fallback = column => MODEL.columns.fallbacks[MODEL.columns.case.indexOf(column)];
+  const says_more = column => {
+    const text = String(row.case[column]), usual = fallback(column);
+    return row.case[column] !== null && text !== usual && text !== String(row.case[usual]);
+  };
+  const columns = MODEL.columns.case.filter(says_more);
   const cells = columns.map(column => {
     const text = String(row.case[column]);
     return /[",]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;

@@ -29,21 +29,20 @@ function el(tag, properties = {}, ...children) {
 }
 
 // A table in a box of its own that scrolls. columns: [{title, num, help}], rows: arrays of cells, a cell being text,
-// a node or {text, class, help}; a row may be {cells, class}.
-function table(columns, rows, caption) {
+// a node, an array of these, or {text, class, help}; a row may be {cells, class}.
+function table(columns, rows, label, caption = false) {
   const head = columns.map(c => el('th', {scope: 'col', class: c.num ? 'num' : null, title: c.help}, c.title));
   const body = rows.map(row => {
     const cells = (row.cells ?? row).map((cell, i) => {
-      const plain = cell === null || cell === undefined || typeof cell !== 'object' || cell instanceof Node;
+      const plain = cell === null || cell === undefined || typeof cell !== 'object' || cell instanceof Node || Array.isArray(cell);
       const {text, help} = plain ? {text: cell} : cell;
       const kind = [columns[i].num ? 'num' : '', plain ? '' : cell.class ?? ''].join(' ').trim();
       return el('td', {class: kind || null, title: help}, text);
     });
     return el('tr', {class: row.class}, cells);
   });
-  const label = caption ?? 'table';
   return el('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': label},
-            el('table', {}, caption ? el('caption', {}, caption) : null, el('thead', {}, el('tr', {}, head)),
+            el('table', {}, caption ? el('caption', {}, label) : null, el('thead', {}, el('tr', {}, head)),
                el('tbody', {}, body)));
 }
 

@@ -19,7 +19,7 @@ function seriesChart(series) {
       {label: shown(series.figure), data: series.points.map(p => figure(p[1])), borderColor: colour('faint'), borderWidth: 1,
        pointRadius: series.points.map((_, i) => steps.has(i) ? 7 : 3.5), pointStyle: series.points.map((_, i) => steps.has(i) ? 'rectRot' : 'circle'),
        pointBackgroundColor: series.points.map((_, i) => steps.has(i) ? mark : colour('line0')), pointBorderColor: colour('page')},
-      {label: 'mean of the segment', data: level, borderColor: text, borderWidth: 1.5, borderDash: [5, 4], pointRadius: 0, stepped: 'middle'},
+      {label: 'mean of the segment', data: level, borderColor: text, borderWidth: 1.5, borderDash: [5, 4], pointRadius: 0, pointStyle: 'line', stepped: 'middle'},
     ],
   }, options: {
     scales: {x: axis('commit, oldest first', {grid: {display: false}}), y: axis(series.figure, {ticks: {callback: x => format(x)}})},
@@ -82,7 +82,7 @@ function timedTable(timed) {
                  `${sig(figure(f.low), 4)} – ${sig(figure(f.high), 4)}`, interval({...f, ratio: figure(f.ratio), low: figure(f.low), high: figure(f.high)}, widest),
                  sig(figure(f.p), 2), sig(1 + f.delta, 3), f.contaminated > 0 ? `${f.rounds} (${f.contaminated} contaminated)` : f.rounds, seconds(figure(f.base_s)),
                  seconds(figure(f.head_s)), f.why,
-               ]})), 'Head against base, timed in pairs');
+               ]})), 'Head against base, timed in pairs', true);
 }
 
 function gateSection(gate) {
@@ -92,12 +92,12 @@ function gateSection(gate) {
                  note(`${plural(gate.cases, 'case')} compared on `, mono(gate.fingerprint), gate.seed ? `; order and bootstrap from seed ${gate.seed}` : '', '.'),
                  exact.length > 0 ? table([{title: 'case'}, {title: 'what'}, {title: 'base'}, {title: 'head'}, {title: ''}], exact.map(f => ({
                    class: f.red ? 'wrong-row' : null, cells: [mono(f.name), f.what, f.base, f.head, {text: f.red ? '✗ worse' : 'better or new', class: f.red ? 'bad' : ''}],
-                 })), 'Exact figures that differ') : note('Exact figures (verdicts, bytes, messages, memory): none differs.'),
+                 })), 'Exact figures that differ', true) : note('Exact figures (verdicts, bytes, messages, memory): none differs.'),
                  timed.length > 0 ? timedTable(timed) : null,
                  steps.length > 0 ? table([{title: 'case'}, {title: 'figure'}, {title: 'before', num: true}, {title: 'after', num: true}, {title: 'since'}, {title: 'points', num: true}],
                                           steps.map(f => ({class: f.slower ? 'wrong-row' : null, cells: [
                                             mono(f.name), f.figure, sig(figure(f.before)), {text: `${f.slower ? '✗ ' : ''}${sig(figure(f.after))}`, class: f.slower ? 'bad' : ''}, mono(f.since), f.points,
-                                          ]})), 'Last step of each series') : null,
+                                          ]})), 'Last step of each series', true) : null,
                  gate.notes.map(text => note(text)));
 }
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdlib>
@@ -12,6 +13,7 @@
 #include <utility>
 
 #include "harness/case.h"
+#include "harness/case_file.h"
 #include "harness/case_json.h"
 #include "harness/fingerprint.h"
 #include "harness/outputs.h"
@@ -144,6 +146,16 @@ const std::vector<std::string>& case_columns_shown() {
     for (const auto& [name, value] : of_case.items()) columns.push_back(name);
     return columns;
   }();
+  return all;
+}
+
+/// What a case file need not say: by case_columns_shown(), empty for what it must.
+Json fallbacks() {
+  Json all = Json::array();
+  for (const std::string& name : case_columns_shown()) {
+    const auto column = std::ranges::find(case_columns(), name, &CaseColumn::name);
+    all.push_back(column == case_columns().end() ? "" : column->fallback);
+  }
   return all;
 }
 
@@ -312,6 +324,7 @@ std::string dashboard_json(const DashboardData& data) {
   Json model = {{"program", build_commit()},
                 {"columns",
                  {{"case", case_columns_shown()},
+                  {"fallbacks", fallbacks()},
                   {"tensor", names(kOfTensor)},
                   {"perf", names(kOfPerf)},
                   {"rank", names(kOfRank)},

@@ -28,7 +28,7 @@ function publishedTable(rows) {
         sig(t.legacy), {text: sig(t.mean_abs), class: 'strong'}, sig(t.max_abs), {text: sig(t.bound_share), class: t.red ? 'bad' : ''},
         el('span', {class: 'spark', title: errors.map((e, rank) => `rank ${rank}: ${sig(e)}`).join(', ')},
            errors.map((error, rank) => el('i', {class: rank === 0 ? 'seen' : '', vars: {'--share': `${(100 * Math.min(1, error / most)).toFixed(0)}%`}}))),
-        hidden?.blind ? `0 on rank 0; the other ranks are ${sig(hidden.rest, 2)} off the truth` : '',
+        hidden?.blind ? {text: 'sees rank 0 alone', help: `the other ranks are off by ${sig(hidden.rest, 2)} of the tensor’s norm`, class: 'dim'} : '',
       ]});
     });
   }

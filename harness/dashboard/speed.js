@@ -2,8 +2,8 @@
 // Speed: throughput over the sequence length, where an iteration's time goes, and the times themselves.
 
 const METRICS = [
-  {value: 'tokens', label: 'tokens/s', title: 'tokens/s, forward and backward', of: row => row.perf.tokens_per_s, format: short},
   {value: 'flops', label: 'useful GFLOP/s', title: 'useful GFLOP/s, whole world', of: row => 1e3 * row.perf.useful_tflops, format: short},
+  {value: 'tokens', label: 'tokens/s', title: 'tokens/s, forward and backward', of: row => row.perf.tokens_per_s, format: short},
 ];
 
 // What must be equal for times to be compared over variants, lengths and ranks.
@@ -39,7 +39,7 @@ function throughputChart(rows, metric) {
   }
   return chart(`${metric.title} over sequence length, a line a variant`, 340, {type: 'line', data: {datasets}, options: {
     parsing: false,
-    scales: {x: logAxis('tokens in the sequence', short, lengths, 2), y: logAxis(metric.title, metric.format, values)},
+    scales: {x: logAxis('tokens in the sequence', whole, lengths, 2), y: logAxis(metric.title, metric.format, values)},
     plugins: {tooltip: {callbacks: {
       title: items => `n ${whole(items[0].raw.x)}`,
       label: item => `${item.dataset.label}: ${sig(item.raw.y)}${item.raw.row?.oversubscribed ? ' (oversubscribed: means little)' : ''}`,
