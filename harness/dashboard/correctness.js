@@ -115,7 +115,7 @@ function matrix(rows, open) {
     before = title;
     const places = groupBy(group, row => gridOf(row.case));
     return el('tr', {class: again ? 'again' : null},
-              el('th', {scope: 'row', class: 'corner'},
+              el('th', {scope: 'row', class: c.variant.length > 40 ? 'corner long' : 'corner'},
                  el('span', {class: again ? 'repeated' : null}, c.variant),
                  operators.size > 1 && !again ? el('small', {}, ' ' + c.operator) : null),
               el('td', {class: 'dtype'}, mathOf(c)),

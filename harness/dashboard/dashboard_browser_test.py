@@ -90,6 +90,9 @@ def some_rows():
                     machine={"cpu": HOSTILE, HOSTILE: "x"}, fingerprint="f2", checks={HOSTILE: HOSTILE}))
     rows.append({**row("ulysses", sp=1, dp=2), "name": HOSTILE, "case": {**row(dp=2, sp=1)["case"], "variant": HOSTILE, "fill": HOSTILE}})
     rows.append(skipped(HOSTILE, variant="balanced"))
+    odd = {"max_abs": True, "bound_share": [1], "worst": [], "relative_error_by_rank": 5, "failed": "many"}
+    rows.append({**row(), "name": "odd", "case": {"seq": "x", "dp": 1e18}, "tensors": {"o": odd, "dq": 3}, "perf": {"forward_backward": {"median_s": "x"}},
+                 "ranks": [5, {"compute_s": "x"}]})
     return rows
 
 
@@ -215,6 +218,7 @@ class Dashboard(unittest.TestCase):
     def test_a_cell_opens_its_case(self):
         self.open("#tab=correctness")
         self.assertEqual(len(self.all(".matrix button.cell.wrong")), 3, "a tensor, and two cases wrong otherwise")
+        self.assertEqual(len(self.all(".absent-all[title^='</script>']")), 1, "a skip says why")
         self.one("[aria-label^='dk of usp.2 fp32 dp1 sp4: wrong']").click()
         said = self.one("#detail").text
         for words in ("usp.2-softmax", "dk: 321 elements", "batch 1, head 3, position 77, dim 5", "held by rank 3", "3.25", "1.125",

@@ -1,4 +1,5 @@
-// dashboard_pages RESULTS PAGE: a page of results with a history and a gate's report that a browser is tested with.
+// dashboard_pages RESULTS PAGE: a page of results with a history and a gate's report that a browser is tested
+// with.
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -10,7 +11,8 @@
 namespace ringside {
 namespace {
 
-constexpr const char* kHostile = "</script><script>window.ran = 1</script><img src=x onerror=\"window.ran = 2\">";
+constexpr const char* kHostile =
+    "</script><script>window.ran = 1</script><img src=x onerror=\"window.ran = 2\">";
 
 HistorySeries series(const std::string& name, const std::string& figure, std::size_t step) {
   HistorySeries all = {.name = name, .figure = figure, .fingerprint = "f1"};
@@ -29,11 +31,33 @@ GateReport gate(const std::string& name) {
   report.exact = {{.name = name, .what = "peak_bytes", .base = "100", .head = "200", .red = true}};
   report.timed = {
       {.name = name, .verdict = TimeVerdict::same, .ratio = 1.002, .low = 0.99, .high = 1.01, .delta = 0.03},
-      {.name = name, .verdict = TimeVerdict::slow, .ratio = 1.14, .low = 1.11, .high = 1.17, .delta = 0.03, .why = kHostile},
+      {.name = name,
+       .verdict = TimeVerdict::slow,
+       .ratio = 1.14,
+       .low = 1.11,
+       .high = 1.17,
+       .delta = 0.03,
+       .why = kHostile},
       {.name = name, .verdict = TimeVerdict::fast, .ratio = 0.9, .low = 0.88, .high = 0.92, .delta = 0.03},
-      {.name = name, .verdict = TimeVerdict::ambiguous, .ratio = 1.05, .low = 0.97, .high = 1.12, .delta = 0.03},
-      {.name = name, .verdict = TimeVerdict::contaminated, .ratio = 1.3, .low = 0.9, .high = 1.9, .delta = 0.03}};
-  report.history = {{.name = name, .figure = "forward_s", .before = 0.31, .after = 0.36, .since = "c", .points = 20, .slower = true}};
+      {.name = name,
+       .verdict = TimeVerdict::ambiguous,
+       .ratio = 1.05,
+       .low = 0.97,
+       .high = 1.12,
+       .delta = 0.03},
+      {.name = name,
+       .verdict = TimeVerdict::contaminated,
+       .ratio = 1.3,
+       .low = 0.9,
+       .high = 1.9,
+       .delta = 0.03}};
+  report.history = {{.name = name,
+                     .figure = "forward_s",
+                     .before = 0.31,
+                     .after = 0.36,
+                     .since = "c",
+                     .points = 20,
+                     .slower = true}};
   report.notes = {kHostile};
   return report;
 }

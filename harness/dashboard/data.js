@@ -20,8 +20,9 @@ function unpack(columns, cells) {
 }
 
 // {count, of: {column: [a figure a rank]}, formula: {column: likewise}}
-function unpackRanks(cells, ranks) {
-  if (!cells) return null;
+function unpackRanks(packed) {
+  if (!packed) return null;
+  const [ranks, ...cells] = packed;
   const {rank: columns, formulas_from: first} = MODEL.columns;
   const spread = list => list.length === 1 ? new Array(ranks).fill(figure(list[0])) : list.map(figure);
   const of = Object.create(null), formula = Object.create(null);
@@ -30,13 +31,14 @@ function unpackRanks(cells, ranks) {
     const said = cells[columns.length + i];
     formula[column] = said === '=' ? of[column] : spread(said);
   });
-  return {count: of[columns[0]].length, of, formula};
+  return {count: ranks, of, formula};
 }
 
 const ROWS = MODEL.rows.map((packed, index) => {
   const row = {...packed, index, run: MODEL.runs[packed.run], failures: packed.failures ?? [], checks: packed.checks ?? {}};
   row.case = Object.create(null);
   MODEL.columns.case.forEach((column, i) => { row.case[column] = packed.case[i]; });
+  for (const name of ['variant', 'operator', 'dtype', 'math']) row.case[name] ??= '–';
   row.tensors = Object.create(null);
   for (const out of OUTS) {
     const tensor = unpack(MODEL.columns.tensor, packed.tensors[out]);
@@ -48,7 +50,7 @@ const ROWS = MODEL.rows.map((packed, index) => {
   }
   row.perf = unpack(MODEL.columns.perf, packed.perf);
   row.world = (row.case.dp ?? 1) * (row.case.sp ?? 1);
-  row.ranks = unpackRanks(packed.ranks, row.world);
+  row.ranks = unpackRanks(packed.ranks);
   row.red = RED.has(row.status);
   row.ran = row.status !== 'skip';
   row.timed = row.perf !== null && row.perf.forward_backward_s > 0;

@@ -36,7 +36,8 @@ function table(columns, rows, label, caption = false) {
     const cells = (row.cells ?? row).map((cell, i) => {
       const plain = cell === null || cell === undefined || typeof cell !== 'object' || cell instanceof Node || Array.isArray(cell);
       const {text, help} = plain ? {text: cell} : cell;
-      const kind = [columns[i].num ? 'num' : '', plain ? '' : cell.class ?? ''].join(' ').trim();
+      const long = typeof text === 'string' && text.length > 40 && !columns[i].num ? 'long' : '';
+      const kind = [columns[i].num ? 'num' : '', long, plain ? '' : cell.class ?? ''].join(' ').trim();
       return el('td', {class: kind || null, title: help}, text);
     });
     return el('tr', {class: row.class}, cells);
@@ -104,6 +105,7 @@ function bytes(x) {
 
 function seconds(x) {
   if (x === null || x === undefined) return '–';
-  if (x >= 1 || x === 0) return `${x.toPrecision(3)} s`;
+  if (x === 0) return '0 s';
+  if (x >= 1) return `${x.toPrecision(3)} s`;
   return x >= 1e-3 ? `${(x * 1e3).toPrecision(3)} ms` : `${(x * 1e6).toPrecision(3)} µs`;
 }

@@ -24,10 +24,13 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Pointer = Json::json_pointer;
 
-/// Where a column of the model stands in a row of results, or in a part of one.
+enum class Kind { figure, figures, flag };
+
+/// Where a column of the model stands in a row of results, or in a part of one, and what it holds there.
 struct Column {
   std::string_view name;
   const char* pointer;
+  Kind kind = Kind::figure;
 };
 
 constexpr std::array kOfTensor = {Column{"max_abs", "/max_abs"},
@@ -50,8 +53,8 @@ constexpr std::array kOfTensor = {Column{"max_abs", "/max_abs"},
                                   Column{"value", "/worst/value"},
                                   Column{"expected", "/worst/expected"},
                                   Column{"bound", "/worst/bound"},
-                                  Column{"relative_error_by_rank", "/relative_error_by_rank"},
-                                  Column{"failed_by_rank", "/failed_by_rank"}};
+                                  Column{"relative_error_by_rank", "/relative_error_by_rank", Kind::figures},
+                                  Column{"failed_by_rank", "/failed_by_rank", Kind::figures}};
 
 constexpr std::array kOfPerf = {Column{"repeat", "/repeat"},
                                 Column{"forward_s", "/forward/median_s"},
@@ -61,7 +64,7 @@ constexpr std::array kOfPerf = {Column{"repeat", "/repeat"},
                                 Column{"tokens_per_s", "/tokens_per_s"},
                                 Column{"useful_tflops", "/useful_tflops"},
                                 Column{"peak_tflops", "/peak_tflops"},
-                                Column{"oversubscribed", "/oversubscribed"}};
+                                Column{"oversubscribed", "/oversubscribed", Kind::flag}};
 
 /// The first are measured; those after them have a formula, kFormulas in the same order.
 constexpr std::array kOfRank = {
@@ -80,9 +83,9 @@ constexpr std::array kOfRank = {
     Column{"backward_memory", "/memory/backward"},
 };
 constexpr std::array kFormulas = {
-    "/formula_forward/bytes",      "/formula_forward/messages",  "/formula_forward/collectives",
-    "/formula_backward/bytes",     "/formula_backward/messages", "/formula_backward/collectives",
-    "/formula_memory/forward",     "/formula_memory/backward",
+    "/formula_forward/bytes",  "/formula_forward/messages",  "/formula_forward/collectives",
+    "/formula_backward/bytes", "/formula_backward/messages", "/formula_backward/collectives",
+    "/formula_memory/forward", "/formula_memory/backward",
 };
 constexpr std::size_t kFirstFormula = kOfRank.size() - kFormulas.size();
 
@@ -101,15 +104,19 @@ Json rounded(double x) {
 /// A figure as results have it; null for what is none.
 Json figure(const Json& value) {
   if (value.is_number_float()) return rounded(value.get<double>());
-  if (value.is_number() || value.is_boolean()) return value;
+  if (value.is_number()) return value;
   if (value == "nan" || value == "inf" || value == "-inf") return value;
   return nullptr;
 }
 
-Json figures_of(const Json& values) {
-  if (!values.is_array()) return figure(values);
+Json flag(const Json& value) { return value.is_boolean() ? value : Json(); }
+
+Json cell(const Json& value, Kind kind) {
+  if (kind == Kind::flag) return flag(value);
+  if (kind == Kind::figure) return figure(value);
+  if (!value.is_array()) return nullptr;
   Json all = Json::array();
-  for (const Json& value : values) all.push_back(figure(value));
+  for (const Json& of_rank : value) all.push_back(figure(of_rank));
   return all;
 }
 
@@ -135,24 +142,26 @@ template <std::size_t N>
 Json cells(const std::array<Column, N>& columns, const Json& json) {
   if (!json.is_object()) return nullptr;
   Json all = Json::array();
-  for (const Column& column : columns) all.push_back(figures_of(at(json, column.pointer)));
+  for (const Column& column : columns) all.push_back(cell(at(json, column.pointer), column.kind));
   return all;
 }
 
-const std::vector<std::string>& case_columns_shown() {
-  static const auto all = [] {
-    std::vector<std::string> columns;
-    const Json of_case = case_json(Case{});
-    for (const auto& [name, value] : of_case.items()) columns.push_back(name);
-    return columns;
-  }();
+/// A case's columns in order, each with a value of its type.
+const Json& some_case() {
+  static const Json of_case = case_json(Case{});
+  return of_case;
+}
+
+Json case_names() {
+  Json all = Json::array();
+  for (const auto& [name, value] : some_case().items()) all.push_back(name);
   return all;
 }
 
-/// What a case file need not say: by case_columns_shown(), empty for what it must.
+/// What a case file need not say, column by column; empty for what it must.
 Json fallbacks() {
   Json all = Json::array();
-  for (const std::string& name : case_columns_shown()) {
+  for (const auto& [name, value] : some_case().items()) {
     const auto column = std::ranges::find(case_columns(), name, &CaseColumn::name);
     all.push_back(column == case_columns().end() ? "" : column->fallback);
   }
@@ -161,10 +170,11 @@ Json fallbacks() {
 
 Json case_cells(const Json& of_case) {
   Json all = Json::array();
-  for (const std::string& column : case_columns_shown()) {
-    const auto cell = of_case.find(column);
-    const bool known = cell != of_case.end();
-    all.push_back(known && cell->is_string() ? *cell : known ? figure(*cell) : Json());
+  for (const auto& [name, usual] : some_case().items()) {
+    const Json& value = at(of_case, ("/" + name).c_str());
+    const bool slope = name == "decay" && value.is_number();
+    const bool same = (usual.is_number() && value.is_number()) || usual.type() == value.type();
+    all.push_back(!same && !slope ? Json() : value.is_number_float() ? rounded(value.get<double>()) : value);
   }
   return all;
 }
@@ -181,14 +191,14 @@ Json over_ranks(const Json& ranks, const char* pointer) {
   return all;
 }
 
-/// By kOfRank; then the formulas, "=" for one that every rank keeps to.
+/// How many; by kOfRank; then the formulas, "=" for one that every rank keeps to.
 Json rank_cells(const Json& ranks) {
   if (!ranks.is_array() || ranks.empty()) return nullptr;
-  Json all = Json::array();
+  Json all = Json::array({ranks.size()});
   for (const Column& column : kOfRank) all.push_back(over_ranks(ranks, column.pointer));
   for (std::size_t i = 0; i < kFormulas.size(); ++i) {
     Json formula = over_ranks(ranks, kFormulas[i]);
-    all.push_back(formula == all[kFirstFormula + i] ? Json("=") : std::move(formula));
+    all.push_back(formula == all[1 + kFirstFormula + i] ? Json("=") : std::move(formula));
   }
   return all;
 }
@@ -237,7 +247,7 @@ Json run_json(const Json& row, const Record& record, const std::string& file) {
           {"communicator", record.communicator},
           {"device", record.device},
           {"world", record.world},
-          {"ftz", figure(at(row, "/ftz"))}};
+          {"ftz", flag(at(row, "/ftz"))}};
 }
 
 void add_results(Json& model, const std::vector<ResultsLog>& logs) {
@@ -313,8 +323,8 @@ Json gate_model(const GateReport& report) {
                        {"points", f.points},
                        {"slower", f.slower}});
   }
-  return {{"base", report.base},   {"head", report.head},   {"fingerprint", report.fingerprint},
-          {"seed", report.seed},   {"cases", report.cases}, {"exact", std::move(exact)},
+  return {{"base", report.base},       {"head", report.head},           {"fingerprint", report.fingerprint},
+          {"seed", report.seed},       {"cases", report.cases},         {"exact", std::move(exact)},
           {"timed", std::move(timed)}, {"history", std::move(history)}, {"notes", report.notes}};
 }
 
@@ -323,7 +333,7 @@ Json gate_model(const GateReport& report) {
 std::string dashboard_json(const DashboardData& data) {
   Json model = {{"program", build_commit()},
                 {"columns",
-                 {{"case", case_columns_shown()},
+                 {{"case", case_names()},
                   {"fallbacks", fallbacks()},
                   {"tensor", names(kOfTensor)},
                   {"perf", names(kOfPerf)},

@@ -47,10 +47,10 @@ VIEWS.push({id: 'published', title: 'Published', render(rows) {
     note('LASP’s own test prints ', el('b', {}, 'mean |x − y| on rank 0 alone'), ', x and y both in bf16, y the same operator on one rank. ' +
          'Beside each published figure: ours by the same metric, then the true error of every rank against the fp64 oracle, which is what the verdict judges.'),
     blind.length > 0 ? el('p', {class: 'callout'}, el('b', {}, 'What it hides. '),
-        `Rank 0 holds the first chunk, which receives no state in forward: ${plural(blind.length, 'published 0.0', 'published zeros')} of “out” ` +
-        'with sp > 1 say nothing of how a received state is used, on whatever rank. ' +
-        `Here the mean error over all ranks is ${sig(largest(blind.map(row => row.tensors.o.mean_abs)))} for the same figure. ` +
-        'The small bars show it: the first, marked, is rank 0.') : null,
+        `Rank 0 holds the first chunk, which receives no state in forward: ${blind.length === 1 ? 'the published 0.0 of “out” with sp > 1 says' :
+            `the ${blind.length} published zeros of “out” with sp > 1 say`} nothing of how a received state is used, on whatever rank. ` +
+        `The true mean error of our “out” there is up to ${sig(largest(blind.map(row => row.tensors.o.mean_abs)))}, over every rank. ` +
+        'In the small bars the first, marked, is rank 0, all that the published metric sees; a fault in how a state is used shows in the others.') : null,
     publishedTable(theirs),
     note('The two first columns do not mean to agree digit for digit: LASP’s products are TF32, its roundings to bf16 stand elsewhere, ' +
          'and its yardstick is its own bf16 kernel, whose mean error against fp64 is as large as the differences.'),

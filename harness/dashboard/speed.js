@@ -122,7 +122,8 @@ VIEWS.push({id: 'speed', title: 'Speed', render(rows) {
   const grids = [...groupBy(family, row => gridOf(row.case))].sort((a, b) => b[1][0].world - a[1][0].world);
   const grid_options = grids.map(([grid]) => ({value: grid}));
   const of_grid = grids.find(([grid]) => grid === chosen('grid', grid_options).value)[1];
-  const lengths = [...new Set(family.map(row => row.case.seq))].sort((a, b) => b - a);
+  const at_length = n => family.filter(row => row.case.seq === n).length;
+  const lengths = [...new Set(family.map(row => row.case.seq))].sort((a, b) => at_length(b) - at_length(a) || b - a);
   const length_options = lengths.map(n => ({value: String(n), label: whole(n)}));
   const of_length = family.filter(row => String(row.case.seq) === chosen('length', length_options).value && row.ranks && largest(row.ranks.of.compute_s) > 0);
   const metric = chosen('metric', METRICS);

@@ -108,6 +108,17 @@ function runTable(rows) {
       }), 'What ran');
 }
 
+// What a gate's report is red for, if it is.
+function gateWarning(gate) {
+  const slow = gate.timed.filter(f => f.verdict === 'SLOW').length, worse = gate.exact.filter(f => f.red).length;
+  const stepped = gate.history.filter(f => f.slower).length;
+  if (slow + worse + stepped === 0) return null;
+  const words = [worse > 0 ? plural(worse, 'exact figure') + ' worse' : '', slow > 0 ? plural(slow, 'case') + ' slower' : '',
+                 stepped > 0 ? `${plural(stepped, 'series', 'series')} with a step to slower` : ''];
+  return el('p', {class: 'callout bad'}, '✗ Gate: ', words.filter(w => w).join(', '), ' than ', mono(gate.base), ': ',
+            el('button', {type: 'button', class: 'link', onclick: () => showTab('history')}, 'history'), '.');
+}
+
 VIEWS.push({id: 'verdict', title: 'Verdict', render(rows) {
   const red = rows.filter(row => row.red);
   const hidden = ROWS.filter(row => row.red).length - red.length;
@@ -119,7 +130,7 @@ VIEWS.push({id: 'verdict', title: 'Verdict', render(rows) {
          el('span', {}, ran > 0 ? `${plural(ran, 'case')} ran, none is wrong` : 'No case ran: nothing was verified'));
   return [
     count, hidden > 0 ? el('p', {class: 'warning'}, `The filters hide ${plural(hidden, 'wrong case')}.`) : null, tiles(rows),
-    MODEL.torn.map(place => el('p', {class: 'warning'}, `${place}: the last line is torn (its run was killed while writing it) and left out.`)),
+    MODEL.gates.map(gateWarning), MODEL.torn.map(place => el('p', {class: 'warning'}, `${place}: the last line is torn (its run was killed while writing it) and left out.`)),
     red.length > 0 ? section('What is wrong', firstOf(red, 25, failure)) : null,
     section('What ran', runTable(rows), closest(rows)),
     checksTable(rows), knownFaults(rows), skips(rows),
