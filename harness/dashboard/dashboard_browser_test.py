@@ -136,6 +136,12 @@ class Dashboard(unittest.TestCase):
                                      {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False})
         self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
 
+    def eventually(self, holds):
+        end = time.monotonic() + 60
+        while not holds() and time.monotonic() < end:
+            time.sleep(0.05)
+        return holds()
+
     def open(self, address="", page=None):
         self.browser.get("about:blank")
         self.browser.get(f"file://{page or self.page}{address}")
@@ -311,7 +317,7 @@ class Dashboard(unittest.TestCase):
         self.open()
         dark = self.js(page)
         self.look(1280, "light")
-        self.assertNotEqual(self.js(page), dark, "follows the system")
+        self.assertTrue(self.eventually(lambda: self.js(page) != dark), "follows the system")
         for _ in range(2):
             self.one("#theme").click()
         self.assertEqual(self.js(page), dark, "or the button")
@@ -340,9 +346,7 @@ class Dashboard(unittest.TestCase):
         self.browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(down)})
         self.open("#tab=provenance")
         self.one("#download").click()
-        end = time.monotonic() + 60
-        while not (down / "ringside.json").exists() and time.monotonic() < end:
-            time.sleep(0.05)
+        self.assertTrue(self.eventually((down / "ringside.json").exists))
         self.assertEqual(json.loads((down / "ringside.json").read_text()), self.js("MODEL"))
 
     def test_screenshots(self):
