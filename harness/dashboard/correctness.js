@@ -9,8 +9,9 @@ function cellText(tensor) {
   const share = tensor.bound_share;
   if (share === null) return '–';
   if (!Number.isFinite(share)) return '✗ ' + sig(share);
+  if (!tensor.red && share > 0.995) return '>.99';
   if (!tensor.red) return share < 0.0005 ? '0' : share.toFixed(share < 0.0995 ? 3 : 2).replace(/^0/, '');
-  return '✗ ' + (share >= 1000 ? share.toExponential(0).replace('e+', 'e') : sig(share, 2));
+  return '✗ ' + (share >= 1000 ? share.toExponential(0).replace('e+', 'e') : share >= 10 ? Math.round(share) : share.toFixed(share > 1 ? 1 : 2));
 }
 
 // The row whose tensor is worst: a red one before others, then the larger share of the bound.

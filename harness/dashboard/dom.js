@@ -88,6 +88,7 @@ function sig(x, digits = 3) {
   if (!Number.isFinite(x)) return x > 0 ? '∞' : '−∞';
   if (x === 0) return '0';
   const size = Math.abs(x);
+  if (size >= 10 ** digits && size < 1e5) return whole(Math.round(x)).replace('-', '−');
   const text = size >= 1e5 || size < 1e-3 ? x.toExponential(digits - 1) : x.toPrecision(digits);
   return text.replace('e+', 'e').replace('-', '−').replace('e-', 'e−');
 }
