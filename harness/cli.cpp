@@ -314,8 +314,7 @@ Command parse_command_line(std::span<const std::string> args) {
   if (!launching)
     throw UsageError(
         "A sub-command is missing: list, sweep, explain, check, make-inputs, diff, baseline, gate, history, "
-        "mutants, "
-        "soak or launch. See ringside --help");
+        "dashboard, mutants, soak or launch. See ringside --help");
 
   launch.options.mpirun_args = split_at_space(mpirun_args);
   auto rest = args.subspan(own.size());

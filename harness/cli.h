@@ -28,7 +28,7 @@ struct LaunchCommand {
 
 using Command = std::variant<Text, ListCommand, SweepOptions, ExplainOptions, CheckOptions, MakeInputsOptions,
                              DiffOptions, BaselineRecordOptions, BaselineShowOptions, GateOptions,
-                             HistoryOptions, MutantsOptions, SoakOptions, LaunchCommand>;
+                             HistoryOptions, DashboardOptions, MutantsOptions, SoakOptions, LaunchCommand>;
 
 /// args: without the program's name. Throws UsageError, one line that names the argument, for what it does
 /// not understand.

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "harness/cli.h"
 
@@ -30,13 +32,22 @@ class RecordCommands {
   std::optional<Command> parsed() const;
 
  private:
+  /// A sub-command, and its options once it is parsed.
+  struct Entry {
+    CLI::App* app;
+    std::function<Command()> command;
+  };
+  template <typename Options>
+  void add(CLI::App& parent, const char* name, const char* help, Options& options,
+           void (*add_options)(CLI::App&, Options&));
+
   DiffOptions diff_;
   BaselineRecordOptions record_;
   BaselineShowOptions show_;
   GateOptions gate_;
   HistoryOptions history_;
-  CLI::App *diff_app_, *record_app_ = nullptr, *show_app_ = nullptr, *gate_app_ = nullptr,
-                       *history_app_ = nullptr;
+  DashboardOptions dashboard_;
+  std::vector<Entry> entries_;
 };
 
 }  // namespace ringside

@@ -1,6 +1,7 @@
 // The sub-commands that work on what others wrote.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <regex>
 #include <system_error>
@@ -105,6 +106,14 @@ void add_history_options(CLI::App& app, HistoryOptions& options) {
       ->type_name("FILE");
 }
 
+void add_dashboard_options(CLI::App& app, DashboardOptions& options) {
+  app.add_option("RESULTS", options.results, "results.jsonl of sweeps, or directories with one")
+      ->required()
+      ->check(quiet(CLI::ExistingPath));
+  app.option_defaults()->take_last();
+  app.add_option("-o", options.out, "The page; an earlier one is replaced")->type_name("FILE")->required();
+}
+
 }  // namespace
 
 std::string check_regex(const std::string& text) {
@@ -126,30 +135,31 @@ std::string check_seconds(const std::string& text) {
 
 CLI::Validator quiet(CLI::Validator check) { return check.description(""); }
 
-RecordCommands::RecordCommands(CLI::App& app)
-    : diff_app_(app.add_subcommand("diff",
-                                   "Compare two directories of tensors, or two results.jsonl, worst first")),
-      history_app_(app.add_subcommand("history", "Keep results in a database, and see where they change")) {
-  add_diff_options(*diff_app_, diff_);
+template <typename Options>
+void RecordCommands::add(CLI::App& parent, const char* name, const char* help, Options& options,
+                         void (*add_options)(CLI::App&, Options&)) {
+  CLI::App* app = parent.add_subcommand(name, help);
+  add_options(*app, options);
+  entries_.push_back({app, [&options] { return Command(options); }});
+}
+
+RecordCommands::RecordCommands(CLI::App& app) {
+  add(app, "diff", "Compare two directories of tensors, or two results.jsonl, worst first", diff_,
+      add_diff_options);
   CLI::App* baseline =
       app.add_subcommand("baseline", "Record results to compare later ones with, or show them");
   baseline->require_subcommand(1);
-  record_app_ = baseline->add_subcommand("record", "Record results as the baseline of their machine");
-  show_app_ = baseline->add_subcommand("show", "Show what is recorded, by whom, when and why");
-  gate_app_ = app.add_subcommand("gate", "Compare results with a baseline, for a machine to decide");
-  add_record_options(*record_app_, record_);
-  add_show_options(*show_app_, show_);
-  add_gate_options(*gate_app_, gate_);
-  add_history_options(*history_app_, history_);
+  add(*baseline, "record", "Record results as the baseline of their machine", record_, add_record_options);
+  add(*baseline, "show", "Show what is recorded, by whom, when and why", show_, add_show_options);
+  add(app, "gate", "Compare results with a baseline, for a machine to decide", gate_, add_gate_options);
+  add(app, "history", "Keep results in a database, and see where they change", history_, add_history_options);
+  add(app, "dashboard", "Make one self-contained HTML page of results; its status is 0 whatever they are",
+      dashboard_, add_dashboard_options);
 }
 
 std::optional<Command> RecordCommands::parsed() const {
-  if (diff_app_->parsed()) return diff_;
-  if (record_app_->parsed()) return record_;
-  if (show_app_->parsed()) return show_;
-  if (gate_app_->parsed()) return gate_;
-  if (history_app_->parsed()) return history_;
-  return std::nullopt;
+  const auto entry = std::ranges::find_if(entries_, [](const Entry& e) { return e.app->parsed(); });
+  return entry == entries_.end() ? std::nullopt : std::optional(entry->command());
 }
 
 }  // namespace ringside

@@ -30,6 +30,8 @@ int baseline_show(const BaselineShowOptions& options);
 int gate(const GateOptions& options);
 /// Adds results to the database of runs, shows what it has and where series step, or writes it all out.
 int history(const HistoryOptions& options);
+/// Writes results as one HTML page: 0, whatever they say.
+int dashboard(const DashboardOptions& options);
 /// Runs random cases of right variants, all of which must pass: 0, or 1 if one does not.
 int soak(const SoakOptions& options);
 /// Plants bugs and demands that each turns a verdict red: 0, or 1 if one survives or a right variant is red.

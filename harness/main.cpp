@@ -45,6 +45,7 @@ struct Run {
   }
   int operator()(const GateOptions& options) const { return alone("gate", options, gate); }
   int operator()(const HistoryOptions& options) const { return alone("history", options, history); }
+  int operator()(const DashboardOptions& options) const { return alone("dashboard", options, dashboard); }
   int operator()(const MutantsOptions& options) const { return mutants(options); }
   int operator()(const SoakOptions& options) const { return soak(options); }
   int operator()(const LaunchCommand& command) const {

@@ -110,6 +110,11 @@ struct HistoryOptions {
   std::optional<std::string> out;             ///< export: file; empty: standard output
 };
 
+struct DashboardOptions {
+  std::vector<std::string> results;  ///< results.jsonl, or directories with one
+  std::string out;                   ///< the page
+};
+
 struct SoakOptions {
   std::optional<double> minutes;     ///< default 1, if cases are not given
   std::optional<int> cases;          ///< at least so many
