@@ -60,6 +60,10 @@ void add_gate_options(CLI::App& app, GateOptions& options) {
                  "Only cases in whose name this ECMAScript regular expression is found; default: all")
       ->type_name("REGEX")
       ->check(CLI::Validator(check_regex, ""));
+  app.add_option("--db", options.db,
+                 "Database of `history`: is a time slower than it was on this machine? default: not asked")
+      ->type_name("FILE")
+      ->check(quiet(CLI::ExistingFile));
   app.add_flag("--allow-missing", options.allow_missing,
                "Cases of the baseline may be absent or skipped; default: they are red");
   app.add_flag("--strict", options.strict, "Inconclusive timing ends with status 4; default: with 0");
@@ -111,7 +115,17 @@ void add_dashboard_options(CLI::App& app, DashboardOptions& options) {
       ->required()
       ->check(quiet(CLI::ExistingPath));
   app.option_defaults()->take_last();
-  app.add_option("-o", options.out, "The page; an earlier one is replaced")->type_name("FILE")->required();
+  app.add_option("--db", options.db,
+                 "Database of `history`, whose series of these cases are shown; default: none")
+      ->type_name("FILE")
+      ->check(quiet(CLI::ExistingFile));
+  app.add_option("--gate", options.gates, "What `gate --json` wrote; may be given again")
+      ->type_name("FILE")
+      ->take_all()
+      ->check(quiet(CLI::ExistingFile));
+  app.add_option("-o,--out", options.out, "The page; an earlier one is replaced")
+      ->type_name("FILE")
+      ->required();
 }
 
 }  // namespace

@@ -90,10 +90,11 @@ struct BaselineShowOptions {
 };
 
 struct GateOptions {
-  std::string results;         ///< results.jsonl, or a directory with it
-  std::string baseline;        ///< as BaselineShowOptions::path
-  std::string filter;          ///< ECMAScript regex searched in case names; empty: all
-  bool allow_missing = false;  ///< cases of the baseline may be absent or skipped
+  std::string results;              ///< results.jsonl, or a directory with it
+  std::string baseline;             ///< as BaselineShowOptions::path
+  std::string filter;               ///< ECMAScript regex searched in case names; empty: all
+  std::optional<std::string> db{};  ///< database of `history`, for layer C
+  bool allow_missing = false;       ///< cases of the baseline may be absent or skipped
   bool strict = false;
   std::optional<std::string> junit, markdown, json;  ///< files for reports
 };
@@ -112,6 +113,8 @@ struct HistoryOptions {
 
 struct DashboardOptions {
   std::vector<std::string> results;  ///< results.jsonl, or directories with one
+  std::optional<std::string> db{};   ///< database of `history`
+  std::vector<std::string> gates{};  ///< what `gate --json` wrote
   std::string out;                   ///< the page
 };
 

@@ -99,11 +99,11 @@ TEST(DashboardJson, ReadsRowsOfTheFirstSchemaAndRefusesTheNext) {
 
 TEST(DashboardJson, HasHistoryAndGate) {
   DashboardData data = data_of(kRow);
-  const HistorySeries series = {.name = "a",
-                                .figure = "forward_s",
-                                .fingerprint = "f",
-                                .points = {{"t1", "c1", "one", 0.5}, {"t2", "c2", "two", 1.0 / 3}},
-                                .steps = {1}};
+  const Series series = {.name = "a",
+                         .figure = "forward_s",
+                         .fingerprint = "f",
+                         .points = {{"t1", "c1", "one", 0.5}, {"t2", "c2", "two", 1.0 / 3}},
+                         .changes = {{.at = 1, .before = 0.5, .after = 0.333}}};
   data.history = {series, series};
   GateReport gate = {.base = "old", .head = "new"};
   gate.timed.push_back({.name = "a", .verdict = TimeVerdict::slow, .ratio = 1.25});

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string_view>
 #include <tuple>
 #include <utility>
@@ -272,60 +273,29 @@ void add_results(Json& model, const std::vector<ResultsLog>& logs) {
   }
 }
 
-void add_history(Json& model, const std::vector<HistorySeries>& history) {
+/// The newest of a series, so that the page stays small.
+constexpr std::size_t kMostShown = 100;
+
+void add_history(Json& model, const std::vector<Series>& history) {
   Json &commits = model["commits"], &all = model["history"];
   std::map<std::tuple<std::string, std::string, std::string>, std::size_t> places;
-  for (const HistorySeries& series : history) {
-    Json points = Json::array();
-    for (const HistoryPoint& p : series.points) {
+  for (const Series& series : history) {
+    const std::size_t first = series.points.size() - std::min(series.points.size(), kMostShown);
+    Json points = Json::array(), steps = Json::array();
+    for (const SeriesPoint& p : std::span(series.points).subspan(first)) {
       const auto [place, is_new] = places.emplace(std::tuple(p.started, p.commit, p.subject), commits.size());
       if (is_new) commits.push_back({p.started, p.commit, p.subject});
       points.push_back({place->second, rounded(p.value)});
+    }
+    for (const ChangePoint& change : series.changes) {
+      if (change.at > first) steps.push_back(change.at - first);
     }
     all.push_back({{"name", series.name},
                    {"figure", series.figure},
                    {"fingerprint", series.fingerprint},
                    {"points", std::move(points)},
-                   {"steps", series.steps}});
+                   {"steps", std::move(steps)}});
   }
-}
-
-std::string_view name_of(TimeVerdict verdict) {
-  constexpr std::array<std::string_view, 5> all = {"SAME", "FAST", "SLOW", "AMBIGUOUS", "CONTAMINATED"};
-  return all[static_cast<std::size_t>(verdict)];
-}
-
-Json gate_model(const GateReport& report) {
-  Json exact = Json::array(), timed = Json::array(), history = Json::array();
-  for (const ExactFinding& f : report.exact) {
-    exact.push_back({{"name", f.name}, {"what", f.what}, {"base", f.base}, {"head", f.head}, {"red", f.red}});
-  }
-  for (const TimedFinding& f : report.timed) {
-    timed.push_back({{"name", f.name},
-                     {"verdict", name_of(f.verdict)},
-                     {"ratio", rounded(f.ratio)},
-                     {"low", rounded(f.low)},
-                     {"high", rounded(f.high)},
-                     {"p", rounded(f.p)},
-                     {"delta", rounded(f.delta)},
-                     {"rounds", f.rounds},
-                     {"contaminated", f.contaminated},
-                     {"base_s", rounded(f.base_s)},
-                     {"head_s", rounded(f.head_s)},
-                     {"why", f.why}});
-  }
-  for (const HistoryFinding& f : report.history) {
-    history.push_back({{"name", f.name},
-                       {"figure", f.figure},
-                       {"before", rounded(f.before)},
-                       {"after", rounded(f.after)},
-                       {"since", f.since},
-                       {"points", f.points},
-                       {"slower", f.slower}});
-  }
-  return {{"base", report.base},       {"head", report.head},           {"fingerprint", report.fingerprint},
-          {"seed", report.seed},       {"cases", report.cases},         {"exact", std::move(exact)},
-          {"timed", std::move(timed)}, {"history", std::move(history)}, {"notes", report.notes}};
 }
 
 }  // namespace
@@ -348,7 +318,7 @@ std::string dashboard_json(const DashboardData& data) {
                 {"gates", Json::array()}};
   add_results(model, data.logs);
   add_history(model, data.history);
-  for (const GateReport& report : data.gates) model["gates"].push_back(gate_model(report));
+  for (const GateReport& report : data.gates) model["gates"].push_back(Json::parse(gate_json(report)));
   return model.dump(-1, ' ', false, Json::error_handler_t::replace);  // a path may be any bytes
 }
 

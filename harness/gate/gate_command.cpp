@@ -6,6 +6,7 @@
 #include "harness/commands.h"
 #include "harness/gate/gate_results.h"
 #include "harness/gate/text_file.h"
+#include "harness/history/layer_c.h"
 
 namespace ringside {
 
@@ -23,8 +24,11 @@ int gate_results(const GateOptions& options) {
   const auto wanted = [&](const std::string& name) {
     return options.filter.empty() || std::regex_search(name, filter);
   };
-  const GateReport report =
-      compare_exact(results, read_baselines(options.baseline), options.allow_missing, wanted);
+  GateReport report = compare_exact(results, read_baselines(options.baseline), options.allow_missing, wanted);
+  if (options.db) {
+    History history(*options.db, Database::Access::read);
+    report.history = history_findings(history, results.records);
+  }
   return publish(report, options);
 }
 

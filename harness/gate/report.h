@@ -66,8 +66,12 @@ std::string verdict_line(const GateReport& report);
 std::string gate_table(const GateReport& report);
 /// A summary that a CI job can post.
 std::string gate_markdown(const GateReport& report);
+/// Version of gate_json(); it grows when a member changes its meaning or goes.
+inline constexpr int kGateSchema = 1;
 /// Everything, for tools.
 std::string gate_json(const GateReport& report);
+/// What gate_json() wrote to `file`. Throws UsageError "file: message" for anything else.
+GateReport read_gate_report(const std::string& file);
 /// JUnit XML: a test suite for each layer that has something, a test case for each case in it.
 std::string gate_junit(const GateReport& report);
 /// gate_junit() as a file. Throws UsageError if it cannot be opened, InfrastructureError if a disk is full.

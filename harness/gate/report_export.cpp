@@ -18,8 +18,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int kReportSchema = 1;
-
 /// JSON has no NaN or infinity: they are written as strings, as in results.
 Json number(double x) {
   if (std::isnan(x)) return "nan";
@@ -155,7 +153,7 @@ Suite history_suite(pugi::xml_node root, const GateReport& report) {
 }  // namespace
 
 std::string gate_json(const GateReport& report) {
-  const Json json = {{"schema", kReportSchema},
+  const Json json = {{"schema", kGateSchema},
                      {"verdict", verdict_line(report)},
                      {"status", exit_status(report, false)},
                      {"strict_status", exit_status(report, true)},

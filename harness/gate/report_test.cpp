@@ -257,5 +257,39 @@ TEST(GateJunit, SaysWhereItCannotBeWritten) {
   EXPECT_EQ(text_of(folder / "junit.xml"), gate_junit(small()));
 }
 
+TEST(ReadGateReport, GivesWhatWasWritten) {
+  const TempFolder folder;
+  for (const GateReport& report : {hostile(), small(), GateReport{}}) {
+    const std::string json = gate_json(report);
+    EXPECT_EQ(gate_json(read_gate_report(folder.write("gate.json", json))), json);
+  }
+}
+
+TEST(ReadGateReport, RefusesWhatItDoesNotKnow) {
+  const TempFolder folder;
+  const auto refusal = [&](const std::string& member, const std::string& value) {
+    Json json = Json::parse(gate_json(small()));
+    if (value.empty())
+      json.erase(member);
+    else
+      json[member] = Json::parse(value);
+    try {
+      read_gate_report(folder.write("g", json.dump()));
+    } catch (const UsageError& error) {
+      return std::string(error.what());
+    }
+    return std::string("taken");
+  };
+  EXPECT_EQ(refusal("base", R"("x")"), "taken");
+  EXPECT_THAT(refusal("base", ""), HasSubstr("base is missing"));
+  EXPECT_THAT(refusal("base", "7"), HasSubstr("base is of the wrong type"));
+  EXPECT_THAT(refusal("cases", "1.5"), HasSubstr("cases: no whole number"));
+  EXPECT_THAT(refusal("timed", "{}"), HasSubstr("timed: no list"));
+  EXPECT_THAT(refusal("timed", "[{}]"), HasSubstr("timed: name is missing"));
+  EXPECT_THAT(refusal("schema", "99"), HasSubstr("schema 99"));
+  EXPECT_THAT([&] { read_gate_report(folder.write("g", "[1")); },
+              ThrowsMessage<UsageError>(HasSubstr("no report")));
+}
+
 }  // namespace
 }  // namespace ringside
