@@ -249,7 +249,6 @@ TEST_F(LayerC, TellsAStep) {
 TEST_F(LayerC, OnePointIsNoStep) {
   EXPECT_THAT(findings({1, 1, 1, 1, 1, 1, 1, 1.1}), IsEmpty());
   EXPECT_THAT(findings({1, 1, 1, 1, 1, 1, 1, 1}), IsEmpty());
-  EXPECT_THAT(findings({1}, false), IsEmpty());
 }
 
 TEST_F(LayerC, OnlySlowerByMoreThanDelta) {

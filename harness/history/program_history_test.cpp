@@ -212,7 +212,7 @@ TEST_F(ProgramHistory, WhatIsNotOursIsNotTouched) {
   for (const auto& [file, reason] : files_and_reasons) {
     const std::string before = text_of(file);
     const auto names = files();
-    for (const std::string command : {"add " + good, std::string("list"), std::string("export")}) {
+    for (const std::string& command : {"add " + good, std::string("list"), std::string("export")}) {
       SCOPED_TRACE(command + " " + file);
       expect_refused(ringside("history " + command + " --db " + file), file + ": ");
       expect_refused(ringside("history " + command + " --db " + file), reason);
@@ -241,7 +241,7 @@ TEST_F(ProgramHistory, DamagedFilesEndInAMessage) {
       const std::size_t from = 100 + bits() % (whole.size() - 1000);
       for (std::size_t i = 0; i < 600; ++i) broken[from + i] = static_cast<char>(bits());
     }
-    for (const std::string command : {std::string("list"), std::string("export"), "add " + more}) {
+    for (const std::string& command : {std::string("list"), std::string("export"), "add " + more}) {
       const std::string file = folder_.write("broken.db", broken);
       const Outcome outcome = ringside("history " + command + " --db " + file);
       EXPECT_THAT(outcome.status, AnyOf(0, 2)) << command << " " << round << ": " << outcome.err;
