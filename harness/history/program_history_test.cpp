@@ -281,10 +281,11 @@ TEST_F(ProgramHistory, ADirectoryThatMayNotBeWritten) {
 
 TEST_F(ProgramHistory, AFileThatMayNotBeWrittenIsRead) {
   ASSERT_EQ(add(results(1, 3), db_).status, 0);
+  const std::string more = results(2, 3);
   if (geteuid() == 0) GTEST_SKIP() << "root may write it";
   fs::permissions(db_, fs::perms::owner_read);
   fs::permissions(folder_ / "", fs::perms::owner_read | fs::perms::owner_exec);
-  const Outcome listed = ringside("history list --db " + db_), refused = add(results(2, 3), db_);
+  const Outcome listed = ringside("history list --db " + db_), refused = add(more, db_);
   fs::permissions(folder_ / "", fs::perms::owner_all);
   EXPECT_EQ(listed.status, 0) << listed.err;
   expect_refused(refused, "may not be written");
