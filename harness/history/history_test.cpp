@@ -122,15 +122,15 @@ TEST_F(HistoryTest, KeepsFiguresAsTheyAre) {
 /// Quotes, NUL, markup, commands of SQL, control characters, and a megabyte.
 TEST_F(HistoryTest, TextGoesInAndOutUnchanged) {
   using namespace std::string_literals;
-  const std::vector<std::string> hostile{"'; DROP TABLE run; --",
-                                         "\"quoted\", `b`, %s ?1 :a $1 \\",
-                                         "nul\0inside"s,
-                                         "nul\0outside"s,
-                                         "</script><script>alert(1)</script>",
-                                         "\x1b[2J\x07\r\n\ttab",
-                                         "ünï \xf0\x9f\x8e\xb5",
-                                         "",
-                                         std::string(1 << 20, 'x')};
+  std::vector<std::string> hostile{"'; DROP TABLE run; --",
+                                   "\"quoted\", `b`, %s ?1 :a $1 \\",
+                                   "nul\0inside"s,
+                                   "nul\0outside"s,
+                                   "</script><script>alert(1)</script>",
+                                   "\x1b[2J\x07\r\n\ttab",
+                                   "ünï \xf0\x9f\x8e\xb5",
+                                   "",
+                                   std::string(1 << 20, 'x')};
   std::vector<TestRow> run;
   for (const std::string& text : hostile) {
     run.push_back({.name = text,
@@ -150,9 +150,11 @@ TEST_F(HistoryTest, TextGoesInAndOutUnchanged) {
       EXPECT_EQ(text, r.name);
     read.push_back(r.name);
   }
-  EXPECT_THAT(read, ::testing::UnorderedElementsAreArray(hostile));
-  EXPECT_THAT(series({.filter = "script"}), SizeIs(1));
-  EXPECT_THAT(series({.fingerprint = hostile[2]}), SizeIs(1));  // not that of hostile[3]
+  EXPECT_EQ(series({.filter = "script"}).size(), 1U);
+  EXPECT_EQ(series({.fingerprint = hostile[2]}).size(), 1U);  // not that of hostile[3]
+  std::ranges::sort(read);
+  std::ranges::sort(hostile);
+  EXPECT_TRUE(read == hostile);
 }
 
 TEST_F(HistoryTest, SeriesAreOfOneMachineDeviceCommunicatorAndWorld) {
@@ -249,7 +251,6 @@ TEST_F(LayerC, TellsAStep) {
 TEST_F(LayerC, OnePointIsNoStep) {
   EXPECT_THAT(findings({1, 1, 1, 1, 1, 1, 1, 1.1}), IsEmpty());
   EXPECT_THAT(findings({1, 1, 1, 1, 1, 1, 1, 1}), IsEmpty());
-  EXPECT_THAT(findings({1}, false), IsEmpty());
 }
 
 TEST_F(LayerC, OnlySlowerByMoreThanDelta) {

@@ -212,7 +212,7 @@ TEST_F(ProgramHistory, WhatIsNotOursIsNotTouched) {
   for (const auto& [file, reason] : files_and_reasons) {
     const std::string before = text_of(file);
     const auto names = files();
-    for (const std::string command : {"add " + good, std::string("list"), std::string("export")}) {
+    for (const std::string& command : {"add " + good, std::string("list"), std::string("export")}) {
       SCOPED_TRACE(command + " " + file);
       expect_refused(ringside("history " + command + " --db " + file), file + ": ");
       expect_refused(ringside("history " + command + " --db " + file), reason);
@@ -241,7 +241,7 @@ TEST_F(ProgramHistory, DamagedFilesEndInAMessage) {
       const std::size_t from = 100 + bits() % (whole.size() - 1000);
       for (std::size_t i = 0; i < 600; ++i) broken[from + i] = static_cast<char>(bits());
     }
-    for (const std::string command : {std::string("list"), std::string("export"), "add " + more}) {
+    for (const std::string& command : {std::string("list"), std::string("export"), "add " + more}) {
       const std::string file = folder_.write("broken.db", broken);
       const Outcome outcome = ringside("history " + command + " --db " + file);
       EXPECT_THAT(outcome.status, AnyOf(0, 2)) << command << " " << round << ": " << outcome.err;
@@ -281,10 +281,11 @@ TEST_F(ProgramHistory, ADirectoryThatMayNotBeWritten) {
 
 TEST_F(ProgramHistory, AFileThatMayNotBeWrittenIsRead) {
   ASSERT_EQ(add(results(1, 3), db_).status, 0);
+  const std::string more = results(2, 3);
   if (geteuid() == 0) GTEST_SKIP() << "root may write it";
   fs::permissions(db_, fs::perms::owner_read);
   fs::permissions(folder_ / "", fs::perms::owner_read | fs::perms::owner_exec);
-  const Outcome listed = ringside("history list --db " + db_), refused = add(results(2, 3), db_);
+  const Outcome listed = ringside("history list --db " + db_), refused = add(more, db_);
   fs::permissions(folder_ / "", fs::perms::owner_all);
   EXPECT_EQ(listed.status, 0) << listed.err;
   expect_refused(refused, "may not be written");
