@@ -241,6 +241,19 @@ class Dashboard(unittest.TestCase):
         self.assertIn("ring-softmax-bf16", self.one("#detail-title").text)
         self.assertEqual(self.js("state.tensor"), "dq")
 
+    def test_the_command_can_be_copied(self):
+        self.open()
+        self.one(".failure .copy").click()
+        self.assertTrue(self.eventually(lambda: self.one(".failure .copy").text == "Copied"))
+
+    def test_paper_is_light(self):
+        self.look(1280, "dark")
+        self.open("#tab=correctness")
+        self.assertGreater(len(self.browser.print_page()), 1000)
+        self.assertEqual(self.js("document.documentElement.dataset.theme"), "dark", "as before")
+        self.js("dispatchEvent(new Event('beforeprint'))")
+        self.assertEqual(self.js("getComputedStyle(document.body).backgroundColor"), "rgb(255, 255, 255)")
+
     def test_a_case_of_several_files_shows_its_worst(self):
         page = self.made("twice", [row(), row(status="FAIL", wrong="o", commit="b" * 12), row()])
         self.open("#tab=correctness", page)
