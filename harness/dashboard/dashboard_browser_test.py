@@ -70,7 +70,7 @@ def row(variant="ring", operator="softmax", dtype="fp32", seq=1024, dp=1, sp=2, 
             "perf": {"repeat": 3, "forward": {"median_s": seconds / 3, "min_s": seconds / 3, "max_s": seconds / 3},
                      "forward_backward": {"median_s": seconds, "min_s": seconds, "max_s": seconds * 1.1},
                      "tokens_per_s_forward": seq / seconds, "tokens_per_s": seq / seconds, "useful_tflops": 0.05 * sp,
-                     "peak_tflops": 0.09 * sp, "oversubscribed": ranks > 2},
+                     "matmul_tflops": 0.09 * sp, "oversubscribed": ranks > 2},
             "ranks": [rank() for _ in range(ranks)]}
     return {**made, **more}
 
