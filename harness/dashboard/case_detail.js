@@ -73,10 +73,11 @@ function showDetail(box, row, out, others) {
     showDetail(box, other_row, other_out, others);
   };
   const checks = Object.entries(row.checks);
+  const of_this = reason => !held.some(name => name !== now && reason.startsWith(name + ': '));  // each tensor tells its own
   box.replaceChildren(el('section', {class: 'detail'},
       el('h2', {id: 'detail-title', tabindex: -1}, statusBadge(row), ' ', mono(row.name)),
       note('Commit ', mono(row.run.commit), ` “${row.run.subject}”, ${row.run.communicator}, ${row.run.device}; ${row.run.file}`),
-      row.failures.map(reason => el('p', {class: 'reason'}, reason)),
+      row.failures.filter(of_this).map(reason => el('p', {class: 'reason'}, reason)),
       now === undefined ? empty(row.reason ?? 'No tensor was given.') : [
         tensorTable(row, now, name => again(row, name)),
         wherePicture(row, row.tensors[now]),

@@ -174,7 +174,8 @@ TEST_F(DashboardFile, NothingIsOverwrittenOnAnError) {
   refused({folder_.write("broken.jsonl", kRow + "{\n" + kRow)}, page, "broken.jsonl:2");
   refused({folder_.write("empty.jsonl", "")}, page, "no results");
   refused({results}, results, "holds the results");
-  refused({results}, folder_ / ".", "is a directory");
+  refused({results}, folder_ / ".", "is no file");
+  refused({results}, "/dev/null", "is no file");
   refused({results}, folder_ / "no/such/page.html", "cannot be written");
   EXPECT_EQ(text_of(page), "old");
   EXPECT_EQ(text_of(results), kRow);

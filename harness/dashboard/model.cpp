@@ -64,7 +64,7 @@ constexpr std::array kOfPerf = {Column{"repeat", "/repeat"},
                                 Column{"max_s", "/forward_backward/max_s"},
                                 Column{"tokens_per_s", "/tokens_per_s"},
                                 Column{"useful_tflops", "/useful_tflops"},
-                                Column{"peak_tflops", "/peak_tflops"},
+                                Column{"peak_tflops", "/matmul_tflops"},
                                 Column{"oversubscribed", "/oversubscribed", Kind::flag}};
 
 /// The first are measured; those after them have a formula, kFormulas in the same order.

@@ -37,7 +37,8 @@ std::string dashboard_page(std::string_view json) {
 
 void write_page(const std::string& file, const std::string& page) {
   std::error_code error;
-  if (std::filesystem::is_directory(file, error)) throw UsageError(fmt::format("{}: is a directory", file));
+  if (std::filesystem::exists(file, error) && !std::filesystem::is_regular_file(file, error))
+    throw UsageError(fmt::format("{}: is no file that could be replaced", file));  // nor is /dev/null
   const std::string fresh = fmt::format("{}.{}.new", file, getpid());
   try {
     LineFile out(fresh);

@@ -13,8 +13,8 @@ std::string dashboard_page(std::string_view json);
 std::string escape_for_script(std::string_view json);
 
 /// Writes `file` in one step, in place of an earlier one: until then, and on an error, that one stays and
-/// nothing else is left. Throws UsageError if it cannot be written there, InfrastructureError if writing
-/// fails.
+/// nothing else is left. Throws UsageError if it cannot be written there or something else than a file is,
+/// InfrastructureError if writing fails.
 void write_page(const std::string& file, const std::string& page);
 
 }  // namespace ringside
