@@ -26,8 +26,9 @@ struct LaunchCommand {
   LaunchOptions options;
 };
 
-using Command = std::variant<Text, ListCommand, SweepOptions, ExplainOptions, CheckOptions, MakeInputsOptions,
-                             DiffOptions, MutantsOptions, SoakOptions, LaunchCommand>;
+using Command =
+    std::variant<Text, ListCommand, SweepOptions, TimeOptions, ExplainOptions, CheckOptions,
+                 MakeInputsOptions, DiffOptions, GateOptions, MutantsOptions, SoakOptions, LaunchCommand>;
 
 /// args: without the program's name. Throws UsageError, one line that names the argument, for what it does
 /// not understand.

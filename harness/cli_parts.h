@@ -31,7 +31,9 @@ class RecordCommands {
 
  private:
   DiffOptions diff_;
+  GateOptions gate_;
   CLI::App* diff_app_;
+  CLI::App* gate_app_;
 };
 
 }  // namespace ringside

@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <cstdint>
+#include <limits>
 #include <regex>
 #include <system_error>
 
@@ -22,6 +24,56 @@ void add_diff_options(CLI::App& app, DiffOptions& options) {
       ->type_name("N")
       ->check(quiet(CLI::Range(1, 1'000'000)))
       ->capture_default_str();
+}
+
+/// gate: RESULTS against a baseline, or --base against --head on CASES.
+void add_gate_options(CLI::App& app, GateOptions& options) {
+  app.option_defaults()->take_last();
+  app.add_option("RESULTS|CASES", options.file,
+                 "A results.jsonl or its directory; with --head a CSV file of cases, a case a line")
+      ->type_name("PATH")
+      ->required()
+      ->check(quiet(CLI::ExistingPath));
+  app.add_option("--baseline", options.baseline, "Directory of baselines; default: baselines")
+      ->type_name("DIR");
+  app.add_flag("--strict", options.strict, "What is inconclusive has status 4; default: 0");
+  app.add_option("--junit", options.junit, "File for JUnit XML; default: none")->type_name("FILE");
+  app.add_option("--markdown", options.markdown, "File for a summary in Markdown; default: none")
+      ->type_name("FILE");
+  app.add_option("--json", options.json, "File for everything as JSON; default: none")->type_name("FILE");
+
+  CLI::Option* head = app.add_option("--head", options.head,
+                                     "The ringside to be judged: its verdicts, and its times in pairs with "
+                                     "those of --base")
+                          ->type_name("BINARY");
+  const auto of_binaries = [&](CLI::Option* option) { return option->needs(head); };
+  of_binaries(app.add_option("--base", options.base, "The ringside it is compared with"))
+      ->type_name("BINARY");
+  of_binaries(app.add_option("--filter", options.filter,
+                             "Only cases in whose name this ECMAScript regular expression is found; default: "
+                             "all"))
+      ->type_name("REGEX")
+      ->check(CLI::Validator(check_regex, ""));
+  of_binaries(app.add_option("--mpi", options.mpi,
+                             "Run both under mpirun on so many ranks; default: ranks as threads"))
+      ->type_name("N")
+      ->check(quiet(CLI::Range(1, 1 << 20)));
+  of_binaries(app.add_option("--device", options.device, "Device of every rank; default: cpu"))
+      ->type_name("NAME");
+  of_binaries(app.add_option("--timeout", options.timeout_s,
+                             "Seconds that an operation may wait for another rank; default: 120"))
+      ->type_name("SECONDS")
+      ->check(CLI::Validator(check_seconds, ""));
+  of_binaries(
+      app.add_option("--seed", options.seed, "Of the order of cases; default: a fresh one, which is told"))
+      ->type_name("N")
+      ->check(quiet(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max())));
+  of_binaries(app.add_option("--noise", options.noise,
+                             "File of A/A history; default: noise.csv of the machine's baseline"))
+      ->type_name("FILE");
+  of_binaries(
+      app.add_flag("--calibrate", options.calibrate,
+                   "Time --head against itself and add to the A/A history, which says what noise is"));
 }
 
 }  // namespace
@@ -47,12 +99,16 @@ CLI::Validator quiet(CLI::Validator check) { return check.description(""); }
 
 RecordCommands::RecordCommands(CLI::App& app)
     : diff_app_(app.add_subcommand("diff",
-                                   "Compare two directories of tensors, or two results.jsonl, worst first")) {
+                                   "Compare two directories of tensors, or two results.jsonl, worst first")),
+      gate_app_(app.add_subcommand(
+          "gate", "Judge a commit: results against their baseline, or two programs against each other")) {
   add_diff_options(*diff_app_, diff_);
+  add_gate_options(*gate_app_, gate_);
 }
 
 std::optional<Command> RecordCommands::parsed() const {
   if (diff_app_->parsed()) return diff_;
+  if (gate_app_->parsed()) return gate_;
   return std::nullopt;
 }
 

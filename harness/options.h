@@ -42,6 +42,12 @@ inline int timed_iterations(const SweepOptions& options, bool oversubscribed) {
   return options.perf ? options.repeat.value_or(oversubscribed ? 1 : 3) : 0;
 }
 
+struct TimeOptions : SessionOptions {
+  std::string out;          ///< file for a line a case
+  int repeat = 1000;        ///< timed iterations a case, at most
+  double time_limit_s = 1;  ///< no further iteration of a case once they have taken this many seconds
+};
+
 struct ExplainOptions : SessionOptions {};
 
 /// Order of a tensor's axes: batch, head, token, dim; or batch, token, head, dim.
@@ -76,6 +82,24 @@ inline std::string option_of(std::string_view column) {
 struct DiffOptions {
   std::string a, b;  ///< directories of tensors, or results.jsonl
   int worst = 10;    ///< places that are shown
+};
+
+struct GateOptions {
+  // --- of both forms
+  std::string file;                       ///< results (a file or directory); with base and head: cases
+  std::optional<std::string> baseline{};  ///< directory of baselines; empty: "baselines"
+  bool strict = false;                    ///< what is inconclusive has status 4
+  std::optional<std::string> junit{}, markdown{}, json{};  ///< files to write
+
+  // --- of two binaries
+  std::string base, head;              ///< programs; with `calibrate` head alone, or both the same
+  std::string filter{};                ///< as for sessions
+  std::optional<int> mpi{};            ///< ranks that are started by launch; empty: threads
+  std::string device = "cpu";          ///< as for sessions
+  double timeout_s = 120;              ///< likewise
+  std::optional<std::int64_t> seed{};  ///< >= 0, of the order of cases; empty: a fresh one
+  std::optional<std::string> noise{};  ///< A/A history; empty: BASELINE/FINGERPRINT/noise.csv
+  bool calibrate = false;              ///< time head against itself and add to the A/A history
 };
 
 struct SoakOptions {
