@@ -29,18 +29,28 @@ void add_diff_options(CLI::App& app, DiffOptions& options) {
 /// gate: RESULTS against a baseline, or --base against --head on CASES.
 void add_gate_options(CLI::App& app, GateOptions& options) {
   app.option_defaults()->take_last();
-  app.add_option("RESULTS|CASES", options.file,
-                 "A results.jsonl or its directory; with --head a CSV file of cases, a case a line")
+  app.add_option("RESULTS|CASES", options.results,
+                 "results.jsonl of a sweep, or the directory with it; with --head a CSV file of cases")
       ->type_name("PATH")
       ->required()
       ->check(quiet(CLI::ExistingPath));
-  app.add_option("--baseline", options.baseline, "Directory of baselines; default: baselines")
+  app.add_option("--baseline", options.baseline,
+                 "What to compare with: a folder of baselines, a folder in it, or a file; with --head the "
+                 "folder whose FINGERPRINT/noise.csv has the A/A history, by default baselines")
       ->type_name("DIR");
-  app.add_flag("--strict", options.strict, "What is inconclusive has status 4; default: 0");
-  app.add_option("--junit", options.junit, "File for JUnit XML; default: none")->type_name("FILE");
-  app.add_option("--markdown", options.markdown, "File for a summary in Markdown; default: none")
-      ->type_name("FILE");
-  app.add_option("--json", options.json, "File for everything as JSON; default: none")->type_name("FILE");
+  app.add_option("--filter", options.filter,
+                 "Only cases in whose name this ECMAScript regular expression is found; default: all")
+      ->type_name("REGEX")
+      ->check(CLI::Validator(check_regex, ""));
+  app.add_flag("--allow-missing", options.allow_missing,
+               "Cases of the baseline may be absent or skipped; default: they are red");
+  app.add_flag("--strict", options.strict, "Inconclusive timing ends with status 4; default: with 0");
+  const auto report = [&](const char* name, std::optional<std::string>& file, const char* help) {
+    app.add_option(name, file, help)->type_name("FILE");
+  };
+  report("--junit", options.junit, "File for JUnit XML; default: none");
+  report("--markdown", options.markdown, "File for a summary in Markdown; default: none");
+  report("--json", options.json, "File for everything as JSON; default: none");
 
   CLI::Option* head = app.add_option("--head", options.head,
                                      "The ringside to be judged: its verdicts, and its times in pairs with "
@@ -49,11 +59,6 @@ void add_gate_options(CLI::App& app, GateOptions& options) {
   const auto of_binaries = [&](CLI::Option* option) { return option->needs(head); };
   of_binaries(app.add_option("--base", options.base, "The ringside it is compared with"))
       ->type_name("BINARY");
-  of_binaries(app.add_option("--filter", options.filter,
-                             "Only cases in whose name this ECMAScript regular expression is found; default: "
-                             "all"))
-      ->type_name("REGEX")
-      ->check(CLI::Validator(check_regex, ""));
   of_binaries(app.add_option("--mpi", options.mpi,
                              "Run both under mpirun on so many ranks; default: ranks as threads"))
       ->type_name("N")

@@ -84,16 +84,18 @@ struct DiffOptions {
   int worst = 10;    ///< places that are shown
 };
 
+/// Of `gate RESULTS --baseline DIR`, and of `gate --base BINARY --head BINARY CASES`, which has `head`.
 struct GateOptions {
-  // --- of both forms
-  std::string file;                       ///< results (a file or directory); with base and head: cases
-  std::optional<std::string> baseline{};  ///< directory of baselines; empty: "baselines"
-  bool strict = false;                    ///< what is inconclusive has status 4
-  std::optional<std::string> junit{}, markdown{}, json{};  ///< files to write
-
-  // --- of two binaries
+  // --- both
+  std::string results;   ///< results.jsonl, or a directory with it; with `head` a CSV file of cases
+  std::string baseline;  ///< a folder of baselines; with `head` empty: "baselines", for noise.csv
+  std::string filter;    ///< ECMAScript regex searched in case names; empty: all
+  bool strict = false;
+  std::optional<std::string> junit, markdown, json;  ///< files for reports
+  // --- results
+  bool allow_missing = false;  ///< cases of the baseline may be absent or skipped
+  // --- binaries
   std::string base, head;              ///< programs; with `calibrate` head alone, or both the same
-  std::string filter{};                ///< as for sessions
   std::optional<int> mpi{};            ///< ranks that are started by launch; empty: threads
   std::string device = "cpu";          ///< as for sessions
   double timeout_s = 120;              ///< likewise

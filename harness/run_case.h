@@ -53,15 +53,6 @@ struct CaseResult {
 CaseResult run_case(const Case& c, const Variant& variant, std::string_view device, const TimingPlan& timing,
                     const Standard& standard, Fleet& fleet, InputsCache& inputs, HostOutputs* keep = nullptr);
 
-/// Seconds of each timed iteration, the slowest rank's each time.
-struct IterationTimes {
-  std::vector<double> forward{}, forward_backward{};
-};
-
-/// Gives every process every rank's measures, one a rank of the world, in `ranks`, and the times. Collective.
-IterationTimes share_measures(const std::vector<RankRun>& mine, Fleet& fleet,
-                              std::vector<RankMeasure>& ranks);
-
 /// Judges the tensors of result.c from what was measured of them. `given`: those that there are.
 void judge_outputs(Measured measured, const Standard& standard, const PerOut<bool>& given,
                    CaseResult& result);

@@ -3,11 +3,14 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <cctype>
 #include <cmath>
+#include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <numeric>
 #include <utility>
 
 #include "harness/gate/control.h"
@@ -90,9 +93,9 @@ Ended Arms::run(const Arm& arm, std::vector<std::string> arguments) const {
   if (ended.status == 0 || ended.status == 1) return ended;
   std::string text;
   for (const std::string& word : command) text += (text.empty() ? "" : " ") + word;
-  const std::string how = ended.status > 128
-                              ? fmt::format("was killed (SIG{})", sigabbrev_np(ended.status - 128))
-                              : fmt::format("ended with status {}", ended.status);
+  std::string how = fmt::format("ended with status {}", ended.status);
+  if (ended.status == 127) how = "could not be started";
+  if (ended.status > 128) how = fmt::format("was killed (SIG{})", sigabbrev_np(ended.status - 128));
   const std::string message = fmt::format("{} {}:\n  {}\n{}", arm.role, how, text, last_words(ended));
   if (ended.status == 2) throw UsageError(message);
   throw InfrastructureError(message);
@@ -100,7 +103,7 @@ Ended Arms::run(const Arm& arm, std::vector<std::string> arguments) const {
 
 std::map<std::string, Record> Arms::sweep(const Arm& arm) const {
   const fs::path out = scratch_.path() / arm.role;
-  run(arm, {"sweep", options_.file, "--filter", options_.filter, "--no-perf", "--out", out.string()});
+  run(arm, {"sweep", options_.results, "--filter", options_.filter, "--no-perf", "--out", out.string()});
   std::map<std::string, Record> by_name;
   for (Record& record : read_results(out).records) by_name.insert_or_assign(record.name, std::move(record));
   return by_name;
@@ -108,7 +111,7 @@ std::map<std::string, Record> Arms::sweep(const Arm& arm) const {
 
 double Arms::median_iteration(const Arm& arm, const std::string& name) const {
   const fs::path out = scratch_.path() / "times.jsonl";
-  run(arm, {"time", options_.file, "--filter", regex_of(name), "--repeat", kArmRepeat, "--time-limit",
+  run(arm, {"time", options_.results, "--filter", regex_of(name), "--repeat", kArmRepeat, "--time-limit",
             kArmSeconds, "--out", out.string()});
   try {
     std::ifstream in(out);

@@ -9,7 +9,8 @@
 
 #include "harness/fingerprint.h"
 #include "harness/gate/arms.h"
-#include "harness/gate/gate_command.h"
+#include "harness/gate/binaries.h"
+#include "harness/gate/gate_results.h"
 #include "harness/gate/noise.h"
 #include "harness/gate/statistics.h"
 #include "harness/progress.h"
@@ -28,14 +29,15 @@ const Record* find_record(const Records& records, const std::string& name) {
 
 std::string text_of(const std::optional<double>& value) { return value ? fmt::format("{}", *value) : "none"; }
 
-/// Of figures that are the same on any machine, and of verdicts.
-void compare_exact(const Record& base, const Record& head, GateReport& report) {
+/// Verdicts, and figures that are the same on any machine. What passed and now does not is red, though it may
+/// have been skipped for a reason or be a known fault.
+void compare_pair(const Record& base, const Record& head, GateReport& report) {
   if (is_red(head) || head.status != base.status) {
     report.exact.push_back({.name = head.name,
                             .what = "status",
                             .base = base.status,
                             .head = head.status + (head.reason.empty() ? "" : ": " + head.reason),
-                            .red = is_red(head)});
+                            .red = is_red(head) || base.status == "pass"});
   }
   for (std::size_t i = 0; i < figures().size(); ++i) {
     const Figure& figure = figures()[i];
@@ -93,7 +95,7 @@ class Gate {
  public:
   explicit Gate(const GateOptions& options)
       : options_(options),
-        cases_(select_cases(options.file, options.filter)),
+        cases_(select_cases(options.results, options.filter)),
         arms_(options),
         head_(arms_.arm("head", options.head)),
         base_(options.calibrate ? head_ : arms_.arm("base", options.base)) {
@@ -114,7 +116,7 @@ class Gate {
       report_.notes.push_back(*interrupted + ": what follows was not done");
     }
     untimed_.tell(report_);
-    const int status = deliver(report_, options_);
+    const int status = publish(report_, options_);
     if (interrupted) throw InfrastructureError(*interrupted);
     return status;
   }
@@ -128,9 +130,9 @@ class Gate {
       if (head == nullptr) continue;
       report_.fingerprint = head->fingerprint;
       ++report_.cases;
-      if (base != nullptr) compare_exact(*base, *head, report_);
+      if (base != nullptr) compare_pair(*base, *head, report_);
     }
-    if (report_.cases == 0) throw UsageError(fmt::format("{}: no case ran in head", options_.file));
+    if (report_.cases == 0) throw UsageError(fmt::format("{}: no case ran in head", options_.results));
     const std::string& other = bases_.begin()->second.fingerprint;
     if (other != report_.fingerprint) {
       report_.notes.push_back(fmt::format(
@@ -140,7 +142,8 @@ class Gate {
 
   std::string noise_file() const {
     if (options_.noise) return *options_.noise;
-    return fmt::format("{}/{}/noise.csv", options_.baseline.value_or("baselines"), report_.fingerprint);
+    return fmt::format("{}/{}/noise.csv", options_.baseline.empty() ? "baselines" : options_.baseline,
+                       report_.fingerprint);
   }
 
   void time_all() {
@@ -149,7 +152,11 @@ class Gate {
     for (const std::size_t i : shuffled(cases_.size(), report_.seed)) {
       const Case& c = cases_[i];
       const auto why = why_untimed(c, find_record(bases_, c.name()), find_record(heads_, c.name()));
-      why ? untimed_.add(*why, c.name()) : timed.push_back(&c);
+      if (why) {
+        untimed_.add(*why, c.name());
+      } else {
+        timed.push_back(&c);
+      }
     }
     Progress progress(true, static_cast<int>(timed.size()));
     for (const Case* c : timed) {
@@ -179,7 +186,7 @@ class Gate {
     for (const Round& round : rounds.kept) noise.log_ratios.push_back(round.log_ratio);
     if (!noise.log_ratios.empty()) add_noise(noise_file(), noise, head_.commit, utc_now());
     const std::string line = fmt::format(
-        "{}: {} A/A rounds added to {}, {} contaminated; they alone give δ = {:.1f}%", noise.name,
+        "{}: {} A/A rounds added to {}, {} contaminated; they alone give delta = {:.1f}%", noise.name,
         noise.log_ratios.size(), noise_file(), rounds.contaminated, 100 * delta_of(noise.log_ratios));
     report_.notes.push_back(line);
     progress.done(line + ";" + percents(noise.log_ratios));

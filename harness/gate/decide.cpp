@@ -14,7 +14,7 @@ namespace {
 /// What the rounds of one stage come to. `sign`: 1 if head looks slower, -1 faster.
 struct Stage {
   double log_ratio = 0;  ///< median
-  Interval interval{};
+  ConfidenceInterval interval{};
   double sign = 1;
   double p = 1;  ///< that so much points to `sign` by chance
 
@@ -99,22 +99,22 @@ TimedFinding decide(const std::string& name, std::span<const double> noise, cons
   const auto suspicion = run_stage(kSuspectRounds, 0, next, finding);
   if (!suspicion) return finding;
   if (!suspicion->beyond(log_delta)) {
-    finding.why = "within δ";
+    finding.why = "within delta";
     return finding;
   }
   if (suspicion->p > kSuspectP) {
     finding.verdict = TimeVerdict::ambiguous;
-    finding.why = "beyond δ, but the rounds disagree";
+    finding.why = "beyond delta, but the rounds disagree";
     return finding;
   }
 
   const auto stage = run_stage(kConfirmRounds, suspicion->sign, next, finding);
   if (!stage) return finding;
   if (!stage->beyond(log_delta)) {
-    finding.why = "suspect, but within δ in 15 fresh rounds";
+    finding.why = "suspect, but within delta in 15 fresh rounds";
   } else if (stage->p > kConfirmP || !stage->whole_interval_beyond(log_delta)) {
     finding.verdict = TimeVerdict::ambiguous;
-    finding.why = "beyond δ, but not for certain";
+    finding.why = "beyond delta, but not for certain";
   } else if (noise.size() < kEnoughNoise) {
     finding.verdict = TimeVerdict::ambiguous;
     finding.why = fmt::format("{}, but {} A/A rounds of {} are known: --calibrate",

@@ -1,16 +1,17 @@
-#include "harness/gate/gate_command.h"
-
+// ringside gate, both forms.
 #include <fmt/format.h>
 
 #include <fstream>
 
 #include "harness/commands.h"
+#include "harness/gate/binaries.h"
+#include "harness/gate/gate_results.h"
 #include "reference/error.h"
 
 namespace ringside {
 namespace {
 
-void write_text(const std::string& file, const std::string& text) {
+void write_text(const std::string& text, const std::string& file) {
   std::ofstream out(file, std::ios::binary);
   out << text;
   out.close();
@@ -19,14 +20,19 @@ void write_text(const std::string& file, const std::string& text) {
 
 }  // namespace
 
-int deliver(const GateReport& report, const GateOptions& options) {
+int publish(const GateReport& report, const GateOptions& options) {
   fmt::print("{}", gate_table(report));
-  if (options.markdown) write_text(*options.markdown, gate_markdown(report));
-  if (options.json) write_text(*options.json, gate_json(report));
   if (options.junit) write_junit(report, *options.junit);
+  if (options.markdown) write_text(gate_markdown(report), *options.markdown);
+  if (options.json) write_text(gate_json(report), *options.json);
   return exit_status(report, options.strict);
 }
 
-int gate(const GateOptions& options) { return gate_binaries(options); }
+int gate(const GateOptions& options) {
+  if (options.base.empty() && options.head.empty()) {
+    throw UsageError("gate: --base BINARY --head BINARY CASES are missing");
+  }
+  return gate_binaries(options);
+}
 
 }  // namespace ringside

@@ -70,7 +70,7 @@ double signed_rank_p(std::span<const double> values) {
   return std::accumulate(probability.begin() + static_cast<std::ptrdiff_t>(positive), probability.end(), 0.0);
 }
 
-Interval median_interval(std::span<const double> values, double confidence) {
+ConfidenceInterval median_interval(std::span<const double> values, double confidence) {
   const std::vector<double> all = sorted(values);
   const std::size_t n = all.size(),
                     half = n / 2;  // a resample's median is <= x if over `half` of its draws are

@@ -24,7 +24,7 @@ double percentile(std::span<const double> values, double share);
 /// 8).
 double signed_rank_p(std::span<const double> values);
 
-struct Interval {
+struct ConfidenceInterval {
   double low = 0, high = 0;
 };
 
@@ -35,7 +35,7 @@ struct Interval {
 /// the mean, since one outlier among 15 rounds moves the mean's ends by a share of itself and these by a
 /// place in order. At 95%: the 4th and the 12th of 15, the 2nd and the 6th of 7. Throws std::invalid_argument
 /// for an even n.
-Interval median_interval(std::span<const double> values, double confidence);
+ConfidenceInterval median_interval(std::span<const double> values, double confidence);
 
 /// 0 … n-1 in an order that the seed alone determines, on any machine (Fisher, Yates; Philox4x32-10).
 std::vector<std::size_t> shuffled(std::size_t n, std::uint64_t seed);

@@ -8,11 +8,12 @@
 #include "harness/commands.h"
 #include "harness/fingerprint.h"
 #include "harness/line_file.h"
+#include "harness/measures.h"
 #include "harness/plan.h"
 #include "harness/progress.h"
-#include "harness/run_case.h"
 #include "harness/select_cases.h"
 #include "harness/session.h"
+#include "harness/stopwatch.h"
 #include "harness/table.h"
 
 namespace ringside {

@@ -1,7 +1,6 @@
-// The parts of the gate.
+// gate --base --head.
 #pragma once
 
-#include "harness/gate/report.h"
 #include "harness/options.h"
 
 namespace ringside {
@@ -10,9 +9,5 @@ namespace ringside {
 /// returns its status. Throws UsageError for a program or cases that cannot be used, InfrastructureError if a
 /// program crashes, or for a signal, once what is finished has been reported.
 int gate_binaries(const GateOptions& options);
-
-/// Prints the report, writes the files that the options ask for, and returns its status. Throws
-/// InfrastructureError for a file that cannot be written.
-int deliver(const GateReport& report, const GateOptions& options);
 
 }  // namespace ringside
