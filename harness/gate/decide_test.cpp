@@ -192,6 +192,26 @@ TEST(Decide, IsNotMovedByOutliers) {
   EXPECT_NEAR(found.ratio, std::exp(0.1), 0.01);
 }
 
+// --- recorded
+
+/// Ratios less 1 of 13 rounds of a program against itself, on two cores that were compiling four other things
+/// all the while; 21 more were contaminated. The first seven are a suspicion: 3/128.
+const Values kCompiling = {0.139,  0.266, 0.252, -0.038, 0.007,   0.149, 0.178,
+                           -0.137, 0.094, 0.007, 0.006,  -0.0003, 0.167};
+
+TEST(Recorded, LoadIsNoSlowdown) {
+  Values log_ratios;
+  for (const double ratio : kCompiling) log_ratios.push_back(std::log1p(ratio));
+  const TimedFinding found = decide_on(log_ratios);  // with the history of a quiet machine
+  EXPECT_EQ(found.verdict, TimeVerdict::ambiguous);
+  EXPECT_EQ(found.rounds, 22);
+  Values history = log_ratios;
+  history.insert(history.end(), log_ratios.begin(), log_ratios.end());
+  const TimedFinding known = decide_on(log_ratios, history);  // with its own
+  EXPECT_EQ(known.verdict, TimeVerdict::same);
+  EXPECT_GT(known.delta, 0.5);
+}
+
 // --- contamination
 
 TEST(Contamination, IsMadeAgain) {
