@@ -107,6 +107,22 @@ void add_sweep_options(CLI::App& app, SweepOptions& options) {
   app.add_flag("--fail-fast", options.fail_fast, "Stop after the first wrong result; default: run all cases");
 }
 
+void add_time_options(CLI::App& app, TimeOptions& options) {
+  add_session_options(app, options);
+  app.add_option("--out", options.out, "File for a line of JSON a case, with the time of each iteration")
+      ->type_name("FILE")
+      ->required();
+  app.add_option("--repeat", options.repeat, "Timed iterations of each case, at most")
+      ->type_name("N")
+      ->check(quiet(CLI::Range(1, 1'000'000)))
+      ->capture_default_str();
+  app.add_option("--time-limit", options.time_limit_s,
+                 "Seconds of timed iterations of a case after which no further one begins")
+      ->type_name("SECONDS")
+      ->check(CLI::Validator(check_seconds, ""))
+      ->capture_default_str();
+}
+
 constexpr const char* kCaseHelp =
     "column=value,column=value… of a case file's columns (`ringside list`), or a case file of which "
     "--filter leaves one case";
@@ -245,7 +261,8 @@ std::vector<std::string> split_at_space(const std::string& text) {
 /// Where the command line of launch's ranks starts in launch's own: at "--" or at a sub-command.
 std::size_t launched_from(std::span<const std::string> args) {
   const auto starts = [](const std::string& word) {
-    return word == "--" || word == "sweep" || word == "explain" || word == "list" || word == "launch";
+    return word == "--" || word == "sweep" || word == "time" || word == "explain" || word == "list" ||
+           word == "launch";
   };
   return static_cast<std::size_t>(std::find_if(args.begin() + 1, args.end(), starts) - args.begin());
 }
@@ -254,6 +271,7 @@ std::size_t launched_from(std::span<const std::string> args) {
 
 Command parse_command_line(std::span<const std::string> args) {
   SweepOptions sweep;
+  TimeOptions time;
   ExplainOptions explain;
   CheckOptions check;
   MakeInputsOptions make_inputs;
@@ -268,6 +286,7 @@ Command parse_command_line(std::span<const std::string> args) {
   CLI::App* list_app =
       app.add_subcommand("list", "Show the variants, devices and communicators of this build");
   CLI::App* sweep_app = app.add_subcommand("sweep", "Run cases, judge them, time them");
+  CLI::App* time_app = app.add_subcommand("time", "Time cases; nothing is judged");
   CLI::App* explain_app =
       app.add_subcommand("explain", "For the worst element of each tensor, say what its bound is made of");
   CLI::App* make_inputs_app = app.add_subcommand(
@@ -280,6 +299,7 @@ Command parse_command_line(std::span<const std::string> args) {
   CLI::App* launch_app = app.add_subcommand("launch", "Run one of the others on MPI ranks, under mpirun");
   list_app->add_flag("--columns", list_command.columns, "Explain the columns of results.csv instead");
   add_sweep_options(*sweep_app, sweep);
+  add_time_options(*time_app, time);
   add_session_options(*explain_app, explain);
   add_make_inputs_options(*make_inputs_app, make_inputs);
   add_check_options(*check_app, check);
@@ -305,6 +325,7 @@ Command parse_command_line(std::span<const std::string> args) {
   }
   if (list_app->parsed()) return list_command;
   if (sweep_app->parsed()) return sweep;
+  if (time_app->parsed()) return time;
   if (explain_app->parsed()) return explain;
   if (make_inputs_app->parsed()) return make_inputs;
   if (check_app->parsed()) return check;
@@ -313,7 +334,8 @@ Command parse_command_line(std::span<const std::string> args) {
   if (soak_app->parsed()) return soak;
   if (!launching)
     throw UsageError(
-        "A sub-command is missing: list, sweep, explain, check, make-inputs, diff, baseline, gate, history, "
+        "A sub-command is missing: list, sweep, time, explain, check, make-inputs, diff, baseline, gate, "
+        "history, "
         "dashboard, mutants, soak or launch. See ringside --help");
 
   launch.options.mpirun_args = split_at_space(mpirun_args);

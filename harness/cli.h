@@ -26,9 +26,10 @@ struct LaunchCommand {
   LaunchOptions options;
 };
 
-using Command = std::variant<Text, ListCommand, SweepOptions, ExplainOptions, CheckOptions, MakeInputsOptions,
-                             DiffOptions, BaselineRecordOptions, BaselineShowOptions, GateOptions,
-                             HistoryOptions, DashboardOptions, MutantsOptions, SoakOptions, LaunchCommand>;
+using Command =
+    std::variant<Text, ListCommand, SweepOptions, TimeOptions, ExplainOptions, CheckOptions,
+                 MakeInputsOptions, DiffOptions, BaselineRecordOptions, BaselineShowOptions, GateOptions,
+                 HistoryOptions, DashboardOptions, MutantsOptions, SoakOptions, LaunchCommand>;
 
 /// args: without the program's name. Throws UsageError, one line that names the argument, for what it does
 /// not understand.

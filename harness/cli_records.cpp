@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdint>
+#include <limits>
 #include <regex>
 #include <system_error>
 
@@ -47,21 +49,25 @@ void add_show_options(CLI::App& app, BaselineShowOptions& options) {
       ->capture_default_str();
 }
 
+/// gate: RESULTS against a baseline, or --base against --head on CASES.
 void add_gate_options(CLI::App& app, GateOptions& options) {
   app.option_defaults()->take_last();
-  app.add_option("RESULTS", options.results, "results.jsonl of a sweep, or the directory with it")
+  app.add_option("RESULTS|CASES", options.results,
+                 "results.jsonl of a sweep, or the directory with it; with --head a CSV file of cases")
+      ->type_name("PATH")
       ->required()
       ->check(quiet(CLI::ExistingPath));
   app.add_option("--baseline", options.baseline,
-                 "What to compare with: a folder of baselines, a folder in it, or a file")
-      ->type_name("DIR")
-      ->required();
+                 "What to compare with: a folder of baselines, a folder in it, or a file; with --head the "
+                 "folder whose FINGERPRINT/noise.csv has the A/A history, by default baselines")
+      ->type_name("DIR");
   app.add_option("--filter", options.filter,
                  "Only cases in whose name this ECMAScript regular expression is found; default: all")
       ->type_name("REGEX")
       ->check(CLI::Validator(check_regex, ""));
-  app.add_option("--db", options.db,
-                 "Database of `history`: is a time slower than it was on this machine? default: not asked")
+  app.add_option(
+         "--db", options.db,
+         "Database of `history`: is a time of RESULTS slower than it was on this machine? default: not asked")
       ->type_name("FILE")
       ->check(quiet(CLI::ExistingFile));
   app.add_flag("--allow-missing", options.allow_missing,
@@ -73,6 +79,34 @@ void add_gate_options(CLI::App& app, GateOptions& options) {
   report("--junit", options.junit, "File for JUnit XML; default: none");
   report("--markdown", options.markdown, "File for a summary in Markdown; default: none");
   report("--json", options.json, "File for everything as JSON; default: none");
+
+  CLI::Option* head = app.add_option("--head", options.head,
+                                     "The ringside to be judged: its verdicts, and its times in pairs with "
+                                     "those of --base")
+                          ->type_name("BINARY");
+  const auto of_binaries = [&](CLI::Option* option) { return option->needs(head); };
+  of_binaries(app.add_option("--base", options.base, "The ringside it is compared with"))
+      ->type_name("BINARY");
+  of_binaries(app.add_option("--mpi", options.mpi,
+                             "Run both under mpirun on so many ranks; default: ranks as threads"))
+      ->type_name("N")
+      ->check(quiet(CLI::Range(1, 1 << 20)));
+  of_binaries(app.add_option("--device", options.device, "Device of every rank; default: cpu"))
+      ->type_name("NAME");
+  of_binaries(app.add_option("--timeout", options.timeout_s,
+                             "Seconds that an operation may wait for another rank; default: 120"))
+      ->type_name("SECONDS")
+      ->check(CLI::Validator(check_seconds, ""));
+  of_binaries(
+      app.add_option("--seed", options.seed, "Of the order of cases; default: a fresh one, which is told"))
+      ->type_name("N")
+      ->check(quiet(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max())));
+  of_binaries(app.add_option("--noise", options.noise,
+                             "File of A/A history; default: noise.csv of the machine's baseline"))
+      ->type_name("FILE");
+  of_binaries(
+      app.add_flag("--calibrate", options.calibrate,
+                   "Time --head against itself and add to the A/A history, which says what noise is"));
 }
 
 void add_history_options(CLI::App& app, HistoryOptions& options) {
@@ -165,7 +199,8 @@ RecordCommands::RecordCommands(CLI::App& app) {
   baseline->require_subcommand(1);
   add(*baseline, "record", "Record results as the baseline of their machine", record_, add_record_options);
   add(*baseline, "show", "Show what is recorded, by whom, when and why", show_, add_show_options);
-  add(app, "gate", "Compare results with a baseline, for a machine to decide", gate_, add_gate_options);
+  add(app, "gate", "Judge a commit: results against their baseline, or two programs against each other",
+      gate_, add_gate_options);
   add(app, "history", "Keep results in a database, and see where they change", history_, add_history_options);
   add(app, "dashboard", "Make one self-contained HTML page of results; its status is 0 whatever they are",
       dashboard_, add_dashboard_options);

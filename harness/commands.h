@@ -13,6 +13,10 @@ int list();
 int list_columns();
 /// Runs every case that is asked for and judges it.
 int sweep(const SweepOptions& options);
+/// Times cases and judges nothing.
+int time_cases(const TimeOptions& options);
+/// Compares results with their baseline, or two programs with each other: 0, 1, 3, or with `strict` 4.
+int gate(const GateOptions& options);
 /// Runs cases without timing and says, for the worst element of each tensor, what its bound is made of.
 int explain(const ExplainOptions& options);
 /// Judges tensors that somebody else computed: 0, or 1 if they are wrong.

@@ -31,6 +31,8 @@ struct Run {
     return command.columns ? list_columns() : list();
   }
   int operator()(const SweepOptions& options) const { return sweep(options); }
+  int operator()(const TimeOptions& options) const { return time_cases(options); }
+  int operator()(const GateOptions& options) const { return alone("gate", options, gate); }
   int operator()(const ExplainOptions& options) const { return explain(options); }
   int operator()(const CheckOptions& options) const { return alone("check", options, check); }
   int operator()(const MakeInputsOptions& options) const {

@@ -42,6 +42,12 @@ inline int timed_iterations(const SweepOptions& options, bool oversubscribed) {
   return options.perf ? options.repeat.value_or(oversubscribed ? 1 : 3) : 0;
 }
 
+struct TimeOptions : SessionOptions {
+  std::string out;          ///< file for a line a case
+  int repeat = 1000;        ///< timed iterations a case, at most
+  double time_limit_s = 1;  ///< no further iteration of a case once they have taken this many seconds
+};
+
 struct ExplainOptions : SessionOptions {};
 
 /// Order of a tensor's axes: batch, head, token, dim; or batch, token, head, dim.
@@ -89,14 +95,25 @@ struct BaselineShowOptions {
   std::string path = "baselines";  ///< of a baseline, or a folder of them
 };
 
+/// Of `gate RESULTS --baseline DIR`, and of `gate --base BINARY --head BINARY CASES`, which has `head`.
 struct GateOptions {
-  std::string results;              ///< results.jsonl, or a directory with it
-  std::string baseline;             ///< as BaselineShowOptions::path
-  std::string filter;               ///< ECMAScript regex searched in case names; empty: all
-  std::optional<std::string> db{};  ///< database of `history`, for layer C
-  bool allow_missing = false;       ///< cases of the baseline may be absent or skipped
+  // --- both
+  std::string results;   ///< results.jsonl, or a directory with it; with `head` a CSV file of cases
+  std::string baseline;  ///< a folder of baselines; with `head` empty: "baselines", for noise.csv
+  std::string filter;    ///< ECMAScript regex searched in case names; empty: all
   bool strict = false;
   std::optional<std::string> junit, markdown, json;  ///< files for reports
+  // --- results
+  bool allow_missing = false;       ///< cases of the baseline may be absent or skipped
+  std::optional<std::string> db{};  ///< database of `history`, for layer C
+  // --- binaries
+  std::string base, head;              ///< programs; with `calibrate` head alone, or both the same
+  std::optional<int> mpi{};            ///< ranks that are started by launch; empty: threads
+  std::string device = "cpu";          ///< as for sessions
+  double timeout_s = 120;              ///< likewise
+  std::optional<std::int64_t> seed{};  ///< >= 0, of the order of cases; empty: a fresh one
+  std::optional<std::string> noise{};  ///< A/A history; empty: BASELINE/FINGERPRINT/noise.csv
+  bool calibrate = false;              ///< time head against itself and add to the A/A history
 };
 
 struct HistoryOptions {

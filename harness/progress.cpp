@@ -53,12 +53,18 @@ void Progress::begin(const std::string& what) {
 }
 
 void Progress::done(const CaseResult& result, double seconds) {
+  if (terminal_ && result.status == Status::pass) {
+    ++done_;
+    return clear();
+  }
+  done(fmt::format("{} {} ({})", to_string(result.status), result.c.name(), human_seconds(seconds)));
+}
+
+void Progress::done(const std::string& line) {
   ++done_;
   if (!visible_) return;
   clear();
-  if (terminal_ && result.status == Status::pass) return;
-  fmt::print(stderr, "[{}/{}] {} {} ({})\n", done_, cases_, to_string(result.status), result.c.name(),
-             human_seconds(seconds));
+  fmt::print(stderr, "[{}/{}] {}\n", done_, cases_, line);
 }
 
 }  // namespace ringside

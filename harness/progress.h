@@ -18,6 +18,8 @@ class Progress {
   /// Says what has begun ("oracle", a case's name); on a terminal only.
   void begin(const std::string& what);
   void done(const CaseResult& result, double seconds);
+  /// Says, on terminals too, what has come of it.
+  void done(const std::string& line);
   /// Takes the bar away so that other text can be printed.
   void clear();
 

@@ -3,43 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "harness/bytes.h"
 #include "harness/collect.h"
 #include "harness/device_entry.h"
+#include "harness/measures.h"
 
 namespace ringside {
 namespace {
-
-/// Gives every process every rank's measures, and enters them: iteration times are the maximum over ranks.
-void share_measures(const std::vector<RankRun>& mine, Fleet& fleet, CaseResult& result) {
-  std::vector<std::byte> bytes;
-  for (const RankRun& run : mine) {
-    append_bytes(bytes, run.measure);
-    append_bytes(bytes, run.forward_s.size());
-    append_bytes<double>(bytes, run.forward_s);
-    append_bytes<double>(bytes, run.forward_backward_s);
-  }
-  std::vector<double> forward, both;
-  for (const auto& from : fleet.processes().all_gather(bytes, "measures of each rank")) {
-    for (std::span<const std::byte> rest = from; !rest.empty();) {
-      result.ranks.push_back(take_bytes<RankMeasure>(rest, 1)[0]);
-      const auto iterations = take_bytes<std::size_t>(rest, 1)[0];
-      forward.resize(iterations);
-      both.resize(iterations);
-      const auto rank_forward = take_bytes<double>(rest, iterations);
-      const auto rank_both = take_bytes<double>(rest, iterations);
-      for (std::size_t i = 0; i < iterations; ++i) {
-        forward[i] = std::max(forward[i], rank_forward[i]);
-        both[i] = std::max(both[i], rank_both[i]);
-      }
-    }
-  }
-  for (const double seconds : both) result.phases.variant_s += seconds;
-  result.repeat = static_cast<int>(both.size());
-  result.forward = Timing::of(std::move(forward));
-  result.forward_backward = Timing::of(std::move(both));
-}
 
 /// The timelines of all ranks, in the root process; elsewhere none. Collective.
 std::vector<Timeline> gather_timelines(const std::vector<RankRun>& mine, ProcessGroup& processes) {
@@ -161,7 +133,11 @@ CaseResult run_case(const Case& c, const Variant& variant, std::string_view devi
   CaseResult result = {.c = c, .oversubscribed = fleet.oversubscribed(c.ranks(), device_entry(device))};
   Stopwatch watch;
   const std::vector<RankRun> runs = run_ranks_here(c, variant, device, timing, fleet, inputs);
-  share_measures(runs, fleet, result);
+  IterationTimes times = share_measures(runs, fleet, result.ranks);
+  for (const double seconds : times.forward_backward) result.phases.variant_s += seconds;
+  result.repeat = static_cast<int>(times.forward_backward.size());
+  result.forward = Timing::of(std::move(times.forward));
+  result.forward_backward = Timing::of(std::move(times.forward_backward));
   if (timing.repeat > 0) result.timelines = gather_timelines(runs, fleet.processes());
   const double ranks_s = watch.lap();
   RankMeasure slowest;  // in each phase

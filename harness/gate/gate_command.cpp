@@ -1,12 +1,14 @@
-// ringside gate.
+// ringside gate, both forms.
 #include <fmt/format.h>
 
 #include <regex>
 
 #include "harness/commands.h"
+#include "harness/gate/binaries.h"
 #include "harness/gate/gate_results.h"
 #include "harness/gate/text_file.h"
 #include "harness/history/layer_c.h"
+#include "reference/error.h"
 
 namespace ringside {
 
@@ -32,6 +34,12 @@ int gate_results(const GateOptions& options) {
   return publish(report, options);
 }
 
-int gate(const GateOptions& options) { return gate_results(options); }
+int gate(const GateOptions& options) {
+  if (!options.head.empty()) return gate_binaries(options);
+  if (options.baseline.empty())
+    throw UsageError(
+        "gate: --baseline DIR is missing, or --base BINARY --head BINARY. See ringside gate --help");
+  return gate_results(options);
+}
 
 }  // namespace ringside
