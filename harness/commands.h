@@ -15,8 +15,6 @@ int list_columns();
 int sweep(const SweepOptions& options);
 /// Times cases and judges nothing.
 int time_cases(const TimeOptions& options);
-/// Compares results with their baseline, or two programs with each other: 0, 1, 3, or with `strict` 4.
-int gate(const GateOptions& options);
 /// Runs cases without timing and says, for the worst element of each tensor, what its bound is made of.
 int explain(const ExplainOptions& options);
 /// Judges tensors that somebody else computed: 0, or 1 if they are wrong.
@@ -29,8 +27,7 @@ int diff(const DiffOptions& options);
 int baseline_record(const BaselineRecordOptions& options);
 /// Prints what is recorded, and why.
 int baseline_show(const BaselineShowOptions& options);
-/// Compares results with a baseline: 0, or 1 if they are wrong or a figure that is the same everywhere is
-/// worse.
+/// Compares results with their baseline, or two programs with each other: 0, 1, 3, or with `strict` 4.
 int gate(const GateOptions& options);
 /// Adds results to the database of runs, shows what it has and where series step, or writes it all out.
 int history(const HistoryOptions& options);

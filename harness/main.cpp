@@ -32,7 +32,6 @@ struct Run {
   }
   int operator()(const SweepOptions& options) const { return sweep(options); }
   int operator()(const TimeOptions& options) const { return time_cases(options); }
-  int operator()(const GateOptions& options) const { return alone("gate", options, gate); }
   int operator()(const ExplainOptions& options) const { return explain(options); }
   int operator()(const CheckOptions& options) const { return alone("check", options, check); }
   int operator()(const MakeInputsOptions& options) const {
