@@ -143,7 +143,7 @@ TEST_F(ProgramHistory, KilledAddsAreWholeOrNotThere) {
   std::map<std::string, std::int64_t> said{{"commit-0", kCases}};
   std::mt19937_64 bits(20260101);
   int killed = 0, killed_with_log = 0;
-  for (int run = 1; run <= 40; ++run) {
+  for (int run = 1; run <= 24; ++run) {
     const std::string file = results(run, kCases), commit = "commit-" + std::to_string(run);
     Process adding(program("history add " + file + " --db " + db_));
     const double share = static_cast<double>(bits() >> 11) * 0x1p-53;
@@ -170,8 +170,8 @@ TEST_F(ProgramHistory, KilledAddsAreWholeOrNotThere) {
   }
   EXPECT_GT(killed, 1);
   EXPECT_GT(killed_with_log, 0);
-  for (int run = 1; run <= 40; ++run) EXPECT_EQ(add(results(run, kCases), db_).status, 0);
-  EXPECT_EQ(rows_of(db_).size(), 41U);
+  for (int run = 1; run <= 24; ++run) EXPECT_EQ(add(results(run, kCases), db_).status, 0);
+  EXPECT_EQ(rows_of(db_).size(), 25U);
 }
 
 /// The file's first moments: it is made while being killed.
