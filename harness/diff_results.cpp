@@ -21,6 +21,7 @@ using Rows = std::map<std::string, Json>;  // by name, of which the n-th row is 
 
 Rows read_rows(const std::filesystem::path& path) {
   const ResultsLog log = read_results(path);
+  if (log.torn > 0) fmt::print(stderr, "ringside: {}\n", torn_note(log));
   Rows rows;
   std::map<std::string_view, int> seen;
   for (std::size_t i = 0; i < log.lines.size(); ++i) {

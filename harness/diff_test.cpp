@@ -269,13 +269,13 @@ TEST_F(DiffResults, FilesThatCannotBeCompared) {
   const std::string a = folder_ / "a.jsonl";
   const std::vector<std::tuple<std::string, std::string, std::string>> wrong{
       {folder_ / "one.jsonl", folder_ / "two.jsonl", " have no case in common"},
-      {a, folder_ / "none.jsonl", " have no case in common"},
-      {a, folder_ / "cut.jsonl", " have no case in common"},  // a row that was being written
+      {a, folder_ / "none.jsonl", "none.jsonl: no results"},
+      {a, folder_ / "cut.jsonl", "cut.jsonl: no results, but a torn line"},  // a row that was being written
       {a, folder_ / "list.jsonl", "list.jsonl:1: no JSON object"},
       {a, folder_ / "missing.jsonl", "missing.jsonl"},
       {a, folder_ / "empty", "empty has none"},
       {folder_ / "empty", folder_ / "empty", "empty: holds none of q, k, v, do, o, dq, dk, dv"},
-      {a, "/dev/null", " have no case in common"},
+      {a, "/dev/null", "/dev/null: no results"},
   };
   for (const auto& [first, second, said] : wrong) {
     SCOPED_TRACE(second);

@@ -18,6 +18,7 @@ using ::testing::AllOf;
 using ::testing::ElementsAreArray;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
+using ::testing::MatchesRegex;
 using ::testing::Not;
 
 const std::string kCases = RINGSIDE_CASES;
@@ -91,13 +92,16 @@ void expect_case_types(const Json& c) {
 void expect_whole_row(const Json& row, int world, int repeat) {
   SCOPED_TRACE(row.at("name").get<std::string>());
   const std::vector<std::string> fields{
-      "schema", "name", "status",   "reason", "case",    "commit", "fingerprint", "communicator", "device",
-      "world",  "ftz",  "failures", "checks", "tensors", "perf",   "sums",        "ranks",        "wall"};
+      "schema",   "name",        "status",  "reason",       "case",   "commit", "subject",
+      "started",  "fingerprint", "machine", "communicator", "device", "world",  "ftz",
+      "failures", "checks",      "tensors", "perf",         "sums",   "ranks",  "wall"};
   ASSERT_THAT(keys(row), ElementsAreArray(fields));
   EXPECT_EQ(row.at("schema"), kResultsSchema);
   EXPECT_EQ(row.at("reason"), "");
   EXPECT_FALSE(row.at("commit").get<std::string>().empty());
+  EXPECT_THAT(row.at("started").get<std::string>(), MatchesRegex("20..-..-..T..:..:..Z"));
   EXPECT_EQ(row.at("fingerprint").get<std::string>().size(), 12U);
+  EXPECT_GT(row.at("machine").size(), 5U);
   EXPECT_EQ(row.at("communicator"), world == 0 ? "threads" : "mpi");
   EXPECT_EQ(row.at("device"), "cpu");
   EXPECT_EQ(row.at("world"), world);
@@ -148,6 +152,8 @@ void expect_whole_row(const Json& row, int world, int repeat) {
     sent += rank.at("forward").at("bytes").get<Index>();
   }
   EXPECT_EQ(row.at("sums").at("forward").at("bytes"), sent);
+  EXPECT_GE(row.at("sums").at("operations").at("forward"), ranks);
+  EXPECT_GE(row.at("sums").at("operations").at("backward"), ranks);
   EXPECT_EQ(sent > 0, c.at("sp") > 1);
   EXPECT_THAT(keys(row.at("wall")), ElementsAreArray({"reference_s", "variant_s", "inputs_s", "compare_s",
                                                       "checks_s", "setup_s", "output_s"}));
@@ -158,10 +164,11 @@ void expect_whole_row(const Json& row, int world, int repeat) {
   const std::vector<std::string> figures{"repeat",           "forward",
                                          "forward_backward", "tokens_per_s_forward",
                                          "tokens_per_s",     "useful_tflops_forward",
-                                         "useful_tflops",    "flops_formula",
-                                         "oversubscribed"};
+                                         "useful_tflops",    "matmul_tflops",
+                                         "flops_formula",    "oversubscribed"};
   EXPECT_THAT(keys(row.at("perf")), ElementsAreArray(figures));
   EXPECT_EQ(row.at("perf").at("repeat"), repeat);
+  EXPECT_GT(row.at("perf").at("matmul_tflops"), 0);
   for (const char* pass : {"forward", "forward_backward"}) {
     const Json& time = row.at("perf").at(pass);
     EXPECT_GT(time.at("min_s"), 0) << pass;
