@@ -41,28 +41,27 @@ exec 9> build/gate/lock
 flock --nonblock 9 || { echo "$0: another gate is building here" >&2; exit 5; }
 trap 'git worktree remove --force "$tree" 2>/dev/null || true' EXIT
 
-# build_commit COMMIT: makes build/gate/COMMIT/ringside, unless it is there.
+# build_commit COMMIT: makes build/gate/COMMIT/ringside, unless it is there. Its caller looks at its status, so `set -e`
+# does not hold in it.
 build_commit() {
   local out=$root/build/gate/$1
   [[ ! -x $out/ringside ]] || { echo "[ci] build ${1:0:12}: is there" >&2; return 0; }
   git worktree remove --force "$tree" 2>/dev/null || true
-  git worktree prune
   rm -rf "$tree"
-  git worktree add --quiet --detach "$tree" "$1"
+  git worktree add --quiet --force --detach "$tree" "$1" || return  # forced: it may be known still, though gone
   (
-    cd "$tree"
+    cd "$tree" || exit
     export CCACHE_BASEDIR=$tree
     stage "configure ${1:0:12}" cmake --preset release --log-level=WARNING -DRINGSIDE_BUILD_TESTS=OFF \
-      -DRINGSIDE_BUILD_BENCHMARKS=OFF
-    stage "build ${1:0:12}" cmake --build --preset release --target ringside --parallel "$(nproc)"
-  ) 9>&- >&2 || return 5
-  mkdir -p "$out"
-  mv "$tree/build/release/ringside" "$out/ringside"
-  git worktree remove --force "$tree"
+      -DRINGSIDE_BUILD_BENCHMARKS=OFF &&
+      stage "build ${1:0:12}" cmake --build --preset release --target ringside --parallel "$(nproc)"
+  ) 9>&- >&2 || return
+  mkdir -p "$out" && mv "$tree/build/release/ringside" "$out/ringside" && git worktree remove --force "$tree"
 }
 for commit in "$base" "$head"; do
   build_commit "$commit" || { echo "$0: ${commit:0:12} does not build" >&2; exit 5; }
 done
+trap - EXIT  # from here on the tree is another gate's to make
 exec 9>&-
 
 if [[ -z $cases ]]; then

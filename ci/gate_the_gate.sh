@@ -23,6 +23,7 @@ build_preset release ringside_faulty
 work=${keep:-$(mktemp -d)}
 mkdir -p "$work"
 [[ -n $keep ]] || trap 'rm -rf "$work"' EXIT
+rm -f "$work"/{equal,slow}.*.json "$work/noise.csv"  # of an earlier run, or another machine
 # A case that fills a core for some milliseconds an iteration, alone and exchanging with another rank.
 printf 'variant,seq,heads,head_dim,sp\nring,512,4,64,1|2\n' > "$work/cases.csv"
 right=build/release/ringside
@@ -55,16 +56,18 @@ for ((i = 0; i < 4; ++i)); do
   enough || stage "noise" "$right" gate --calibrate --head "$faulty" "$work/cases.csv" --noise "$work/noise.csv"
 done
 enough || echo "[ci] this machine is too busy to tell its noise: no verdict on time will be SLOW" >&2
+failed=0
 for ((i = 1; i <= equal_runs; ++i)); do
   status=$(gate "equal.$i" "" --seed "$i")
+  [[ $status == 0 ]] || failed=1
   echo "[ci] equal programs, run $i of $equal_runs: status $status" >&2
 done
 share=$(python3 -c 'import sys; print(max(0.10, 3 * float(sys.argv[1])))' "$(delta "$work/equal.1.json")")
 for ((i = 1; i <= slow_runs; ++i)); do
   status=$(gate "slow.$i" "slow=$share" --seed "$i")
+  [[ $status == [03] ]] || failed=1  # 0: what was not found is counted below
   echo "[ci] head slower by $share, run $i of $slow_runs: status $status" >&2
 done
-failed=0
 expect() {  # NAME FAULT STATUS ARGUMENTS…
   local status
   status=$(gate "$1" "$2" "${@:4}")

@@ -65,13 +65,15 @@ void add_gate_options(CLI::App& app, GateOptions& options) {
                  "Only cases in whose name this ECMAScript regular expression is found; default: all")
       ->type_name("REGEX")
       ->check(CLI::Validator(check_regex, ""));
-  app.add_option(
-         "--db", options.db,
-         "Database of `history`: is a time of RESULTS slower than it was on this machine? default: not asked")
-      ->type_name("FILE")
-      ->check(quiet(CLI::ExistingFile));
-  app.add_flag("--allow-missing", options.allow_missing,
-               "Cases of the baseline may be absent or skipped; default: they are red");
+  CLI::Option* db =
+      app.add_option("--db", options.db,
+                     "Database of `history`: is a time of RESULTS slower than it was on this machine? "
+                     "default: not asked")
+          ->type_name("FILE")
+          ->check(quiet(CLI::ExistingFile));
+  CLI::Option* allow_missing =
+      app.add_flag("--allow-missing", options.allow_missing,
+                   "Cases of the baseline may be absent or skipped; default: they are red");
   app.add_flag("--strict", options.strict, "Inconclusive timing ends with status 4; default: with 0");
   const auto report = [&](const char* name, std::optional<std::string>& file, const char* help) {
     app.add_option(name, file, help)->type_name("FILE");
@@ -83,7 +85,9 @@ void add_gate_options(CLI::App& app, GateOptions& options) {
   CLI::Option* head = app.add_option("--head", options.head,
                                      "The ringside to be judged: its verdicts, and its times in pairs with "
                                      "those of --base")
-                          ->type_name("BINARY");
+                          ->type_name("BINARY")
+                          ->excludes(db)
+                          ->excludes(allow_missing);
   const auto of_binaries = [&](CLI::Option* option) { return option->needs(head); };
   of_binaries(app.add_option("--base", options.base, "The ringside it is compared with"))
       ->type_name("BINARY");

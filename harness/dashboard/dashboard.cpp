@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <set>
+#include <string_view>
 #include <system_error>
 
 #include "harness/commands.h"
@@ -14,8 +15,14 @@
 #include "reference/error.h"
 
 namespace ringside {
-
 namespace {
+
+/// Throws UsageError if the page would take the place of a file that it is made of.
+void needs_another_file(const std::string& out, const std::filesystem::path& read, std::string_view what) {
+  std::error_code none_there;
+  if (std::filesystem::equivalent(read, out, none_there))
+    throw UsageError(fmt::format("{}: {}; the page needs another file", out, what));
+}
 
 /// The series of the cases that the results have.
 std::vector<Series> history_of(const std::string& file, const std::vector<ResultsLog>& logs) {
@@ -35,14 +42,18 @@ int dashboard(const DashboardOptions& options) {
   std::size_t cases = 0;
   for (const std::string& path : options.results) {
     const ResultsLog& log = data.logs.emplace_back(read_results(path));
-    std::error_code error;
-    if (std::filesystem::equivalent(log.path, options.out, error))
-      throw UsageError(fmt::format("{}: holds the results; the page needs another file", options.out));
+    needs_another_file(options.out, log.path, "holds the results");
     if (log.torn) fmt::print(stderr, "ringside: {}\n", torn_note(log));
     cases += log.records.size();
   }
-  if (options.db) data.history = history_of(*options.db, data.logs);
-  for (const std::string& file : options.gates) data.gates.push_back(read_gate_report(file));
+  if (options.db) {
+    needs_another_file(options.out, *options.db, "is the database");
+    data.history = history_of(*options.db, data.logs);
+  }
+  for (const std::string& file : options.gates) {
+    needs_another_file(options.out, file, "is the gate's report");
+    data.gates.push_back(read_gate_report(file));
+  }
   const std::string page = dashboard_page(dashboard_json(data));
   write_page(options.out, page);
   fmt::print("{}: {} cases, {}\n", options.out, cases, human_bytes(static_cast<double>(page.size())));

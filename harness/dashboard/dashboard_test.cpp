@@ -174,12 +174,19 @@ TEST_F(DashboardFile, NothingIsOverwrittenOnAnError) {
   refused({folder_.write("broken.jsonl", kRow + "{\n" + kRow)}, page, "broken.jsonl:2");
   refused({folder_.write("empty.jsonl", "")}, page, "no results");
   refused({results}, results, "holds the results");
+  const std::string report = folder_.write("gate.json", gate_json(GateReport{}));
+  EXPECT_THAT([&] { dashboard({.results = {results}, .gates = {report}, .out = report}); },
+              ThrowsMessage<UsageError>(HasSubstr("is the gate's report")));
+  EXPECT_THAT([&] { dashboard({.results = {results}, .db = page, .out = page}); },
+              ThrowsMessage<UsageError>(HasSubstr("is the database")));
+  EXPECT_EQ(text_of(report), gate_json(GateReport{}));
   refused({results}, folder_ / ".", "is no file");
   refused({results}, "/dev/null", "is no file");
   refused({results}, folder_ / "no/such/page.html", "cannot be written");
   EXPECT_EQ(text_of(page), "old");
   EXPECT_EQ(text_of(results), kRow);
-  EXPECT_THAT(files(), ::testing::ElementsAre("broken.jsonl", "empty.jsonl", "page.html", "results.jsonl"));
+  EXPECT_THAT(files(), ::testing::ElementsAre("broken.jsonl", "empty.jsonl", "gate.json", "page.html",
+                                              "results.jsonl"));
 }
 
 TEST_F(DashboardFile, AWriteThatFailsLeavesTheOldPage) {

@@ -54,8 +54,9 @@ function historySection() {
   }
   if (all.length === 0) return section('History', empty('No series passes the filters.'));
   all.sort((a, b) => b.steps.length - a.steps.length);
-  const options = all.map(s => ({value: `${s.name} ${s.figure} ${s.fingerprint}`,
-                                 label: `${s.steps.length > 0 ? '◆ ' : ''}${s.figure}: ${shown(s.name)} on ${shown(s.fingerprint)} (${plural(s.points.length, 'run')})`}));
+  const where = s => `${s.device} ${s.communicator}${s.world > 0 ? ` ${s.world}` : ''} on ${s.fingerprint}`;
+  const options = all.map(s => ({value: `${s.name} ${s.figure} ${where(s)}`,
+                                 label: `${s.steps.length > 0 ? '◆ ' : ''}${s.figure}: ${shown(s.name)}, ${shown(where(s))} (${plural(s.points.length, 'run')})`}));
   const series = all[options.indexOf(chosen('series', options))];
   const changed = all.filter(s => s.steps.length > 0).length;
   return section('History', note(`${plural(all.length, 'series', 'series')}, ${whole(changed)} with a change point (◆, first in the list). Only runs of equal fingerprint are compared.`),
@@ -89,7 +90,7 @@ function gateSection(gate) {
   const shown_of = list => list.filter(f => passesFilters(partsOfName(f.name)));
   const exact = shown_of(gate.exact), timed = shown_of(gate.timed), steps = shown_of(gate.history);
   return section(['Gate: ', mono(gate.head), ' against ', mono(gate.base)],
-                 note(`${plural(gate.cases, 'case')} compared on `, mono(gate.fingerprint), gate.seed ? `; order and bootstrap from seed ${gate.seed}` : '', '.'),
+                 note(`${plural(gate.cases, 'case')} compared on `, mono(gate.fingerprint), gate.seed ? `; order of cases from seed ${gate.seed}` : '', '.'),
                  exact.length > 0 ? table([{title: 'case'}, {title: 'what'}, {title: 'base'}, {title: 'head'}, {title: ''}], exact.map(f => ({
                    class: f.red ? 'wrong-row' : null, cells: [mono(f.name), f.what, f.base, f.head, {text: f.red ? '✗ worse' : 'better or new', class: f.red ? 'bad' : ''}],
                  })), 'Exact figures that differ', true) : note('Exact figures (verdicts, bytes, messages, memory): none differs.'),

@@ -293,6 +293,9 @@ void add_history(Json& model, const std::vector<Series>& history) {
     all.push_back({{"name", series.name},
                    {"figure", series.figure},
                    {"fingerprint", series.fingerprint},
+                   {"device", series.device},
+                   {"communicator", series.communicator},
+                   {"world", series.world},
                    {"points", std::move(points)},
                    {"steps", std::move(steps)}});
   }

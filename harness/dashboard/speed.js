@@ -26,8 +26,9 @@ function efficiency(row, rows) {
 function throughputChart(rows, metric) {
   const values = rows.map(metric.of);
   const lengths = [...new Set(rows.map(row => row.case.seq))].sort((a, b) => a - b);
-  const datasets = [...groupBy(rows, row => row.case.variant)].map(([variant, of], i) => ({
-    label: shown(variant), ...lineStyle(i), data: of.map(row => ({x: row.case.seq, y: metric.of(row), row})).sort((a, b) => a.x - b.x),
+  const by_length = [...rows].sort((a, b) => a.case.seq - b.case.seq);
+  const datasets = [...groupBy(by_length, row => row.case.variant)].map(([variant, of], i) => ({
+    label: shown(variant), ...lineStyle(i), data: of.map(row => ({x: row.case.seq, y: metric.of(row), row})),
     segment: {borderColor: at => of[at.p1DataIndex]?.oversubscribed ? colour('faint') : undefined},
     pointBackgroundColor: of.map(row => row.oversubscribed ? 'transparent' : lineStyle(i).borderColor),
   }));

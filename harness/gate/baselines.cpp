@@ -134,7 +134,6 @@ Recorded store_baseline(const fs::path& folder, const std::vector<BaselineRow>& 
       }
     }
   }
-  recorded.fresh = rows.size() - recorded.replaced;
   replace(recorded.path, baseline_text(all));
   if (!machine.empty() && !fs::exists(own / kMachine)) replace(own / kMachine, machine + "\n");
   return recorded;

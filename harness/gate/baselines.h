@@ -22,7 +22,7 @@ std::vector<StoredBaseline> read_baselines(const std::filesystem::path& path);
 /// What became of the rows of a file.
 struct Recorded {
   std::filesystem::path path{};
-  std::size_t fresh = 0, replaced = 0, dropped = 0, kept = 0;
+  std::size_t replaced = 0, dropped = 0, kept = 0;
 };
 
 /// Puts `rows`, all of one fingerprint, in place of those of equal baseline_key() in `folder`; other rows

@@ -29,25 +29,29 @@ const Record* find_record(const Records& records, const std::string& name) {
 
 std::string text_of(const std::optional<double>& value) { return value ? fmt::format("{}", *value) : "none"; }
 
+/// "FAIL: what is wrong".
+std::string status_text(const Record& r) { return r.reason.empty() ? r.status : r.status + ": " + r.reason; }
+
+bool ran(const Record& record) { return record.status != "skip"; }
+
 /// Verdicts, and figures that are the same on any machine. What passed and now does not is red, though it may
-/// have been skipped for a reason or be a known fault.
+/// have been skipped for a reason or be a known fault; so is a figure that head does not tell any more.
 void compare_pair(const Record& base, const Record& head, GateReport& report) {
   if (is_red(head) || head.status != base.status) {
     report.exact.push_back({.name = head.name,
                             .what = "status",
                             .base = base.status,
-                            .head = head.status + (head.reason.empty() ? "" : ": " + head.reason),
+                            .head = status_text(head),
                             .red = is_red(head) || base.status == "pass"});
   }
+  if (!ran(head)) return;
   for (std::size_t i = 0; i < figures().size(); ++i) {
     const Figure& figure = figures()[i];
     const auto &was = base.figures[i], &is = head.figures[i];
-    if (figure.kind != FigureKind::exact || !was || !is || *was == *is) continue;
-    report.exact.push_back({.name = head.name,
-                            .what = figure.name,
-                            .base = text_of(was),
-                            .head = text_of(is),
-                            .red = (*is > *was) == figure.more_is_worse});
+    if (figure.kind != FigureKind::exact || !was || was == is) continue;
+    const bool better = is && (figure.more_is_worse ? *is < *was : *is > *was);
+    report.exact.push_back(
+        {.name = head.name, .what = figure.name, .base = text_of(was), .head = text_of(is), .red = !better});
   }
 }
 
@@ -70,15 +74,15 @@ class Untimed {
   std::map<std::string, std::pair<int, std::string>> reasons_;
 };
 
-/// Empty if the case can be timed.
-std::optional<std::string> why_untimed(const Case& c, const Record* base, const Record* head) {
-  const auto ran = [](const Record* r) { return r != nullptr && !is_red(*r) && r->status != "skip"; };
+/// Empty if the case can be timed. `processes`: that are started, of which a case may leave some idle, though
+/// not at rest.
+std::optional<std::string> why_untimed(const Case& c, const Record* base, const Record* head, int processes) {
   if (base == nullptr) return "base has no such case";
   if (head == nullptr) return "head has no such case";
   if (is_red(*base) || is_red(*head))
     return fmt::format("its result is wrong in {}", is_red(*head) ? "head" : "base");
-  if (!ran(base) || !ran(head)) return "skipped: " + (ran(base) ? head : base)->reason;
-  if (head->oversubscribed || c.ranks() > usable_cores()) {
+  if (!ran(*base) || !ran(*head)) return "skipped: " + (ran(*base) ? head : base)->reason;
+  if (head->oversubscribed || std::max(c.ranks(), processes) > usable_cores()) {
     return fmt::format("more ranks than the {} cores here", usable_cores());
   }
   return std::nullopt;
@@ -127,12 +131,19 @@ class Gate {
     bases_ = options_.calibrate ? heads_ : arms_.sweep(base_);
     for (const Case& c : cases_) {
       const Record *base = find_record(bases_, c.name()), *head = find_record(heads_, c.name());
-      if (head == nullptr) continue;
-      report_.fingerprint = head->fingerprint;
-      ++report_.cases;
-      if (base != nullptr) compare_pair(*base, *head, report_);
+      if (head != nullptr) report_.fingerprint = head->fingerprint;
+      if (base != nullptr && head != nullptr) {
+        ++report_.cases;
+        report_.names.push_back(head->name);
+        compare_pair(*base, *head, report_);
+      } else if (head != nullptr && is_red(*head)) {
+        report_.exact.push_back({c.name(), "status", "none", status_text(*head), true});
+      } else if (base != nullptr && ran(*base)) {
+        report_.exact.push_back({c.name(), "status", base->status, "absent", true});
+      }
     }
-    if (report_.cases == 0) throw UsageError(fmt::format("{}: no case ran in head", options_.results));
+    if (report_.cases == 0 && report_.exact.empty())
+      throw UsageError(fmt::format("{}: base and head have no case of it in common", options_.results));
     const std::string& other = bases_.begin()->second.fingerprint;
     if (other != report_.fingerprint) {
       report_.notes.push_back(fmt::format(
@@ -151,7 +162,8 @@ class Gate {
     std::vector<const Case*> timed;
     for (const std::size_t i : shuffled(cases_.size(), report_.seed)) {
       const Case& c = cases_[i];
-      const auto why = why_untimed(c, find_record(bases_, c.name()), find_record(heads_, c.name()));
+      const auto why = why_untimed(c, find_record(bases_, c.name()), find_record(heads_, c.name()),
+                                   options_.mpi.value_or(0));
       if (why) {
         untimed_.add(*why, c.name());
       } else {
@@ -204,7 +216,6 @@ class Gate {
 }  // namespace
 
 int gate_binaries(const GateOptions& options) {
-  if (options.head.empty()) throw UsageError("gate: --base BINARY --head BINARY are missing");
   if (!options.calibrate && options.base.empty()) {
     throw UsageError("gate: --base BINARY is missing: with what shall --head be compared?");
   }

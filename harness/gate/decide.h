@@ -60,8 +60,9 @@ Rounds make_rounds(int wanted, const NextRound& next);
 ///
 /// False alarms, if rounds of equal programs are independent and symmetric about 0: at most 5/128·25/32768 =
 /// 3e-5 a case and side by the two tests alone, however large the noise. If moreover the noise is that of the
-/// history, a round exceeds even δ/2 with probability 1/20 at most, and the interval lies above δ only if 12
-/// of 15 rounds do: 1e-13.
+/// history, the 19th of whose 20 magnitudes is δ/2 at most (in logarithms), a round's exceeds it with a
+/// probability q ~ Beta(2, 19), on average 2/21. The interval lies above δ only if 12 of 15 rounds do, which
+/// even above δ/2 they do with a probability of 455 E (q/2)^12 = 3e-9 or so.
 TimedFinding decide(const std::string& name, std::span<const double> noise, const NextRound& next);
 
 }  // namespace ringside

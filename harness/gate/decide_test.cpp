@@ -317,7 +317,7 @@ Rates rates(const Machine& machine, double slower_by_deltas, int cases, Random& 
 }
 
 /// decide.h has why: 3e-5 a case and side by the tests alone, so of 12 000 cases they would let pass 0.7, and
-/// of these the interval less than 1e-9.
+/// of these the interval less than 1e-8.
 TEST(Rates, OfFalseAlarmsAreNone) {
   Random random(1);
   for (const Machine& machine : kMachines) {

@@ -159,6 +159,7 @@ TEST_F(Gate, RefusesCasesAsTheProgramsDo) {
   EXPECT_EQ(gate(kCases, "", "--filter nothing").status, 2);
   EXPECT_EQ(gate(kCases, "", "--seed -1").status, 2);
   EXPECT_EQ(gate(kCases, "", "--mpi 0").status, 2);
+  EXPECT_EQ(gate(kCases, "", "--allow-missing").status, 2);  // of the gate on results
   const Outcome device = gate(kCases, "", "--device none");
   EXPECT_EQ(device.status, 2);
   EXPECT_THAT(device.err, HasSubstr("no such device"));

@@ -32,15 +32,20 @@ std::optional<Character> character(std::string_view text) {
   return Character{code, bytes};
 }
 
-/// Control characters; zero width, line and paragraph separators, directions; no characters at all.
+/// Control characters; soft hyphen, zero width, line and paragraph separators, directions, tags; no
+/// characters at all.
 bool hidden(char32_t code) {
-  constexpr std::array<std::pair<char32_t, char32_t>, 7> kRanges = {{{0x00, 0x1f},
-                                                                     {0x7f, 0x9f},
-                                                                     {0x200b, 0x200f},
-                                                                     {0x2028, 0x202e},
-                                                                     {0x2060, 0x206f},
-                                                                     {0xfeff, 0xfeff},
-                                                                     {0xfffe, 0xffff}}};
+  constexpr std::array<std::pair<char32_t, char32_t>, 11> kRanges = {{{0x00, 0x1f},
+                                                                      {0x7f, 0x9f},
+                                                                      {0xad, 0xad},
+                                                                      {0x61c, 0x61c},
+                                                                      {0x180e, 0x180e},
+                                                                      {0x200b, 0x200f},
+                                                                      {0x2028, 0x202e},
+                                                                      {0x2060, 0x206f},
+                                                                      {0xfeff, 0xfeff},
+                                                                      {0xfffe, 0xffff},
+                                                                      {0xe0000, 0xe0fff}}};
   return std::ranges::any_of(kRanges,
                              [&](const auto& range) { return code >= range.first && code <= range.second; });
 }

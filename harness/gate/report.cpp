@@ -18,27 +18,25 @@ namespace {
 /// Rows of cells; all columns but the last one, which is left to its own width, as wide as their widest cell.
 class Columns {
  public:
-  void row(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+  void row(std::vector<std::string> cells) {
+    widths_.resize(std::max(widths_.size(), cells.size()));
+    for (std::size_t i = 0; i < cells.size(); ++i) widths_[i] = std::max(widths_[i], cells[i].size());
+    rows_.push_back(std::move(cells));
+  }
 
   std::string text() const {
     std::string out;
     for (const auto& cells : rows_) {
       out += ' ';
-      for (std::size_t i = 0; i + 1 < cells.size(); ++i) out += fmt::format(" {:<{}} ", cells[i], width(i));
+      for (std::size_t i = 0; i + 1 < cells.size(); ++i) out += fmt::format(" {:<{}} ", cells[i], widths_[i]);
       out += fmt::format(" {}\n", cells.back());
     }
     return out;
   }
 
  private:
-  std::size_t width(std::size_t column) const {
-    std::size_t widest = 0;
-    for (const auto& cells : rows_) {
-      if (column + 1 < cells.size()) widest = std::max(widest, cells[column].size());
-    }
-    return widest;
-  }
   std::vector<std::vector<std::string>> rows_;
+  std::vector<std::size_t> widths_;
 };
 
 /// A status and what it is about: "FAIL", "dq: 3 elements beyond their bound".

@@ -47,7 +47,7 @@ struct HistoryFinding {
 struct GateReport {
   std::string base{}, head{};        ///< what is compared: "1f2e3d4c5b6a (baselines/…)"
   std::string fingerprint{};         ///< of head
-  std::uint64_t seed = 0;            ///< of the order of cases and of the bootstrap; 0: nothing was random
+  std::uint64_t seed = 0;            ///< of the order of cases; 0: nothing was random
   int cases = 0;                     ///< compared
   std::vector<std::string> names{};  ///< of the cases that layer A compared, for JUnit
   std::vector<ExactFinding> exact{};

@@ -17,7 +17,7 @@ std::vector<HistoryFinding> worst_first(std::vector<HistoryFinding> findings);
 int count(const GateReport& report, TimeVerdict verdict);
 int count_red(const GateReport& report);  ///< exact findings
 
-/// "worse", "better", of an exact finding.
+/// "RED", "better", of an exact finding.
 std::string_view word(const ExactFinding& finding);
 
 std::string seconds_text(double seconds);                  ///< "12.3 ms"
@@ -26,7 +26,7 @@ std::string rounds_text(const TimedFinding& finding);      ///< "15", "15 (2 con
 std::string arms_text(const TimedFinding& finding);        ///< "12.3 ms -> 13.4 ms"
 std::string decided_text(const TimedFinding& finding);     ///< "p 0.0004, delta 3.0%; why"
 std::string segments_text(const HistoryFinding& finding);  ///< "12.3 ms -> 13.4 ms since 1f2e, 24 points"
-/// "fingerprint …, seed …", what there is of them.
+/// "machine …, seed …", what there is of them.
 std::string circumstances(const GateReport& report);
 
 }  // namespace ringside

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "harness/commands.h"
+#include "harness/csv_cell.h"
 #include "harness/history/history.h"
 #include "harness/line_file.h"
 #include "reference/error.h"
@@ -119,13 +120,6 @@ int list(const HistoryOptions& options) {
 
 // --- export
 
-std::string quoted(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string out = "\"";
-  for (const char ch : text) out += ch == '"' ? "\"\"" : std::string(1, ch);
-  return out + "\"";
-}
-
 /// What a row has beside its figures and its machine's fields.
 Json fields_of(const History::Row& row) {
   const Record& r = row.record;
@@ -153,13 +147,14 @@ void write_csv(History& history, const Lines& line) {
   std::string header;
   const Json names = fields_of({});
   for (const auto& [name, value] : names.items()) header += name + ",";
-  for (const std::string& name : history.figure_names()) header += quoted(name) + ",";
+  for (const std::string& name : history.figure_names()) header += csv_cell(name) + ",";
   line(header + "machine");
   history.each_row([&](const History::Row& row) {
     std::string cells;
-    for (const Json& cell : fields_of(row)) cells += (cell.is_string() ? quoted(cell) : cell.dump()) + ",";
+    for (const Json& cell : fields_of(row))
+      cells += (cell.is_string() ? csv_cell(cell.get<std::string>()) : cell.dump()) + ",";
     for (const auto& figure : row.record.figures) cells += (figure ? number(*figure) : "") + ",";
-    line(cells + quoted(row.machine.value_or("")));
+    line(cells + csv_cell(row.machine.value_or("")));
   });
 }
 
