@@ -79,8 +79,8 @@ function timedTable(timed) {
   return table([{title: 'verdict'}, {title: 'case'}, {title: 'head / base', num: true}, {title: '95% interval', num: true}, {title: `${sig(Math.exp(-widest), 2)} … 1 … ${sig(Math.exp(widest), 2)}`},
                 {title: 'p', num: true}, {title: 'limit', num: true}, {title: 'rounds', num: true}, {title: 'base', num: true}, {title: 'head', num: true}, {title: 'why'}],
                sorted.map(f => ({class: f.verdict === 'SLOW' ? 'wrong-row' : null, cells: [
-                 {text: f.verdict === 'SLOW' ? '✗ SLOW' : f.verdict, class: f.verdict === 'SLOW' ? 'bad' : ''}, mono(f.name), sig(figure(f.ratio), 4),
-                 `${sig(figure(f.low), 4)} – ${sig(figure(f.high), 4)}`, interval({...f, ratio: figure(f.ratio), low: figure(f.low), high: figure(f.high)}, widest),
+                 {text: f.verdict === 'SLOW' ? '✗ SLOW' : f.verdict, class: f.verdict === 'SLOW' ? 'bad' : ''}, mono(f.name), f.base_s > 0 ? sig(figure(f.ratio), 4) : '–',
+                 f.base_s > 0 ? `${sig(figure(f.low), 4)} – ${sig(figure(f.high), 4)}` : '–', f.base_s > 0 && interval({...f, ratio: figure(f.ratio), low: figure(f.low), high: figure(f.high)}, widest),
                  sig(figure(f.p), 2), sig(1 + f.delta, 3), f.contaminated > 0 ? `${f.rounds} (${f.contaminated} contaminated)` : f.rounds, seconds(figure(f.base_s)),
                  seconds(figure(f.head_s)), f.why,
                ]})), 'Head against base, timed in pairs', true);

@@ -15,6 +15,9 @@
 namespace ringside {
 namespace {
 
+/// Whether enough rounds counted for a ratio to stand for anything.
+bool timed(const TimedFinding& f) { return f.base_s > 0; }
+
 /// Rows of cells; all columns but the last one, which is left to its own width, as wide as their widest cell.
 class Columns {
  public:
@@ -130,7 +133,7 @@ std::string seconds_text(double seconds) {
 }
 
 std::string ratio_text(const TimedFinding& f) {
-  return fmt::format("{:.3f} [{:.3f}, {:.3f}]", f.ratio, f.low, f.high);
+  return timed(f) ? fmt::format("{:.3f} [{:.3f}, {:.3f}]", f.ratio, f.low, f.high) : "-";
 }
 
 std::string rounds_text(const TimedFinding& f) {
@@ -139,7 +142,7 @@ std::string rounds_text(const TimedFinding& f) {
 }
 
 std::string arms_text(const TimedFinding& f) {
-  return fmt::format("{} -> {}", seconds_text(f.base_s), seconds_text(f.head_s));
+  return timed(f) ? fmt::format("{} -> {}", seconds_text(f.base_s), seconds_text(f.head_s)) : "-";
 }
 
 std::string decided_text(const TimedFinding& f) {

@@ -120,12 +120,18 @@ GateReport hostile() {
   TimedFinding slow = timed(kHostile, TimeVerdict::slow, INFINITY);
   slow.why = kHostile;
   slow.p = NAN;
-  slow.base_s = 0;
+  slow.base_s = 1e-9;
   slow.head_s = INFINITY;
   report.timed = {slow, timed("open", TimeVerdict::ambiguous, NAN), timed("fine", TimeVerdict::fast)};
   report.history = {{kHostile, kHostile, NAN, INFINITY, kHostile, 3, true}};
   report.notes = {kHostile};
   return report;
+}
+
+TEST(GateTable, ACaseWithTooFewRoundsHasNoRatio) {
+  GateReport report = small();
+  report.timed = {{.name = "ring-a", .verdict = TimeVerdict::contaminated, .rounds = 3, .contaminated = 8}};
+  EXPECT_THAT(gate_table(report), AllOf(HasSubstr("3 (8 contaminated)"), Not(HasSubstr("1.000"))));
 }
 
 TEST(GateTable, HostileTextStaysInItsLine) {
