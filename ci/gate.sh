@@ -71,5 +71,8 @@ if [[ -z $cases ]]; then
     exit 2
   }
 fi
-stage gate "build/gate/$head/ringside" gate --base "build/gate/$base/ringside" --head "build/gate/$head/ringside" \
+# BASE's program judges, lest HEAD judge itself; a BASE of before there was this gate cannot.
+judge=build/gate/$base/ringside
+"$judge" gate --help 2>/dev/null | grep -q -e --head || judge=build/gate/$head/ringside
+stage gate "$judge" gate --base "build/gate/$base/ringside" --head "build/gate/$head/ringside" \
   "$cases" "${gate_arguments[@]:1}"

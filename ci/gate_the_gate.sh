@@ -83,13 +83,13 @@ expect more-memory hungry 1
 expect killed-thread killed 5
 expect killed-process killed 5 --mpi 2
 expect killed-while-timed killed_later 5
-python3 - "$work" "$equal_runs" "$slow_runs" "$failed" <<'PYTHON'
+python3 - "$work" "$equal_runs" "$slow_runs" "$failed" "$(enough && echo 1 || echo 0)" <<'PYTHON'
 import collections
 import json
 import pathlib
 import sys
 
-work, equal_runs, slow_runs, failed = pathlib.Path(sys.argv[1]), *map(int, sys.argv[2:])
+work, equal_runs, slow_runs, failed, enough = pathlib.Path(sys.argv[1]), *map(int, sys.argv[2:])
 
 
 def verdicts(kind, runs):
@@ -115,5 +115,7 @@ print(f"false alarms: {alarms} of {equal_total} ({equal['SLOW']} SLOW)")
 print(f"detection: {slow['SLOW']} of {judged} that were not contaminated")
 if failed or equal["SLOW"] or equal["ERROR"] or slow["ERROR"] or slow["SAME"] or slow["FAST"]:
     sys.exit(1)
-sys.exit(0 if slow["SLOW"] else 4)
+if not judged:
+    sys.exit(4)
+sys.exit(0 if slow["SLOW"] == judged or not enough else 1)
 PYTHON

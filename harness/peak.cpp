@@ -1,6 +1,7 @@
 #include "harness/peak.h"
 
 #include <algorithm>
+#include <limits>
 #include <mutex>
 #include <vector>
 
@@ -11,7 +12,13 @@ namespace ringside {
 
 double matmul_peak(DType dtype, Math math, const DeviceEntry& entry, Fleet& fleet) {
   constexpr int kTimes = 5;
-  const int ranks = fleet.ranks_at_once(entry);
+  std::vector<std::byte> here;
+  append_bytes(here, fleet.ranks_at_once(entry));  // nodes may differ
+  int ranks = std::numeric_limits<int>::max();
+  for (const auto& from : fleet.processes().all_gather(here, "ranks at once")) {
+    std::span<const std::byte> rest = from;
+    ranks = std::min(ranks, take_bytes<int>(rest, 1)[0]);
+  }
   double slowest_s = 0;  // of the ranks in this process
   Index n = 0;
   std::mutex mutex;

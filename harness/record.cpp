@@ -74,6 +74,8 @@ ResultsLog read_results(const std::filesystem::path& path) {
       throw UsageError(fmt::format("{}:{}: a row of schema {}; this program knows 1 to {}", file,
                                    log.lines.size() + 1, row.schema, kResultsSchema));
     }
+    if (std::ranges::none_of(kStatuses, [&](Status s) { return row.status == to_string(s); }))
+      throw UsageError(fmt::format("{}:{}: unknown status '{}'", file, log.lines.size() + 1, row.status));
     log.lines.emplace_back(rest.substr(0, end));
     log.records.push_back(record_of(row, Json::parse(log.lines.back())));
     rest.remove_prefix(end + 1);

@@ -73,6 +73,9 @@ TEST(ReadResults, RefusesWhatItDoesNotKnow) {
   future.replace(future.find("2"), 1, "9");
   EXPECT_THAT(reading(kOldRow + "\n" + future + "\n"),
               ThrowsMessage<UsageError>(AllOf(HasSubstr("r:2: "), HasSubstr("schema 9"))));
+  std::string odd = kRow;
+  odd.replace(odd.find("\"pass\""), 6, "\"Pass\"");
+  EXPECT_THAT(reading(odd + "\n"), ThrowsMessage<UsageError>(HasSubstr("r:1: unknown status 'Pass'")));
   EXPECT_THAT(reading(""), ThrowsMessage<UsageError>(HasSubstr("no results")));
   EXPECT_THAT(reading(kRow), ThrowsMessage<UsageError>(HasSubstr("torn line")));
   EXPECT_THAT(reading("{}\n"), ThrowsMessage<UsageError>(HasSubstr("r:1: ")));

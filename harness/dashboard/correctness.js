@@ -3,7 +3,7 @@
 
 const BANDS = [0.05, 0.2, 0.5, 0.8, 1];  // upper ends of the scale's steps
 
-function bandOf(share) { return BANDS.findIndex(end => share <= end); }
+function bandOf(share) { return share === null ? -1 : BANDS.findIndex(end => share <= end); }
 
 function cellText(tensor) {
   const share = tensor.bound_share;

@@ -67,21 +67,21 @@ function historySection() {
 function interval(f, widest) {
   const place = x => `${(50 + 50 * Math.log(x) / widest).toFixed(2)}%`;
   return el('span', {class: `interval ${f.verdict === 'SLOW' ? 'wrong' : ''}`, title: `${sig(f.ratio, 4)} [${sig(f.low, 4)}, ${sig(f.high, 4)}]`,
-                     vars: {'--low': place(f.low), '--high': place(f.high), '--ratio': place(f.ratio), '--limit': place(1 + f.delta)}},
+                     vars: {'--low': place(f.low), '--high': place(f.high), '--ratio': place(f.ratio), '--limit': place(1 + figure(f.delta))}},
             el('i', {class: 'one'}), el('i', {class: 'limit'}), el('i', {class: 'range'}), el('i', {class: 'point'}));
 }
 
 function timedTable(timed) {
   const order = ['SLOW', 'AMBIGUOUS', 'CONTAMINATED', 'FAST', 'SAME'];
   const sorted = [...timed].sort((a, b) => order.indexOf(a.verdict) - order.indexOf(b.verdict) || figure(b.ratio) - figure(a.ratio));
-  const ends = sorted.flatMap(f => [figure(f.low), figure(f.high), 1 + f.delta]).filter(x => x > 0 && Number.isFinite(x));
+  const ends = sorted.flatMap(f => [figure(f.low), figure(f.high), 1 + figure(f.delta)]).filter(x => x > 0 && Number.isFinite(x));
   const widest = Math.max(0.02, ...ends.map(x => Math.abs(Math.log(x)))) * 1.1;
   return table([{title: 'verdict'}, {title: 'case'}, {title: 'head / base', num: true}, {title: '95% interval', num: true}, {title: `${sig(Math.exp(-widest), 2)} … 1 … ${sig(Math.exp(widest), 2)}`},
                 {title: 'p', num: true}, {title: 'limit', num: true}, {title: 'rounds', num: true}, {title: 'base', num: true}, {title: 'head', num: true}, {title: 'why'}],
                sorted.map(f => ({class: f.verdict === 'SLOW' ? 'wrong-row' : null, cells: [
                  {text: f.verdict === 'SLOW' ? '✗ SLOW' : f.verdict, class: f.verdict === 'SLOW' ? 'bad' : ''}, mono(f.name), f.base_s > 0 ? sig(figure(f.ratio), 4) : '–',
                  f.base_s > 0 ? `${sig(figure(f.low), 4)} – ${sig(figure(f.high), 4)}` : '–', f.base_s > 0 && interval({...f, ratio: figure(f.ratio), low: figure(f.low), high: figure(f.high)}, widest),
-                 sig(figure(f.p), 2), sig(1 + f.delta, 3), f.contaminated > 0 ? `${f.rounds} (${f.contaminated} contaminated)` : f.rounds, seconds(figure(f.base_s)),
+                 sig(figure(f.p), 2), sig(1 + figure(f.delta), 3), f.contaminated > 0 ? `${f.rounds} of ${f.rounds + f.contaminated}` : f.rounds, seconds(figure(f.base_s)),
                  seconds(figure(f.head_s)), f.why,
                ]})), 'Head against base, timed in pairs', true);
 }

@@ -112,10 +112,12 @@ function runTable(rows) {
 function gateWarning(gate) {
   const slow = gate.timed.filter(f => f.verdict === 'SLOW').length, worse = gate.exact.filter(f => f.red).length;
   const stepped = gate.history.filter(f => f.slower).length;
+  if (gate.unfinished) return el('p', {class: 'callout bad'}, '✗ Gate: ', gate.verdict);
   if (slow + worse + stepped === 0) return null;
   const words = [worse > 0 ? plural(worse, 'exact figure') + ' worse' : '', slow > 0 ? plural(slow, 'case') + ' slower' : '',
                  stepped > 0 ? `${plural(stepped, 'series', 'series')} with a step to slower` : ''];
-  return el('p', {class: 'callout bad'}, '✗ Gate: ', words.filter(w => w).join(', '), ' than ', mono(gate.base), ': ',
+  const bad = slow + worse > 0;  // a step in the history fails nothing
+  return el('p', {class: bad ? 'callout bad' : 'warning'}, bad ? '✗ Gate: ' : 'Gate: ', words.filter(w => w).join(', '), ' than ', mono(gate.base), ': ',
             el('button', {type: 'button', class: 'link', onclick: () => showTab('history')}, 'history'), '.');
 }
 

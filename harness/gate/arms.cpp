@@ -103,7 +103,7 @@ Ended Arms::run(const Arm& arm, std::vector<std::string> arguments) const {
 
 std::map<std::string, Record> Arms::sweep(const Arm& arm) const {
   const fs::path out = scratch_.path() / arm.role;
-  run(arm, {"sweep", options_.results, "--filter", options_.filter, "--no-perf", "--out", out.string()});
+  run(arm, {"sweep", options_.results, "--filter", options_.filter, "--repeat", "1", "--out", out.string()});
   std::map<std::string, Record> by_name;
   for (Record& record : read_results(out).records) by_name.insert_or_assign(record.name, std::move(record));
   return by_name;

@@ -15,7 +15,7 @@
 #include "harness/commands.h"
 #include "harness/fingerprint.h"
 #include "harness/gate/baselines.h"
-#include "harness/gate/plain_text.h"
+#include "harness/plain_text.h"
 #include "reference/error.h"
 
 namespace ringside {

@@ -15,7 +15,7 @@
 #include "harness/case_file.h"
 #include "harness/case_text.h"
 #include "harness/csv_cell.h"
-#include "harness/gate/plain_text.h"
+#include "harness/plain_text.h"
 #include "reference/error.h"
 
 namespace ringside {

@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "harness/csv_cell.h"
-#include "harness/gate/plain_text.h"
+#include "harness/plain_text.h"
 #include "reference/error.h"
 
 namespace ringside {

@@ -15,8 +15,8 @@
 #include <utility>
 
 #include "harness/case_file.h"
-#include "harness/gate/plain_text.h"
 #include "harness/line_file.h"
+#include "harness/plain_text.h"
 #include "reference/error.h"
 
 namespace ringside {

@@ -111,17 +111,17 @@ class Gate {
   int run() {
     fmt::print(stderr, "{} cases, {}; base {}, head {}; seed {}\n", cases_.size(), arms_.ranks(),
                report_.base, report_.head, report_.seed);
-    std::optional<std::string> interrupted;
     try {
       compare_verdicts();
       time_all();
     } catch (const Interrupted& signal) {
-      interrupted = signal.what();
-      report_.notes.push_back(*interrupted + ": what follows was not done");
+      report_.unfinished = signal.what();
+    } catch (const InfrastructureError& error) {
+      report_.unfinished = error.what();
     }
     untimed_.tell(report_);
     const int status = publish(report_, options_);
-    if (interrupted) throw InfrastructureError(*interrupted);
+    if (!report_.unfinished.empty()) throw InfrastructureError(report_.unfinished);
     return status;
   }
 
@@ -142,12 +142,17 @@ class Gate {
         report_.exact.push_back({c.name(), "status", base->status, "absent", true});
       }
     }
+    if (std::ranges::none_of(heads_, [](const auto& head) { return ran(head.second); }) &&
+        report_.exact.empty())
+      throw UsageError(fmt::format("{}: no case ran", options_.results));
     if (report_.cases == 0 && report_.exact.empty())
       throw UsageError(fmt::format("{}: base and head have no case of it in common", options_.results));
-    const std::string& other = bases_.begin()->second.fingerprint;
-    if (other != report_.fingerprint) {
-      report_.notes.push_back(fmt::format(
-          "base was built otherwise (fingerprint {}), so its times differ by more than the commits", other));
+    if (const std::string& other = bases_.begin()->second.fingerprint; other != report_.fingerprint) {
+      built_alike_ = false;
+      report_.notes.push_back(
+          fmt::format("base was built otherwise (fingerprint {}): its times differ by more "
+                      "than the commits, and none is SLOW or FAST",
+                      other));
     }
   }
 
@@ -159,6 +164,7 @@ class Gate {
 
   void time_all() {
     const std::vector<CaseNoise> history = read_noise(noise_file());
+    if (options_.calibrate) require_noise(noise_file());
     std::vector<const Case*> timed;
     for (const std::size_t i : shuffled(cases_.size(), report_.seed)) {
       const Case& c = cases_[i];
@@ -186,7 +192,9 @@ class Gate {
         calibrate(noise, next, progress);
         continue;
       }
-      report_.timed.push_back(decide(noise.name, find_noise(history, noise), next));
+      // without noise nothing is SLOW or FAST
+      const auto known = built_alike_ ? find_noise(history, noise) : std::span<const double>{};
+      report_.timed.push_back(decide(noise.name, known, next));
       const TimedFinding& found = report_.timed.back();
       progress.done(fmt::format("{} {}: {}, {} contaminated; rounds, in %:{}", to_string(found.verdict),
                                 noise.name, found.why, found.contaminated, percents(log_ratios)));
@@ -197,9 +205,13 @@ class Gate {
     const Rounds rounds = make_rounds(static_cast<int>(kEnoughNoise), next);
     for (const Round& round : rounds.kept) noise.log_ratios.push_back(round.log_ratio);
     if (!noise.log_ratios.empty()) add_noise(noise_file(), noise, head_.commit, utc_now());
-    const std::string line = fmt::format(
-        "{}: {} A/A rounds added to {}, {} contaminated; they alone give delta = {:.1f}%", noise.name,
-        noise.log_ratios.size(), noise_file(), rounds.contaminated, 100 * delta_of(noise.log_ratios));
+    const std::vector<CaseNoise> all = read_noise(noise_file());
+    const auto known = find_noise(all, noise);
+    const std::string line =
+        fmt::format("{}: {} of {} A/A rounds added to {}, {} contaminated; of its newest {}, {}", noise.name,
+                    noise.log_ratios.size(), kEnoughNoise, noise_file(), rounds.contaminated, known.size(),
+                    known.size() < kEnoughNoise ? fmt::format("{} are needed for a verdict", kEnoughNoise)
+                                                : fmt::format("delta is {:.1f}%", 100 * delta_of(known)));
     report_.notes.push_back(line);
     progress.done(line + ";" + percents(noise.log_ratios));
   }
@@ -209,6 +221,7 @@ class Gate {
   const Arms arms_;
   const Arm head_, base_;
   Records bases_, heads_;
+  bool built_alike_ = true;
   Untimed untimed_;
   GateReport report_;
 };

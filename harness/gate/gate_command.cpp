@@ -1,7 +1,10 @@
 // ringside gate, both forms.
 #include <fmt/format.h>
 
+#include <filesystem>
+#include <fstream>
 #include <regex>
+#include <string_view>
 
 #include "harness/commands.h"
 #include "harness/gate/binaries.h"
@@ -34,7 +37,39 @@ int gate_results(const GateOptions& options) {
   return publish(report, options);
 }
 
+namespace {
+
+/// What is there may be replaced only if it is such a report: it begins as one.
+void require_report_file(const std::optional<std::string>& file, std::string_view begin) {
+  if (!file) return;
+  LineFile probe(*file);
+  if (!std::filesystem::is_regular_file(*file)) return;
+  std::ifstream in(*file, std::ios::binary);
+  std::string there(begin.size(), 0);
+  in.read(there.data(), static_cast<std::streamsize>(there.size()));
+  if (in.gcount() > 0 && there != begin)
+    throw UsageError(fmt::format("{}: is there, and no such report; name another file", *file));
+}
+
+/// Before anything takes time: reports can be written, each to a file of its own, and over nothing but
+/// reports.
+void require_report_files(const GateOptions& options) {
+  require_report_file(options.junit, "<?xml");
+  require_report_file(options.markdown, "### ");
+  require_report_file(options.json, "{\n  \"schema\"");
+  const auto same = [](const std::optional<std::string>& x, const std::optional<std::string>& y) {
+    std::error_code none;
+    return x && y && std::filesystem::equivalent(*x, *y, none);
+  };
+  if (same(options.junit, options.markdown) || same(options.junit, options.json) ||
+      same(options.markdown, options.json))
+    throw UsageError("gate: two reports in one file");
+}
+
+}  // namespace
+
 int gate(const GateOptions& options) {
+  require_report_files(options);
   if (!options.head.empty()) return gate_binaries(options);
   if (options.baseline.empty())
     throw UsageError(

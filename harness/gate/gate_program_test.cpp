@@ -80,6 +80,20 @@ TEST_F(Gate, ReportsAreWritten) {
   EXPECT_EQ(gate(results(rows_), "--json " + folder_ / "none/gate.json").status, 2);
 }
 
+TEST_F(Gate, ReportsReplaceNothingButReports) {
+  ASSERT_EQ(record(results(rows_)).status, 0);
+  const std::string other = folder_.write("other", "something dear\n"), report = folder_ / "gate.json";
+  for (const char* kind : {"--junit ", "--markdown ", "--json "}) {
+    const Outcome outcome = gate(results(rows_), kind + other);
+    EXPECT_EQ(outcome.status, 2);
+    EXPECT_THAT(outcome.err, HasSubstr("other: is there, and no such report"));
+    EXPECT_EQ(text_of(other), "something dear\n");
+  }
+  EXPECT_EQ(gate(results(rows_), "--json " + report).status, 0);
+  EXPECT_EQ(gate(results(rows_), "--json " + report).status, 0);
+  EXPECT_EQ(gate(results(rows_), "--json " + folder_ / "new" + " --junit " + folder_ / "new").status, 2);
+}
+
 TEST_F(Gate, TimesOfAnotherMachineAreNotShown) {
   ASSERT_EQ(record(results(rows_)).status, 0);
   for (TestRow& row : rows_) row.tokens_per_s = 100;

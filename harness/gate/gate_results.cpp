@@ -52,6 +52,8 @@ class Comparison {
 
   GateReport report() {
     if (head_.empty()) throw UsageError("--filter: found in no case of the results");
+    if (std::ranges::none_of(head_, [](const Record* head) { return ran(*head); }))
+      throw UsageError(fmt::format("no case ran: all {} were skipped", head_.size()));
     for (const Record* head : head_) compare(*head);
     missing();
     notes();

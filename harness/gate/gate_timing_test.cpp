@@ -4,7 +4,9 @@
 #include <nlohmann/json.hpp>
 
 #include "harness/fingerprint.h"
+#include "harness/gate/decide.h"
 #include "harness/gate/noise.h"
+#include "harness/select_cases.h"
 #include "harness/test_program.h"
 #include "reference/error.h"
 
@@ -111,16 +113,28 @@ TEST_F(Gate, CalibratesAndThenKnowsTheNoise) {
   EXPECT_EQ(noise[0].device, "cpu");
 }
 
+TEST_F(Gate, KnowsASlowProgramByTheNoise) {
+  const Case c = select_cases(folder_.write("cases.csv", kCases), "").at(0);
+  CaseNoise noise = {.name = c.name(), .ranks = "threads", .device = "cpu"};
+  noise.log_ratios.assign(kEnoughNoise, 0.001);  // of a quiet machine: delta is 3%
+  add_noise(folder_ / "noise.csv", noise, "c", "2026-01-02T03:04:05Z");
+  const Outcome outcome = gate(kCases, "slow=3", "--noise " + folder_ / "noise.csv");
+  ASSERT_EQ(report().at("timed").size(), 1U) << outcome.err;
+  if (report().at("timed")[0].at("verdict") == "CONTAMINATED") GTEST_SKIP() << "this machine is too busy";
+  EXPECT_EQ(report().at("timed")[0].at("verdict"), "SLOW") << outcome.out;
+  EXPECT_EQ(outcome.status, 3);
+}
+
 TEST_F(Gate, ReportsWhatIsFinishedWhenInterrupted) {
   Process process(std::string("exec ") + RINGSIDE_PROGRAM + " gate --base " + RINGSIDE_PROGRAM + " --head " +
                   RINGSIDE_PROGRAM + " " + folder_.write("cases.csv", kCases) + " --json " +
-                  folder_ / "gate.json");
-  std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+                  folder_ / "gate.json" + " 2> " + folder_ / "said");
+  ASSERT_TRUE(eventually([&] { return text_of(folder_ / "said").find("; seed ") != std::string::npos; }));
   kill(process.pid(), SIGINT);
-  const Outcome outcome = process.wait();
-  EXPECT_EQ(outcome.status, 5) << outcome.err;
-  EXPECT_THAT(outcome.err, HasSubstr("interrupted (SIGINT)"));
-  EXPECT_THAT(report().at("notes").dump(), HasSubstr("interrupted (SIGINT)"));
+  EXPECT_EQ(process.wait().status, 5) << text_of(folder_ / "said");
+  EXPECT_THAT(text_of(folder_ / "said"), HasSubstr("interrupted (SIGINT)"));
+  EXPECT_EQ(report().at("unfinished"), "interrupted (SIGINT)");
+  EXPECT_EQ(report().at("verdict"), "INCOMPLETE (exit status 5): interrupted (SIGINT)");
 }
 
 // --- bad input

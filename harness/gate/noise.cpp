@@ -92,16 +92,23 @@ std::vector<CaseNoise> read_noise(const fs::path& file) {
 
 std::span<const double> find_noise(std::span<const CaseNoise> all, const CaseNoise& of) {
   const auto at = std::ranges::find_if(all, [&](const CaseNoise& known) { return same_case(known, of); });
-  return at == all.end() ? std::span<const double>{} : at->log_ratios;
+  if (at == all.end()) return {};
+  const std::span<const double> rounds = at->log_ratios;
+  return rounds.last(std::min(rounds.size(), kNewestNoise));
 }
 
-void add_noise(const fs::path& file, const CaseNoise& noise, const std::string& commit,
-               const std::string& now) {
+void require_noise(const fs::path& file) {
   std::error_code error;
   if (file.has_parent_path()) fs::create_directories(file.parent_path(), error);
   if (error) {
     throw UsageError(fmt::format("{}: cannot be made: {}", file.parent_path().string(), error.message()));
   }
+  LineFile probe(file.string());
+}
+
+void add_noise(const fs::path& file, const CaseNoise& noise, const std::string& commit,
+               const std::string& now) {
+  require_noise(file);
   LineFile out(file.string());
   const std::string there = whole_lines(file);
   if (!there.empty()) require_header(file, there);

@@ -25,8 +25,14 @@ inline constexpr std::string_view kNoiseHeader = "case,ranks,device,commit,recor
 /// was killed while writing it) is left out. Throws UsageError "file:line: message" for anything else wrong.
 std::vector<CaseNoise> read_noise(const std::filesystem::path& file);
 
-/// The log-ratios of one case; none if there are none.
+/// Rounds of a case that count: a machine that was busy once is forgiven.
+inline constexpr std::size_t kNewestNoise = 60;
+
+/// The newest log-ratios of one case; none if there are none.
 std::span<const double> find_noise(std::span<const CaseNoise> all, const CaseNoise& of);
+
+/// Makes the file and its directory if they are missing. Throws UsageError if it cannot be written.
+void require_noise(const std::filesystem::path& file);
 
 /// Appends lines, and makes the file and its directory if they are missing. Throws UsageError if it cannot be
 /// written, another process is writing it, or what is there is not its header.

@@ -9,8 +9,8 @@
 #include <set>
 #include <utility>
 
-#include "harness/gate/plain_text.h"
 #include "harness/gate/report_parts.h"
+#include "harness/plain_text.h"
 
 namespace ringside {
 namespace {
@@ -121,7 +121,9 @@ int count_red(const GateReport& report) {
   return static_cast<int>(std::ranges::count(report.exact, true, &ExactFinding::red));
 }
 
-std::string_view word(const ExactFinding& finding) { return finding.red ? "RED" : "better"; }
+std::string_view word(const ExactFinding& finding) {
+  return finding.red ? "RED" : finding.what == "status" ? "told" : "better";
+}
 
 std::string seconds_text(double seconds) {
   if (!std::isfinite(seconds)) return fmt::format("{} s", seconds);
@@ -137,8 +139,8 @@ std::string ratio_text(const TimedFinding& f) {
 }
 
 std::string rounds_text(const TimedFinding& f) {
-  return fmt::format("{}{}", f.rounds,
-                     f.contaminated > 0 ? fmt::format(" ({} contaminated)", f.contaminated) : "");
+  return f.contaminated == 0 ? fmt::format("{}", f.rounds)
+                             : fmt::format("{} of {}", f.rounds, f.rounds + f.contaminated);
 }
 
 std::string arms_text(const TimedFinding& f) {
@@ -163,6 +165,7 @@ std::string circumstances(const GateReport& report) {
 }
 
 int exit_status(const GateReport& report, bool strict) {
+  if (!report.unfinished.empty()) return 5;
   if (count_red(report) > 0) return 1;
   if (count(report, TimeVerdict::slow) > 0) return 3;
   const int open = count(report, TimeVerdict::ambiguous) + count(report, TimeVerdict::contaminated);
@@ -170,6 +173,8 @@ int exit_status(const GateReport& report, bool strict) {
 }
 
 std::string verdict_line(const GateReport& report) {
+  if (!report.unfinished.empty())
+    return fmt::format("INCOMPLETE (exit status 5): {}", plain_text(report.unfinished));
   const auto cases = fmt::format("{} case{}", report.cases, report.cases == 1 ? "" : "s");
   if (count_red(report) > 0) {
     std::set<std::string> names;

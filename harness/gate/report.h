@@ -54,10 +54,11 @@ struct GateReport {
   std::vector<TimedFinding> timed{};
   std::vector<HistoryFinding> history{};
   std::vector<std::string> notes{};  ///< what was not compared, and why
+  std::string unfinished{};          ///< why the gate did not come to its end; empty: it did
 };
 
-/// 1 if an exact finding is red, else 3 if a case is SLOW, else, if `strict`, 4 if one is AMBIGUOUS or
-/// CONTAMINATED; else 0.
+/// 5 if the gate did not come to its end, 1 if an exact finding is red, else 3 if a case is SLOW, else, if
+/// `strict`, 4 if one is AMBIGUOUS or CONTAMINATED; else 0.
 int exit_status(const GateReport& report, bool strict);
 
 /// "RED (exit status 1): 2 of 40 cases are worse than the baseline", a line.

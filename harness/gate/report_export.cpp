@@ -8,10 +8,10 @@
 #include <set>
 #include <sstream>
 
-#include "harness/gate/plain_text.h"
 #include "harness/gate/report.h"
 #include "harness/gate/report_parts.h"
 #include "harness/gate/text_file.h"
+#include "harness/plain_text.h"
 
 namespace ringside {
 namespace {
@@ -77,7 +77,8 @@ class Suite {
     property("seed", std::to_string(report.seed));
   }
 
-  /// `kind`: "failure", "skipped", or null for a case that passed, of which `details` are then its output.
+  /// `kind`: "failure", "error", "skipped", or null for a case that passed, of which `details` are then its
+  /// output.
   void add(const std::string& name, const char* kind, const std::string& message,
            const std::string& details) {
     auto test = node_.append_child("testcase");
@@ -91,7 +92,8 @@ class Suite {
     auto child = test.append_child(kind);
     child.append_attribute("message") = message.c_str();
     child.text() = details.c_str();
-    increment(kind == std::string_view("failure") ? "failures" : "skipped");
+    const std::string_view what = kind;
+    increment(what == "failure" ? "failures" : what == "error" ? "errors" : "skipped");
   }
 
   int value(const char* counter) const { return node_.attribute(counter).as_int(); }
@@ -166,7 +168,8 @@ std::string gate_json(const GateReport& report) {
                      {"exact", list(report.exact)},
                      {"timed", list(report.timed)},
                      {"history", list(report.history)},
-                     {"notes", report.notes}};
+                     {"notes", report.notes},
+                     {"unfinished", report.unfinished}};
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
 }
 
@@ -181,6 +184,11 @@ std::string gate_junit(const GateReport& report) {
   if (!report.names.empty() || !report.exact.empty()) suites.push_back(exact_suite(root, report));
   if (!report.timed.empty()) suites.push_back(timed_suite(root, report));
   if (!report.history.empty()) suites.push_back(history_suite(root, report));
+  if (!report.unfinished.empty()) {
+    Suite suite(root, "run", report);
+    suite.add("gate", "error", plain_text(report.unfinished), verdict_line(report));
+    suites.push_back(suite);
+  }
   for (const char* counter : {"tests", "failures", "errors", "skipped"}) {
     int sum = 0;
     for (const Suite& suite : suites) sum += suite.value(counter);

@@ -22,7 +22,7 @@ std::string_view word(const ExactFinding& finding);
 
 std::string seconds_text(double seconds);                  ///< "12.3 ms"
 std::string ratio_text(const TimedFinding& finding);       ///< "1.083 [1.051, 1.117]"
-std::string rounds_text(const TimedFinding& finding);      ///< "15", "15 (2 contaminated)"
+std::string rounds_text(const TimedFinding& finding);      ///< "15", "15 of 17": two were contaminated
 std::string arms_text(const TimedFinding& finding);        ///< "12.3 ms -> 13.4 ms"
 std::string decided_text(const TimedFinding& finding);     ///< "p 0.0004, delta 3.0%; why"
 std::string segments_text(const HistoryFinding& finding);  ///< "12.3 ms -> 13.4 ms since 1f2e, 24 points"

@@ -110,6 +110,7 @@ GateReport read_gate_report(const std::string& file) {
     Members{json}("base", r.base)("head", r.head)("fingerprint", r.fingerprint)("seed", r.seed)(
         "cases", r.cases)("names", r.names)("exact", r.exact)("timed", r.timed)("history", r.history)(
         "notes", r.notes);
+    if (json.contains("unfinished")) Members{json}("unfinished", r.unfinished);
     return r;
   } catch (const UsageError& error) {
     throw UsageError(fmt::format("{}: {}", file, error.what()));

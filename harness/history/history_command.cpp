@@ -12,6 +12,7 @@
 #include "harness/csv_cell.h"
 #include "harness/history/history.h"
 #include "harness/line_file.h"
+#include "harness/plain_text.h"
 #include "reference/error.h"
 
 namespace ringside {
@@ -24,19 +25,15 @@ std::string counted(std::int64_t n, std::string_view what) {
   return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
 }
 
-/// Text of others on one line of a terminal: without control characters (C0, DEL, C1), and cut at `most`.
+/// plain_text(), cut at `most` characters.
 std::string shown(const std::string& text, std::size_t most = 72) {
-  std::string out;
+  const std::string plain = plain_text(text);
   std::size_t characters = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    const bool continues = (byte & 0xc0) == 0x80;
-    if (!continues && ++characters > most) return out + "…";
-    const bool c1 = byte == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0;
-    if (c1) ++i;
-    out += c1 || byte < 0x20 || byte == 0x7f ? '?' : text[i];
+  for (std::size_t i = 0; i < plain.size(); ++i) {
+    const bool continues = (static_cast<unsigned char>(plain[i]) & 0xc0) == 0x80;
+    if (!continues && ++characters > most) return plain.substr(0, i) + "…";
   }
-  return out;
+  return plain;
 }
 
 // --- add

@@ -1,4 +1,4 @@
-#include "harness/gate/plain_text.h"
+#include "harness/plain_text.h"
 
 #include <fmt/format.h>
 
