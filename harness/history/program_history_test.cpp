@@ -306,9 +306,10 @@ TEST_F(ProgramHistory, ListShowsRunsAndSteps) {
   EXPECT_EQ(listed.status, 0) << listed.err;
   EXPECT_THAT(
       listed.out,
-      AllOf(HasSubstr(
-                "\nring: 12.1 ms → 13.9 ms (+14.9%) since c9 (Make \\x1b[31mit <b>slower</b>\\n), 14 points\n"),
-            EndsWith("1 series of forward_backward_s, 1 with change points\n")));
+      AllOf(
+          HasSubstr(
+              "\nring: 12.1 ms → 13.9 ms (+14.9%) since c9 (Make \\x1b[31mit <b>slower</b>\\n), 14 points\n"),
+          EndsWith("1 series of forward_backward_s, 1 with change points\n")));
   const std::vector<std::string> lines = whole_lines(listed.out);
   ASSERT_GT(lines.size(), 15U);
   EXPECT_THAT(lines[14], AllOf(StartsWith("2026-01-14T00:00:00Z  c14 "), HasSubstr("  2     1  Day 14")));
