@@ -113,11 +113,13 @@ TEST_F(ProgramHistory, WrongResultsLeaveTheDatabaseAlone) {
 // --- several at once
 
 TEST_F(ProgramHistory, WritersAtOnceAllSucceed) {
+  std::vector<std::string> runs;
+  for (int run = 0; run < 4; ++run) runs.push_back(results(run, 50));
   for (int round = 0; round < 3; ++round) {
     fs::remove(db_);  // they all want to make it
     std::list<Process> writers;
-    for (int w = 0; w < 8; ++w)
-      writers.emplace_back(program("history add " + results(w / 2, 50) + " --db " + db_));  // two of each
+    for (std::size_t w = 0; w < 8; ++w)
+      writers.emplace_back(program("history add " + runs[w / 2] + " --db " + db_));  // two of each
     int added = 0;
     for (Process& writer : writers) {
       const Outcome outcome = writer.wait();
