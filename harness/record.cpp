@@ -97,4 +97,10 @@ bool is_red(const Record& record) {
       kStatuses, [&](Status status) { return is_red(status) && record.status == to_string(status); });
 }
 
+bool ran(const Record& record) { return record.status != to_string(Status::skip); }
+
+std::string status_text(const Record& record) {
+  return record.reason.empty() ? record.status : record.status + ": " + record.reason;
+}
+
 }  // namespace ringside

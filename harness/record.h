@@ -62,5 +62,9 @@ std::string torn_note(const ResultsLog& log);
 
 /// Wrong results: FAIL, MISTRUSTED, XPASS.
 bool is_red(const Record& record);
+/// Anything but a skip.
+bool ran(const Record& record);
+/// "FAIL: what is wrong".
+std::string status_text(const Record& record);
 
 }  // namespace ringside

@@ -9,6 +9,7 @@
 #include "harness/case_file.h"
 #include "harness/case_json.h"
 #include "harness/csv_cell.h"
+#include "harness/json_number.h"
 #include "harness/line_file.h"
 #include "harness/published.h"
 #include "harness/results_reader.h"
@@ -129,29 +130,22 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-/// JSON has no NaN or infinity: they are written as strings.
-Json number(double x) {
-  if (std::isnan(x)) return "nan";
-  if (std::isinf(x)) return x > 0 ? "inf" : "-inf";
-  return x;
-}
-
 /// `published`: null if LASP published nothing for it.
 Json tensor_json(const TensorVerdict& v, const Json& published) {
   const Element& w = v.stats.worst;
   Json by_rank = Json::array(), failed = Json::array();
   for (const RankStats& rank : v.ranks) {
-    by_rank.push_back(number(rank.sum_error2 == 0 ? 0 : std::sqrt(rank.sum_error2 / rank.sum_ref2)));
+    by_rank.push_back(json_number(rank.sum_error2 == 0 ? 0 : std::sqrt(rank.sum_error2 / rank.sum_ref2)));
     failed.push_back(rank.failed);
   }
-  return {{"max_abs", number(v.stats.max_abs)},
-          {"mean_abs", number(v.mean_abs)},
-          {"relative_error", number(v.relative_error)},
-          {"bound_share", number(v.stats.max_share)},
-          {"row_share", number(v.row_share)},
-          {"bias", number(v.bias)},
-          {"bias_limit", number(v.bias_limit)},
-          {"legacy", number(v.legacy)},
+  return {{"max_abs", json_number(v.stats.max_abs)},
+          {"mean_abs", json_number(v.mean_abs)},
+          {"relative_error", json_number(v.relative_error)},
+          {"bound_share", json_number(v.stats.max_share)},
+          {"row_share", json_number(v.row_share)},
+          {"bias", json_number(v.bias)},
+          {"bias_limit", json_number(v.bias_limit)},
+          {"legacy", json_number(v.legacy)},
           {"published", published},
           {"elements", v.stats.elements + v.stats.nonfinite},
           {"telling", v.stats.telling},
@@ -162,9 +156,9 @@ Json tensor_json(const TensorVerdict& v, const Json& published) {
             {"position", w.token},
             {"dim", w.dim},
             {"rank", w.rank},
-            {"value", number(w.value)},
-            {"expected", number(w.expected)},
-            {"bound", number(w.bound())}}},
+            {"value", json_number(w.value)},
+            {"expected", json_number(w.expected)},
+            {"bound", json_number(w.bound())}}},
           {"relative_error_by_rank", by_rank},
           {"failed_by_rank", failed},
           {"digest", fmt::format("{:016x}", v.stats.digest)}};

@@ -17,6 +17,7 @@
 #include "harness/case_file.h"
 #include "harness/case_json.h"
 #include "harness/fingerprint.h"
+#include "harness/json_number.h"
 #include "harness/outputs.h"
 
 namespace ringside {
@@ -97,8 +98,7 @@ const Json& at(const Json& json, const char* pointer) {
 }
 
 Json rounded(double x) {
-  if (std::isnan(x)) return "nan";
-  if (std::isinf(x)) return x > 0 ? "inf" : "-inf";
+  if (!std::isfinite(x)) return json_number(x);
   return std::strtod(fmt::format("{:.6g}", x).c_str(), nullptr);
 }
 

@@ -27,13 +27,6 @@ const Record* find_record(const Records& records, const std::string& name) {
   return at == records.end() ? nullptr : &at->second;
 }
 
-std::string text_of(const std::optional<double>& value) { return value ? fmt::format("{}", *value) : "none"; }
-
-/// "FAIL: what is wrong".
-std::string status_text(const Record& r) { return r.reason.empty() ? r.status : r.status + ": " + r.reason; }
-
-bool ran(const Record& record) { return record.status != "skip"; }
-
 /// Verdicts, and figures that are the same on any machine. What passed and now does not is red, though it may
 /// have been skipped for a reason or be a known fault; so is a figure that head does not tell any more.
 void compare_pair(const Record& base, const Record& head, GateReport& report) {
@@ -47,11 +40,9 @@ void compare_pair(const Record& base, const Record& head, GateReport& report) {
   if (!ran(head)) return;
   for (std::size_t i = 0; i < figures().size(); ++i) {
     const Figure& figure = figures()[i];
-    const auto &was = base.figures[i], &is = head.figures[i];
-    if (figure.kind != FigureKind::exact || !was || was == is) continue;
-    const bool better = is && (figure.more_is_worse ? *is < *was : *is > *was);
-    report.exact.push_back(
-        {.name = head.name, .what = figure.name, .base = text_of(was), .head = text_of(is), .red = !better});
+    if (figure.kind != FigureKind::exact) continue;
+    if (auto finding = figure_finding(head.name, figure, base.figures[i], head.figures[i]))
+      report.exact.push_back(std::move(*finding));
   }
 }
 

@@ -23,17 +23,12 @@ std::string place_text(const Record& r) {
                      r.world > 0 ? fmt::format(", world {}", r.world) : "");
 }
 
-/// "FAIL: what is wrong".
-std::string status_text(const Record& r) { return r.reason.empty() ? r.status : r.status + ": " + r.reason; }
-
 /// Figures of messages and held memory, for which every variant states a formula of the problem alone.
 bool has_formula(std::string_view figure) {
   const auto ends = [&](std::string_view with) { return figure.ends_with(with); };
   return figure != "peak_bytes" &&
          (ends("_bytes") || ends("_messages") || ends("_collectives") || ends("_memory"));
 }
-
-bool ran(const Record& r) { return r.status != "skip"; }
 
 class Comparison {
  public:
@@ -111,9 +106,8 @@ class Comparison {
   void compare_figure(const Record& head, const Figure& figure, std::optional<double> before,
                       std::optional<double> now) {
     if (!before && now) ++without_base_[figure.name];
-    if (!before || before == now) return;
-    const bool better = now && (figure.more_is_worse ? *now < *before : *now > *before);
-    add(head.name, figure.name, fmt::format("{}", *before), now ? fmt::format("{}", *now) : "none", !better);
+    if (auto finding = figure_finding(head.name, figure, before, now))
+      report_.exact.push_back(std::move(*finding));
   }
 
   /// Cases of the baseline that ran then, and not now.
@@ -199,6 +193,17 @@ std::string base_text(const std::vector<const BaselineRow*>& used,
 }
 
 }  // namespace
+
+std::optional<ExactFinding> figure_finding(const std::string& name, const Figure& figure,
+                                           std::optional<double> before, std::optional<double> now) {
+  if (!before || before == now) return std::nullopt;
+  const bool better = now && (figure.more_is_worse ? *now < *before : *now > *before);
+  return ExactFinding{.name = name,
+                      .what = figure.name,
+                      .base = fmt::format("{}", *before),
+                      .head = now ? fmt::format("{}", *now) : "none",
+                      .red = !better};
+}
 
 GateReport compare_exact(const ResultsLog& results, const std::vector<StoredBaseline>& baselines,
                          bool allow_missing, const std::function<bool(const std::string&)>& wanted) {

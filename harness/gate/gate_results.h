@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,11 @@
 #include "harness/record.h"
 
 namespace ringside {
+
+/// What the gate makes of an exact figure: nothing if base has none, or both have the same; more is red, and
+/// so is a figure that is not told any more.
+std::optional<ExactFinding> figure_finding(const std::string& name, const Figure& figure,
+                                           std::optional<double> before, std::optional<double> now);
 
 /// Compares rows of results with baselines:
 /// - A wrong result is red, whatever the baseline says.

@@ -1,7 +1,6 @@
 // The report for other programs: JSON and JUnit XML.
 #include <fmt/format.h>
 
-#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <pugixml.hpp>
@@ -11,19 +10,13 @@
 #include "harness/gate/report.h"
 #include "harness/gate/report_parts.h"
 #include "harness/gate/text_file.h"
+#include "harness/json_number.h"
 #include "harness/plain_text.h"
 
 namespace ringside {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-/// JSON has no NaN or infinity: they are written as strings, as in results.
-Json number(double x) {
-  if (std::isnan(x)) return "nan";
-  if (std::isinf(x)) return x > 0 ? "inf" : "-inf";
-  return x;
-}
 
 Json json_of(const ExactFinding& f) {
   return {{"name", f.name}, {"what", f.what}, {"base", f.base}, {"head", f.head}, {"red", f.red}};
@@ -32,21 +25,26 @@ Json json_of(const ExactFinding& f) {
 Json json_of(const TimedFinding& f) {
   return {{"name", f.name},
           {"verdict", to_string(f.verdict)},
-          {"ratio", number(f.ratio)},
-          {"low", number(f.low)},
-          {"high", number(f.high)},
-          {"p", number(f.p)},
-          {"delta", number(f.delta)},
+          {"ratio", json_number(f.ratio)},
+          {"low", json_number(f.low)},
+          {"high", json_number(f.high)},
+          {"p", json_number(f.p)},
+          {"delta", json_number(f.delta)},
           {"rounds", f.rounds},
           {"contaminated", f.contaminated},
-          {"base_s", number(f.base_s)},
-          {"head_s", number(f.head_s)},
+          {"base_s", json_number(f.base_s)},
+          {"head_s", json_number(f.head_s)},
           {"why", f.why}};
 }
 
 Json json_of(const HistoryFinding& f) {
-  return {{"name", f.name},   {"figure", f.figure}, {"before", number(f.before)}, {"after", number(f.after)},
-          {"since", f.since}, {"points", f.points}, {"slower", f.slower}};
+  return {{"name", f.name},
+          {"figure", f.figure},
+          {"before", json_number(f.before)},
+          {"after", json_number(f.after)},
+          {"since", f.since},
+          {"points", f.points},
+          {"slower", f.slower}};
 }
 
 template <typename Finding>
