@@ -58,7 +58,10 @@ set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
 set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON)  # an installed program finds cuBLAS and NCCL where they were linked
 # What ptxas says of each kernel is kept beside its object, for ci/check_spills.py.
 find_program(PYTHON3 python3 REQUIRED)
-set(CMAKE_CUDA_COMPILER_LAUNCHER ${PYTHON3} ${CMAKE_CURRENT_LIST_DIR}/keep_ptxas.py ${CCACHE})
+set(CMAKE_CUDA_COMPILER_LAUNCHER ${PYTHON3} ${CMAKE_CURRENT_LIST_DIR}/keep_ptxas.py)
+if(CCACHE)
+  list(APPEND CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE})
+endif()
 
 find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS} ENV NCCL_HOME PATH_SUFFIXES include)
 find_library(NCCL_LIBRARY nccl HINTS ${CUDAToolkit_LIBRARY_DIR} ENV NCCL_HOME PATH_SUFFIXES lib lib64)

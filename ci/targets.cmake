@@ -1,9 +1,9 @@
 # How our targets are compiled, and how tests are registered.
 
-# Applies the project's flags to `target`: warnings are errors, one -march for all.
+# Applies the project's flags to `target`: warnings, which CMAKE_COMPILE_WARNING_AS_ERROR makes errors, and one -march.
 function(ringside_target target)
   target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR})
-  set(options -Wall -Wextra -Wshadow -Wconversion -Werror)
+  set(options -Wall -Wextra -Wshadow -Wconversion)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     list(APPEND options -Wno-restrict)  # g++ 12 sees overlaps in std::string's + (PR 105651)
   endif()
@@ -14,7 +14,7 @@ function(ringside_target target)
   if(RINGSIDE_HAVE_CUDA)  # the host code that nvcc writes is not pedantic
     list(JOIN options "," options)
     target_compile_options(
-      ${target} PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=${options};-Werror=all-warnings;-Xptxas=-v;--expt-relaxed-constexpr>")
+      ${target} PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=${options};-Xptxas=-v;--expt-relaxed-constexpr>")
   endif()
   if(RINGSIDE_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=${RINGSIDE_SANITIZE} -fno-sanitize-recover=all
@@ -41,7 +41,10 @@ endif()
 # mpirun as it works everywhere: as root, oversubscribed, ranks that wait give way.
 set(RINGSIDE_MPI_ENVIRONMENT
     OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
-    OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_hwloc_base_binding_policy=none
+    OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_hwloc_base_binding_policy=none)
+# What tests of MPI run with: leaks and orders of locks that are MPI's own are no failures under sanitizers.
+set(RINGSIDE_TEST_ENVIRONMENT
+    ${RINGSIDE_MPI_ENVIRONMENT}
     ASAN_OPTIONS=fast_unwind_on_malloc=0 LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/ci/lsan.supp:print_suppressions=0
     TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/ci/tsan.supp:print_suppressions=0)
 
@@ -88,7 +91,7 @@ function(ringside_test name)
     add_test(NAME ${name}.mpi${ranks}
              COMMAND ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} ${ranks} $<TARGET_FILE:${name}>)
     set_tests_properties(${name}.mpi${ranks} PROPERTIES LABELS mpi PROCESSORS ${ranks}
-                                                        ENVIRONMENT "${RINGSIDE_MPI_ENVIRONMENT}")
+                                                        ENVIRONMENT "${RINGSIDE_TEST_ENVIRONMENT}")
     list(APPEND tests ${name}.mpi${ranks})
   endforeach()
   set_tests_properties(${tests} PROPERTIES TIMEOUT ${ARG_TIMEOUT} FAIL_REGULAR_EXPRESSION "Running 0 tests")

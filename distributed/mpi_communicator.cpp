@@ -113,7 +113,7 @@ MpiSession::MpiSession(std::chrono::milliseconds timeout) : timeout_(timeout) {
     MPI_Finalize();
     throw InfrastructureError(
         fmt::format("MPI_Init_thread: thread level {} is given, {} (MPI_THREAD_FUNNELED) needed", provided,
-                    MPI_THREAD_FUNNELED));
+                    static_cast<int>(MPI_THREAD_FUNNELED)));
   }
   int rank = 0, size = 0;
   RINGSIDE_MPI(MPI_Comm_rank(MPI_COMM_WORLD, &rank));
