@@ -1,15 +1,16 @@
 # Sourced by the scripts beside it; they run under `set -euo pipefail` in the repository's root.
-# Sets INSTALL (1, or 0 after --no-install) and ARGS (what else the caller was given).
+# Sets INSTALL (1, or 0 after --no-install), STRICT (0, or 1 after --strict) and ARGS (what else the caller was given).
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 
-# parse_arguments "$@": --no-install and --help are for the script, the rest goes to ARGS.
+# parse_arguments "$@": --no-install, --strict and --help are for the script, the rest goes to ARGS.
 parse_arguments() {
-  INSTALL=1 ARGS=()
+  INSTALL=1 STRICT=0 ARGS=()
   local argument
   for argument; do
     case $argument in
       --no-install) INSTALL=0 ;;
+      --strict) STRICT=1 ;;
       -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;;
       *) ARGS+=("$argument") ;;
     esac
@@ -49,9 +50,31 @@ has_fuzzer() {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t*, std::size_t) { return 0; }'
 }
 
+# choose_compiler: where g++ is too old for C++20 and a newer one stands beside it (Ubuntu 22.04), CMake gets that.
+choose_compiler() {
+  local version
+  version=$(g++ -dumpversion 2>/dev/null) || version=0
+  [[ -z ${CXX:-} ]] && ((${version%%.*} < 12)) || return 0
+  for version in 14 13 12; do
+    if command -v "g++-$version" >/dev/null; then
+      export CC=gcc-$version CXX=g++-$version
+      return 0
+    fi
+  done
+}
+
+# configure NAME PRESET [ARGUMENTS OF cmake…]: after it `cmake --build` can run.
+configure() {
+  local name=$1
+  shift
+  choose_compiler
+  stage "configure $name" cmake --preset "$@" --log-level=NOTICE
+}
+
 # build_preset PRESET [TARGET]: configures build/PRESET and builds all or TARGET with as many jobs as there are processors.
+# With STRICT warnings are errors in the release too, and a CUDA toolkit is used whether or not there is a driver.
 build_preset() {
-  local preset=$1 target=${2:-all} cache=build/$1/CMakeCache.txt home
+  local preset=$1 target=${2:-all} cache=build/$1/CMakeCache.txt home options=()
   if [[ -f $cache ]]; then
     home=$(sed -n 's/^CMAKE_HOME_DIRECTORY:INTERNAL=//p' "$cache")
     if [[ $home != "$root" ]]; then
@@ -59,7 +82,15 @@ build_preset() {
       rm -rf "build/$preset/CMakeFiles" "$cache"
     fi
   fi
-  stage "configure $preset" cmake --preset "$preset" --log-level=WARNING
+  # The program alone asks for no package of the tests, unless they are built here already.
+  if [[ $target == ringside ]] && ! grep -qs '^RINGSIDE_BUILD_TESTS:BOOL=ON$' "$cache"; then
+    options+=(-DRINGSIDE_BUILD_TESTS=OFF -DRINGSIDE_BUILD_BENCHMARKS=OFF)
+  fi
+  if [[ $preset == release && ${STRICT:-0} == 1 ]]; then
+    options+=(-DCMAKE_COMPILE_WARNING_AS_ERROR=ON)
+    if PATH=$PATH:/usr/local/cuda/bin command -v nvcc >/dev/null; then options+=(-DRINGSIDE_CUDA=ON); fi
+  fi
+  configure "$preset" "$preset" "${options[@]}"
   stage "build $preset" cmake --build --preset "$preset" --target "$target" --parallel "$(nproc)"
 }
 

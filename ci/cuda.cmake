@@ -1,23 +1,38 @@
-# CUDA, where there is a toolkit. Sets RINGSIDE_HAVE_CUDA and RINGSIDE_HAVE_NCCL; the target `cuda_code` builds all that
-# is compiled with either.
-set(RINGSIDE_CUDA AUTO CACHE STRING "Build the device `cuda`: AUTO (if a toolkit is found), ON (or fail), OFF")
+# The device `cuda`: built where there is a toolkit and something to run it on. Sets RINGSIDE_HAVE_CUDA and
+# RINGSIDE_HAVE_NCCL; the target `cuda_code` builds all that is compiled with either.
+set(RINGSIDE_CUDA AUTO CACHE STRING "Build the device `cuda`: AUTO (with a toolkit and a driver here), ON (or fail), OFF")
 set_property(CACHE RINGSIDE_CUDA PROPERTY STRINGS AUTO ON OFF)
 
-# Sets `reason` in the caller if CUDA cannot be used.
-function(ringside_find_cuda reason)
+find_program(NVCC nvcc HINTS ENV CUDACXX ENV CUDA_PATH /usr/local/cuda/bin /opt/cuda/bin PATH_SUFFIXES bin)
+
+# Sets `reason` in the caller if CUDA is not wanted here, or cannot be used.
+function(ringside_why_no_cuda reason)
   set(${reason} "" PARENT_SCOPE)
+  if(NOT RINGSIDE_CUDA)
+    set(${reason} "RINGSIDE_CUDA is ${RINGSIDE_CUDA}" PARENT_SCOPE)
+    return()
+  endif()
+  if(NOT NVCC AND NOT CMAKE_CUDA_COMPILER)
+    set(${reason} "no CUDA toolkit" PARENT_SCOPE)
+    return()
+  endif()
+  # The driver's own files; WSL has the last one alone.
+  if(RINGSIDE_CUDA STREQUAL "AUTO" AND NOT EXISTS /proc/driver/nvidia/version AND NOT EXISTS /dev/nvidiactl
+     AND NOT EXISTS /dev/dxg)
+    set(${reason} "a CUDA toolkit, but no NVIDIA driver" PARENT_SCOPE)
+    return()
+  endif()
   if(CMAKE_VERSION VERSION_LESS 3.25)  # the first of which it is known that it takes sm_90a
     set(${reason} "CMake is ${CMAKE_VERSION}, CUDA needs 3.25" PARENT_SCOPE)
     return()
   endif()
-  find_program(NVCC nvcc HINTS ENV CUDACXX ENV CUDA_PATH /usr/local/cuda/bin /opt/cuda/bin PATH_SUFFIXES bin)
   if(NVCC AND NOT CMAKE_CUDA_COMPILER)
     set(ENV{CUDACXX} ${NVCC})
   endif()
   include(CheckLanguage)
   check_language(CUDA)
   if(NOT CMAKE_CUDA_COMPILER)
-    set(${reason} "no nvcc" PARENT_SCOPE)
+    set(${reason} "${NVCC} compiles nothing" PARENT_SCOPE)
     return()
   endif()
   find_package(CUDAToolkit QUIET)
@@ -30,15 +45,12 @@ endfunction()
 
 set(RINGSIDE_HAVE_CUDA OFF CACHE INTERNAL "Whether the device `cuda` is built; ci/full.sh looks")
 set(RINGSIDE_HAVE_NCCL OFF)
-if(NOT RINGSIDE_CUDA)
-  set(missing "RINGSIDE_CUDA is ${RINGSIDE_CUDA}")
-else()
-  ringside_find_cuda(missing)
-endif()
-if(missing AND RINGSIDE_CUDA AND NOT RINGSIDE_CUDA STREQUAL "AUTO")
-  message(FATAL_ERROR "RINGSIDE_CUDA is ${RINGSIDE_CUDA}: ${missing}")
-elseif(missing)
-  message(STATUS "CUDA: left out (${missing})")
+ringside_why_no_cuda(missing)
+if(missing)
+  if(RINGSIDE_CUDA AND NOT RINGSIDE_CUDA STREQUAL "AUTO")
+    message(FATAL_ERROR "RINGSIDE_CUDA is ${RINGSIDE_CUDA}: ${missing}")
+  endif()
+  message(NOTICE "-- The device `cuda` is not built: ${missing}. -DRINGSIDE_CUDA=ON builds it or fails.")
   return()
 endif()
 
@@ -55,7 +67,6 @@ if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know that nv
 endif()
 set(CMAKE_CUDA_FLAGS_RELEASE "-O3")
 set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
-set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON)  # an installed program finds cuBLAS and NCCL where they were linked
 # What ptxas says of each kernel is kept beside its object, for ci/check_spills.py.
 find_program(PYTHON3 python3 REQUIRED)
 set(CMAKE_CUDA_COMPILER_LAUNCHER ${PYTHON3} ${CMAKE_CURRENT_LIST_DIR}/keep_ptxas.py)
@@ -63,17 +74,14 @@ if(CCACHE)
   list(APPEND CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE})
 endif()
 
+# NCCL and cuBLAS are opened when the program asks for them: the build needs their headers alone.
 find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS} ENV NCCL_HOME PATH_SUFFIXES include)
 find_library(NCCL_LIBRARY nccl HINTS ${CUDAToolkit_LIBRARY_DIR} ENV NCCL_HOME PATH_SUFFIXES lib lib64)
 set(nccl "without NCCL")
-if(NCCL_INCLUDE_DIR AND NCCL_LIBRARY)
+if(NCCL_INCLUDE_DIR)
   set(RINGSIDE_HAVE_NCCL ON)
-  add_library(NCCL::nccl UNKNOWN IMPORTED)
-  set_target_properties(NCCL::nccl PROPERTIES IMPORTED_LOCATION ${NCCL_LIBRARY}
-                                              INTERFACE_INCLUDE_DIRECTORIES ${NCCL_INCLUDE_DIR})
-  target_link_libraries(NCCL::nccl INTERFACE CUDA::cudart_static)
   set(nccl "with NCCL")
 endif()
 list(JOIN CMAKE_CUDA_ARCHITECTURES ", " architectures)
-message(STATUS "CUDA: ${CUDAToolkit_VERSION} for ${architectures}, ${nccl}")
+message(NOTICE "-- The device `cuda` is built: CUDA ${CUDAToolkit_VERSION} for ${architectures}, ${nccl}. -DRINGSIDE_CUDA=OFF leaves it out.")
 add_custom_target(cuda_code)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# ci/full.sh [--no-install]: all tests under the address and undefined-behaviour sanitizers, those of threads (without MPI, which
+# ci/full.sh [--no-install] [--strict]: all tests under the address and undefined-behaviour sanitizers, those of threads (without MPI, which
 # is not clean there) under the thread sanitizer, the fuzz targets for 20 seconds each, every planted bug, 500 random cases,
 # the verdicts on implementations in PyTorch, the GPU kernels' registers, and the program run as it is installed. Without
 # clang (with --no-install) the fuzz targets are left out, without PyTorch or a CUDA toolkit what needs it.
@@ -31,7 +31,7 @@ build_preset release
 if has_cuda release; then
   stage "registers of GPU kernels" python3 ci/check_spills.py build/release
 else
-  echo "[ci] CUDA: LEFT OUT, no toolkit here" >&2
+  echo "[ci] CUDA: LEFT OUT, build/release is without it" >&2
 fi
 stage "mutants" build/release/ringside mutants
 if ((INSTALL)); then

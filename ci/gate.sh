@@ -52,8 +52,7 @@ build_commit() {
   (
     cd "$tree" || exit
     export CCACHE_BASEDIR=$tree
-    stage "configure ${1:0:12}" cmake --preset release --log-level=WARNING -DRINGSIDE_BUILD_TESTS=OFF \
-      -DRINGSIDE_BUILD_BENCHMARKS=OFF &&
+    configure "${1:0:12}" release -DRINGSIDE_BUILD_TESTS=OFF -DRINGSIDE_BUILD_BENCHMARKS=OFF &&
       stage "build ${1:0:12}" cmake --build --preset release --target ringside --parallel "$(nproc)"
   ) 9>&- >&2 || return
   mkdir -p "$out" && mv "$tree/build/release/ringside" "$out/ringside" && git worktree remove --force "$tree"

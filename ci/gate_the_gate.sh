@@ -17,8 +17,8 @@ while ((${#ARGS[@]})); do
   ARGS=("${ARGS[@]:1}")
 done
 install_packages --tests
-build_preset release ringside
 build_preset release ringside_faulty
+build_preset release ringside
 
 work=${keep:-$(mktemp -d)}
 mkdir -p "$work"

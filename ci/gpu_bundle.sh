@@ -31,8 +31,7 @@ if [[ -e $out && -n $(ls -A "$out") ]]; then
 fi
 if [[ -z $build ]]; then
   build=$root/build/bundle
-  stage "configure bundle" cmake --preset cuda -B "$build" --log-level=WARNING \
-    -DRINGSIDE_MARCH=x86-64-v3 -DRINGSIDE_BUILD_BENCHMARKS=OFF
+  configure bundle cuda -B "$build" -DRINGSIDE_MARCH=x86-64-v3 -DRINGSIDE_BUILD_BENCHMARKS=OFF
   stage "build bundle" cmake --build "$build" --target gpu_check_programs --parallel "$(nproc)"
 fi
 [[ -f $build/gpu_check.list ]] || { echo "gpu_bundle.sh: $build has no gpu_check.list" >&2; exit 2; }

@@ -1,18 +1,17 @@
 #!/usr/bin/env bash
-# ci/install.sh [--tests] [--fuzz] [--torch]: installs what the build needs and is missing, with apt (Debian 12, Ubuntu
-# 22.04 and 24.04), with --tests SciPy and Chromium, without which some tests are skipped, with --fuzz what the fuzz
-# targets need besides, with --torch PyTorch, where apt has it. Does nothing, quickly, when all is there. Without the right to install it prints the apt line and ends with status 2.
+# ci/install.sh [--tests] [--fuzz] [--torch]: installs what the program is built from and is missing, with apt (Debian 12
+# and 13, Ubuntu 22.04 and 24.04), with --tests what all tests need, with --fuzz the fuzz targets' compiler, with --torch
+# PyTorch, where apt has it. Does nothing, quickly, when all is there. Without the right to install it prints the apt line
+# and ends with status 2.
 set -euo pipefail
 [[ ${1:-} != @(-h|--help) ]] || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0; }
 
 required=(
-  g++ cmake ninja-build git                              # compiler and build
+  g++ cmake ninja-build git                              # compiler and build; another g++ where this one is too old
   libopenmpi-dev openmpi-bin libhwloc-dev                # ranks and machine
   libeigen3-dev libcli11-dev libfmt-dev nlohmann-json3-dev libcsv-dev librandom123-dev
   libboost-dev libboost-context-dev                      # statistics of the gate; threads of the emulated GPU
   libpugixml-dev libsqlite3-dev libjs-chart.js           # gate, history, dashboard
-  libgtest-dev libgmock-dev libbenchmark-dev             # tests and benchmarks
-  python3 python3-numpy                                  # the checks
 )
 optional=(libxsmm-dev)  # x86 only, not in every release; without it Eigen makes the CPU's tile products
 lists=()  # optional packages that are worth a new package list
@@ -23,6 +22,7 @@ for argument; do
       optional+=(libclang-rt-dev)  # libFuzzer and the sanitizers; Ubuntu 22.04 has them in clang's own packages
       ;;
     --tests)
+      required+=(libgtest-dev libgmock-dev libbenchmark-dev python3 python3-numpy)
       optional+=(python3-scipy chromium chromium-driver python3-selenium)  # Ubuntu has chromium as a snap alone
       lists+=(python3-scipy)
       ;;
@@ -53,6 +53,14 @@ known() {
   done
 }
 
+# compiler: g++, or g++-12 where g++ is older, as in Ubuntu 22.04; needs apt's lists unless g++ is installed.
+compiler() {
+  local major
+  major=$(apt-cache policy g++ 2>/dev/null | sed -nE 's/^ *Candidate: ([0-9]+:)?([0-9]+)\..*/\2/p')
+  if ((${major:-12} < 12)); then echo g++-12; else echo g++; fi
+}
+
+required[0]=$(compiler)
 mapfile -t wanted < <(missing "${required[@]}")
 mapfile -t extra < <(missing "${optional[@]}")
 ((${#wanted[@]} + ${#extra[@]})) || exit 0
@@ -69,7 +77,11 @@ if ((EUID != 0)); then
 fi
 apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@"; }
 
-if ! known "${wanted[@]}" "${lists[@]}"; then apt update; fi
+if ! known "${wanted[@]}" "${lists[@]}"; then
+  apt update
+  required[0]=$(compiler)
+  mapfile -t wanted < <(missing "${required[@]}")
+fi
 for package in "${extra[@]}"; do
   if known "$package"; then wanted+=("$package"); fi
 done

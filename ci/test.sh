@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# ci/test.sh [--no-install]: installs what is missing, builds the release, checks the format (where clang-format is
-# installed) and runs all tests, the include rules among them. The last lines are ctest's summary.
+# ci/test.sh [--no-install] [--strict]: installs what is missing, builds the release, checks the format (where clang-format
+# is installed) and runs all tests, the include rules among them. The last lines are ctest's summary. --strict, as in
+# .ci/run: warnings are errors, and the device `cuda` is built wherever there is a toolkit.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 parse_arguments "$@"

@@ -5,7 +5,9 @@
 
 namespace ringside {
 
-std::optional<std::string> nccl_version() { return std::nullopt; }
+bool built_with_nccl() { return false; }
+
+std::string nccl_version() { throw std::logic_error("built without NCCL"); }
 
 std::unique_ptr<Communicator> nccl_world(std::chrono::milliseconds, int) {
   throw std::logic_error("built without NCCL");

@@ -12,6 +12,7 @@
 #include "distributed/mpi_calls.h"
 #include "distributed/watchdog.h"
 #include "kernels/cuda/call.h"
+#include "kernels/cuda/shared_library.h"
 #include "kernels/cuda/stream.h"
 #include "kernels/cuda/streams.h"
 
@@ -19,6 +20,33 @@ namespace ringside {
 namespace {
 
 using Words = std::vector<std::string>;
+
+/// The functions of NCCL that are called here, by their own names.
+struct NcclFunctions {
+#define RINGSIDE_NCCL_FUNCTIONS(F)                                                                        \
+  F(ncclGetVersion)                                                                                       \
+  F(ncclGetErrorString) F(ncclGetLastError) F(ncclGetUniqueId) F(ncclCommInitRankConfig) F(ncclCommSplit) \
+      F(ncclCommGetAsyncError) F(ncclCommFinalize) F(ncclCommDestroy) F(ncclCommAbort) F(ncclGroupStart)  \
+          F(ncclGroupEnd) F(ncclSend) F(ncclRecv)
+#define RINGSIDE_DECLARE(function) decltype(&::function) function = nullptr;
+  RINGSIDE_NCCL_FUNCTIONS(RINGSIDE_DECLARE)
+#undef RINGSIDE_DECLARE
+};
+
+NcclFunctions load_functions() {
+  const SharedLibrary library("NCCL", {"libnccl.so.2", RINGSIDE_NCCL_PATH});
+  NcclFunctions functions;
+#define RINGSIDE_LOAD(function) library.load(functions.function, #function);
+  RINGSIDE_NCCL_FUNCTIONS(RINGSIDE_LOAD)
+#undef RINGSIDE_LOAD
+  return functions;
+}
+
+/// Opens NCCL at the first call. Throws UsageError with the loader's reason if it is not to be had.
+const NcclFunctions& nccl() {
+  static const NcclFunctions functions = load_functions();
+  return functions;
+}
 
 /// A communicator of NCCL's, whose calls do not wait, and the MPI channel of the same ranks.
 struct Group {
@@ -33,11 +61,11 @@ struct Group {
       return;
     }
     const Awaiting awaiting("the end of a group (ncclCommDestroy)", mpi->timeout);
-    ncclCommFinalize(comm);
+    nccl().ncclCommFinalize(comm);
     for (ncclResult_t state = ncclInProgress; state == ncclInProgress; std::this_thread::yield()) {
-      if (ncclCommGetAsyncError(comm, &state) != ncclSuccess) break;
+      if (nccl().ncclCommGetAsyncError(comm, &state) != ncclSuccess) break;
     }
-    ncclCommDestroy(comm);
+    nccl().ncclCommDestroy(comm);
   }
   Group(const Group&) = delete;
   Group& operator=(const Group&) = delete;
@@ -45,12 +73,13 @@ struct Group {
   /// Ends what is under way: its kernels return, and the communicator is lost.
   void give_up() {
     mpi->lost = true;
-    if (comm != nullptr) ncclCommAbort(std::exchange(comm, nullptr));
+    if (comm != nullptr) nccl().ncclCommAbort(std::exchange(comm, nullptr));
   }
 
   InfrastructureError error(std::string_view what, std::string_view call, ncclResult_t code) const {
     return InfrastructureError(fmt::format("rank {} of {}: '{}': {}: {} ({})", mpi->rank, mpi->size, what,
-                                           call, ncclGetErrorString(code), ncclGetLastError(comm)));
+                                           call, nccl().ncclGetErrorString(code),
+                                           nccl().ncclGetLastError(comm)));
   }
 
   /// Throws unless a call has been taken, if only for later.
@@ -72,7 +101,7 @@ struct Group {
     while (true) {
       if (comm != nullptr) {
         ncclResult_t state = ncclSuccess;
-        check(what, "ncclCommGetAsyncError", ncclCommGetAsyncError(comm, &state));
+        check(what, "ncclCommGetAsyncError", nccl().ncclCommGetAsyncError(comm, &state));
         check(what, "what is under way", state);
         if (state == ncclSuccess && done()) return;
       }
@@ -134,18 +163,20 @@ class Operation final : public Pending::State {
     RINGSIDE_CUDA(cudaSetDevice(streams.device));
     const Event ready(streams.compute);
     RINGSIDE_CUDA(cudaStreamWaitEvent(streams.communication, ready.get()));
-    group_->check(what_, "ncclGroupStart", ncclGroupStart());
+    group_->check(what_, "ncclGroupStart", nccl().ncclGroupStart());
     ncclResult_t given = ncclSuccess;  // the first failure; a group that was begun must be ended
     const auto note = [&](ncclResult_t code) {
       if (given == ncclSuccess || given == ncclInProgress) given = code;
     };
     for (const auto& [peer, tensor] : sends_) {
-      note(ncclSend(tensor.data(), tensor.size_bytes(), ncclInt8, peer, group_->comm, streams.communication));
+      note(nccl().ncclSend(tensor.data(), tensor.size_bytes(), ncclInt8, peer, group_->comm,
+                           streams.communication));
     }
     for (const auto& [peer, tensor] : receives_) {
-      note(ncclRecv(tensor.data(), tensor.size_bytes(), ncclInt8, peer, group_->comm, streams.communication));
+      note(nccl().ncclRecv(tensor.data(), tensor.size_bytes(), ncclInt8, peer, group_->comm,
+                           streams.communication));
     }
-    const ncclResult_t ended = ncclGroupEnd();
+    const ncclResult_t ended = nccl().ncclGroupEnd();
     group_->check(what_, "ncclSend or ncclRecv", given);
     group_->check(what_, "ncclGroupEnd", ended);
     group_->settle(what_, missing_);  // on the stream
@@ -173,7 +204,8 @@ class NcclCommunicator final : public Communicator {
     const auto part = std::make_shared<Group>(mpi::split(group_->mpi, color, key));
     group_->settle("split", {});
     ncclConfig_t config = unblocked();
-    group_->check("split", "ncclCommSplit", ncclCommSplit(group_->comm, color, key, &part->comm, &config));
+    group_->check("split", "ncclCommSplit",
+                  nccl().ncclCommSplit(group_->comm, color, key, &part->comm, &config));
     group_->settle("split", {});
     part->settle("split", {});
     return std::make_unique<NcclCommunicator>(part);
@@ -190,9 +222,11 @@ class NcclCommunicator final : public Communicator {
 
 }  // namespace
 
-std::optional<std::string> nccl_version() {
+bool built_with_nccl() { return true; }
+
+std::string nccl_version() {
   int version = 0;
-  if (ncclGetVersion(&version) != ncclSuccess) return std::nullopt;
+  nccl().ncclGetVersion(&version);
   return fmt::format("NCCL {}.{}.{}", version / 10000, version / 100 % 100, version % 100);
 }
 
@@ -207,7 +241,7 @@ std::unique_ptr<Communicator> nccl_world(std::chrono::milliseconds timeout, int 
   const auto bytes = std::as_writable_bytes(std::span(id->internal));
   mpi::Requests sharing(group->mpi, id);
   if (channel.rank == 0) {
-    group->check("start", "ncclGetUniqueId", ncclGetUniqueId(id.get()));
+    group->check("start", "ncclGetUniqueId", nccl().ncclGetUniqueId(id.get()));
     for (int peer = 1; peer < channel.size; ++peer) sharing.send(peer, bytes);
   } else {
     sharing.receive(0, bytes);
@@ -215,7 +249,7 @@ std::unique_ptr<Communicator> nccl_world(std::chrono::milliseconds timeout, int 
   sharing.wait("start: NCCL's id");
   ncclConfig_t config = unblocked();
   group->check("start", "ncclCommInitRankConfig",
-               ncclCommInitRankConfig(&group->comm, channel.size, *id, channel.rank, &config));
+               nccl().ncclCommInitRankConfig(&group->comm, channel.size, *id, channel.rank, &config));
   group->settle("start (ncclCommInitRankConfig)", {"not all ranks have come"});
   return std::make_unique<NcclCommunicator>(group);
 }

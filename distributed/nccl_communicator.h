@@ -4,15 +4,17 @@
 
 #include <chrono>
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "distributed/communicator.h"
 
 namespace ringside {
 
-/// "NCCL 2.28.9"; empty if this build has none.
-std::optional<std::string> nccl_version();
+/// Whether this build can use NCCL, if its library is found when the program asks for it.
+bool built_with_nccl();
+
+/// "NCCL 2.28.9". Opens the library; throws UsageError, with the loader's reason, if that is not to be had.
+std::string nccl_version();
 
 /// All processes of the run; needs an MpiSession that outlives it, which carries barriers and what ranks must
 /// agree on. `local_rank`: of the process on its node, which decides its GPU as DeviceOptions::local_rank

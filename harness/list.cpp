@@ -9,8 +9,23 @@
 #include "harness/fingerprint.h"
 #include "harness/properties.h"
 #include "harness/results.h"
+#include "reference/error.h"
 
 namespace ringside {
+namespace {
+
+std::string nccl_text() {
+  const auto unavailable = [](std::string_view reason) { return fmt::format("(unavailable: {})", reason); };
+  if (!built_with_nccl()) return unavailable("built without NCCL");
+  if (const auto no_gpu = device_entry("cuda").unavailable) return unavailable(*no_gpu);
+  try {
+    return nccl_version();
+  } catch (const UsageError& error) {
+    return unavailable(error.what());
+  }
+}
+
+}  // namespace
 
 int list() {
   fmt::print("variants\n");
@@ -26,12 +41,7 @@ int list() {
   fmt::print("\ncommunicators\n");
   fmt::print("  {:<20} ranks are threads of one process\n", "threads");
   fmt::print("  {:<20} ranks are processes, under mpirun or srun; {}\n", "mpi", mpi_library_version());
-  const auto nccl = nccl_version();
-  const auto no_gpu = device_entry("cuda").unavailable;
-  fmt::print("  {:<20} ranks are processes with a GPU each, under mpirun or srun; {}\n", "nccl",
-             !nccl    ? "(unavailable: built without NCCL)"
-             : no_gpu ? fmt::format("{}  (unavailable: {})", *nccl, *no_gpu)
-                      : *nccl);
+  fmt::print("  {:<20} ranks are processes with a GPU each, under mpirun or srun; {}\n", "nccl", nccl_text());
   fmt::print("\ncolumns of a case file\n");
   for (const CaseColumn& column : case_columns()) {
     fmt::print("  {:<20} {}{}\n", column.name, column.help,

@@ -131,8 +131,9 @@ TEST_F(BadInput, WrongArguments) {
       {smoke + " --out " + folder_ / "file/below", "file/below: cannot be made"},
       {smoke + " --out /proc/ringside", "/proc/ringside: cannot be made"},
       {smoke + " --dump " + folder_ / "file/below", "file/below: cannot be made"},
-      {smoke + " --comm nccl", nccl_version() ? "needs --device cuda, not cpu" : "without NCCL"},
-      {"explain " + kSmoke + " --comm nccl --device cuda", nccl_version() ? "needs mpirun" : "without NCCL"},
+      {smoke + " --comm nccl", built_with_nccl() ? "needs --device cuda, not cpu" : "without NCCL"},
+      {"explain " + kSmoke + " --comm nccl --device cuda",
+       built_with_nccl() ? "needs mpirun" : "without NCCL"},
       {"explain " + kSmoke + " --device abacus", "--device abacus"},
       {"explain " + kSmoke + " --filter nothing", "no case ran"},
   };
@@ -159,7 +160,7 @@ TEST_F(BadInput, WrongArgumentsAreToldOnceHoweverManyRanks) {
   const std::vector<std::pair<std::string, std::string>> wrong{
       {smoke + " --comm threads", "--comm threads: started by mpirun"},
       {smoke + " --ranks 2", "--ranks: under MPI the world is mpirun's"},
-      {smoke + " --comm nccl", nccl_version() ? "needs --device cuda, not cpu" : "without NCCL"},
+      {smoke + " --comm nccl", built_with_nccl() ? "needs --device cuda, not cpu" : "without NCCL"},
       {smoke + " --device abacus", "--device abacus"},
       {smoke + " --filter nothing", "no case ran"},
       {smoke + " --out " + folder_ / "file/below", "file/below: cannot be made"},

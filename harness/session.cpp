@@ -60,8 +60,9 @@ int in_session(const SessionOptions& options, const std::function<int(Fleet&)>& 
         "--comm threads: started by mpirun, so every process would repeat the same work; leave mpirun out");
   }
   if (options.comm == Comm::nccl) {
-    if (const auto why = why_no_nccl(options, nccl_version().has_value(), launched)) throw UsageError(*why);
+    if (const auto why = why_no_nccl(options, built_with_nccl(), launched)) throw UsageError(*why);
     usable_device(options.device);  // whoever cannot be used says so before MPI starts
+    nccl_version();
   }
   if (options.comm == Comm::mpi || options.comm == Comm::nccl ||
       (options.comm == Comm::automatic && launched)) {
@@ -108,7 +109,7 @@ RunInfo run_info(const std::string& device_name, const Fleet& fleet) {
   const bool flushes = device.make({})->flushes_denormals();
   Fingerprint::Fields facts = {{"mpi", mpi_library_version()}, {"ftz", flushes ? "yes" : "no"}};
   if (device_name != "cpu") facts.emplace_back("device", device.summary);
-  if (fleet.communicator() == "nccl") facts.emplace_back("nccl", nccl_version().value_or(""));
+  if (fleet.communicator() == "nccl") facts.emplace_back("nccl", nccl_version());
   return {.commit = build_commit(),
           .subject = build_commit_subject(),
           .started = utc_now(),

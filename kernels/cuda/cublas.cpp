@@ -1,12 +1,12 @@
 #include "kernels/cuda/cublas.h"
 
 #include <cuda_runtime_api.h>
-#include <dlfcn.h>
 
 #include <stdexcept>
 #include <string>
 
 #include "kernels/cuda/call.h"
+#include "kernels/cuda/shared_library.h"
 
 namespace ringside {
 namespace {
@@ -14,29 +14,16 @@ namespace {
 /// What NVIDIA recommends for Hopper, more than enough before it.
 constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;
 
-/// The library as the loader finds it, or else where it was when this was built.
-void* open_library() {
-  for (const char* name : {RINGSIDE_CUBLAS_SONAME, RINGSIDE_CUBLAS_PATH}) {
-    if (void* const library = dlopen(name, RTLD_LAZY | RTLD_LOCAL)) return library;
-  }
-  throw std::runtime_error(std::string("cuBLAS: ") + dlerror());
-}
-
 CublasFunctions load_functions() {
-  void* const library = open_library();
-  const auto load = [library](auto& function, const char* name) {
-    void* const symbol = dlsym(library, name);
-    if (symbol == nullptr) throw std::runtime_error(std::string("cuBLAS: ") + dlerror());
-    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(symbol);
-  };
+  const SharedLibrary library("cuBLAS", {RINGSIDE_CUBLAS_SONAME, RINGSIDE_CUBLAS_PATH});
   CublasFunctions f;
-  load(f.create, "cublasCreate_v2");
-  load(f.destroy, "cublasDestroy_v2");
-  load(f.set_stream, "cublasSetStream_v2");
-  load(f.set_workspace, "cublasSetWorkspace_v2");
-  load(f.set_math_mode, "cublasSetMathMode");
-  load(f.gemm, "cublasGemmStridedBatchedEx_64");
-  load(f.status_string, "cublasGetStatusString");
+  library.load(f.create, "cublasCreate_v2");
+  library.load(f.destroy, "cublasDestroy_v2");
+  library.load(f.set_stream, "cublasSetStream_v2");
+  library.load(f.set_workspace, "cublasSetWorkspace_v2");
+  library.load(f.set_math_mode, "cublasSetMathMode");
+  library.load(f.gemm, "cublasGemmStridedBatchedEx_64");
+  library.load(f.status_string, "cublasGetStatusString");
   return f;
 }
 

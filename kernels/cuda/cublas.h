@@ -1,5 +1,4 @@
-// cuBLAS, loaded when it is first needed: a program that links it takes 0.1 s longer to start (0.5 GB of
-// shared libraries), and does not start where it is missing.
+// cuBLAS, opened when it is first needed.
 #pragma once
 
 #include <cublas_v2.h>
@@ -20,7 +19,7 @@ struct CublasFunctions {
   decltype(&cublasGetStatusString) status_string = nullptr;
 };
 
-/// Throws std::runtime_error with the loader's reason if the library is not to be had.
+/// Throws UsageError with the loader's reason if the library is not to be had.
 const CublasFunctions& cublas_functions();
 
 /// A handle for one stream of the current device, with a workspace of its own: results are the same bits each
