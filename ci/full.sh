@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# ci/full.sh [--no-install] [--strict]: all tests under the address and undefined-behaviour sanitizers, those of threads (without MPI, which
-# is not clean there) under the thread sanitizer, the fuzz targets for 20 seconds each, every planted bug, 500 random cases,
-# the verdicts on implementations in PyTorch, the GPU kernels' registers, and the program run as it is installed. Without
-# clang (with --no-install) the fuzz targets are left out, without PyTorch or a CUDA toolkit what needs it.
+# ci/full.sh [--no-install] [--strict]: all tests under the address and undefined-behaviour sanitizers, those of threads
+# (without MPI, which is not clean there) under the thread sanitizer, the fuzz targets for 20 seconds each, every planted
+# bug, 500 random cases, the verdicts on implementations in PyTorch, the GPU kernels' registers, and the program run as it
+# is installed. Without clang (with --no-install) the fuzz targets are left out, without PyTorch what needs it, and the
+# registers where build/release is without the device `cuda`; --strict builds it wherever there is a toolkit.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 parse_arguments "$@"

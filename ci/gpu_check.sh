@@ -137,6 +137,10 @@ sweep_cases() {
 
 stage_build() {
   if [[ -z $prebuilt ]]; then
+    if [[ $device == cuda && ! -e /proc/driver/nvidia/version && ! -e /dev/nvidiactl && ! -e /dev/dxg ]]; then
+      left_out "no NVIDIA driver: nothing to build for"
+      return
+    fi
     limited cmake --preset cuda --log-level=WARNING
     limited cmake --build --preset cuda --target gpu_check_programs --parallel "$(nproc)"
   fi
