@@ -26,7 +26,7 @@ __attribute__((constructor(101))) void check_cpu() {
   bool lacks = false;
   for (size_t i = 0; i < kCpuFeatures; ++i) {
     if (!cpu_needs[i] || has[i]) continue;
-    if (!lacks) say("ringside: this program was built for a CPU that has");
+    if (!lacks) say("ringside: this program needs");
     lacks = true;
     say(" ");
     say(names[i]);

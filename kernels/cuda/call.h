@@ -14,5 +14,5 @@ void cuda_report(cudaError_t status, const char* call, const char* file, int lin
 
 }  // namespace ringside
 
-#define RINGSIDE_CUDA(call) ::ringside::cuda_check((call), #call, __FILE__, __LINE__)
-#define RINGSIDE_CUDA_NOTHROW(call) ::ringside::cuda_report((call), #call, __FILE__, __LINE__)
+#define RINGSIDE_CUDA(call) ::ringside::cuda_check((call), #call, __FILE_NAME__, __LINE__)
+#define RINGSIDE_CUDA_NOTHROW(call) ::ringside::cuda_report((call), #call, __FILE_NAME__, __LINE__)
