@@ -23,11 +23,12 @@ using Words = std::vector<std::string>;
 
 /// The functions of NCCL that are called here, by their own names.
 struct NcclFunctions {
-#define RINGSIDE_NCCL_FUNCTIONS(F)                                                                        \
-  F(ncclGetVersion)                                                                                       \
-  F(ncclGetErrorString) F(ncclGetLastError) F(ncclGetUniqueId) F(ncclCommInitRankConfig) F(ncclCommSplit) \
-      F(ncclCommGetAsyncError) F(ncclCommFinalize) F(ncclCommDestroy) F(ncclCommAbort) F(ncclGroupStart)  \
-          F(ncclGroupEnd) F(ncclSend) F(ncclRecv)
+// clang-format off
+#define RINGSIDE_NCCL_FUNCTIONS(F)                                                                       \
+  F(ncclGetVersion) F(ncclGetErrorString) F(ncclGetLastError) F(ncclGetUniqueId)                         \
+  F(ncclCommInitRankConfig) F(ncclCommSplit) F(ncclCommGetAsyncError) F(ncclCommFinalize)                \
+  F(ncclCommDestroy) F(ncclCommAbort) F(ncclGroupStart) F(ncclGroupEnd) F(ncclSend) F(ncclRecv)
+// clang-format on
 #define RINGSIDE_DECLARE(function) decltype(&::function) function = nullptr;
   RINGSIDE_NCCL_FUNCTIONS(RINGSIDE_DECLARE)
 #undef RINGSIDE_DECLARE

@@ -32,8 +32,7 @@ __attribute__((constructor(101))) void check_cpu() {
     say(names[i]);
   }
   if (!lacks) return;
-  say(", which this one has not. Build it here, or for more CPUs with -DRINGSIDE_MARCH=x86-64-v3 (or "
-      "x86-64)\n");
+  say(", which this CPU lacks; build it here, or with -DRINGSIDE_MARCH=x86-64-v3 (or x86-64)\n");
   _exit(2);
 }
 
