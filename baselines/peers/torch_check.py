@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Ringside's verdict on any attention in PyTorch that is called as attention(q, k, v) -> o on each rank.
 
-    mpirun -n 4 /usr/bin/python3 torch_check.py ring           # or torchrun --nproc_per_node 4 torch_check.py ring
+    mpirun -n 4 /usr/bin/python3 torch_check.py ring           # or torchrun --nproc_per_node 4 torch_check.py ring (not
+                                                               # with Debian 12's PyTorch: its torchrun does not start)
     mpirun -n 4 /usr/bin/python3 torch_check.py my_module:my_attention --case seq=4096,heads=8,head_dim=64,dtype=bf16
 
 or from your own program, in every rank that mpirun or torchrun started:
@@ -24,6 +25,7 @@ Needs PyTorch with gloo (Debian: python3-torch, for /usr/bin/python3), NumPy and
 """
 
 import argparse
+import atexit
 import importlib
 import math
 import os
@@ -57,6 +59,7 @@ def start_ranks() -> None:
     env.setdefault("MASTER_ADDR", "127.0.0.1")
     env.setdefault("MASTER_PORT", "29533")
     dist.init_process_group("gloo")
+    atexit.register(dist.destroy_process_group)  # left to Python's end, its threads abort a run now and then
 
 
 def agreed(value: object) -> object:
