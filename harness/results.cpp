@@ -253,11 +253,13 @@ Json result_json(const CaseResult& r, const RunInfo& run) {
   if (r.status == Status::skip) return row;
   row["failures"] = all_failures(r);
   row["checks"] = Json::object();
-  for (const CheckResult& check : r.checks) row["checks"][to_string(check.check)] = check.outcome;
+  for (const CheckResult& check : r.checks)
+    row["checks"][std::string(to_string(check.check))] = check.outcome;
   const auto theirs = published(r.c);
   for (const Out out : kOuts) {
     if (!r.tensors[out].given) continue;
-    row["tensors"][to_string(out)] = tensor_json(r.tensors[out], theirs ? Json((*theirs)[out]) : Json());
+    row["tensors"][std::string(to_string(out))] =
+        tensor_json(r.tensors[out], theirs ? Json((*theirs)[out]) : Json());
   }
   row["perf"] = perf_json(r);
   if (!r.ranks.empty()) row["sums"] = sums_json(r);  // nothing ran if only tensors were given

@@ -207,9 +207,10 @@ Json rank_cells(const Json& ranks) {
 Json tensors_json(const Json& tensors) {
   Json all = Json::object();
   for (const std::string_view out : kOutNames) {
-    const auto tensor = tensors.is_object() ? tensors.find(out) : tensors.end();
+    const std::string name(out);
+    const auto tensor = tensors.is_object() ? tensors.find(name) : tensors.end();
     if (tensors.is_object() && tensor != tensors.end() && tensor->is_object())
-      all[std::string(out)] = cells(kOfTensor, *tensor);
+      all[name] = cells(kOfTensor, *tensor);
   }
   return all;
 }
