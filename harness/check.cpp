@@ -64,16 +64,17 @@ int check(const CheckOptions& options) {
   if (options.out) file.emplace(*options.out);
   std::vector<CaseResult> results;
   std::string failures;
+  const Paint paint = Paint::of(options.color);
   for (const std::filesystem::path& directory : directories) {
     Judged judged = judge(directory, options, fleet);
     if (file) file->add(judged.result, run);
     if (is_red(judged.result.status)) {
-      failures += "\n" + failure_report(judged.result, repeat(directory.string(), options)) +
+      failures += "\n" + failure_report(judged.result, repeat(directory.string(), options), paint) +
                   picture(judged.result, judged.holder);
     }
     results.push_back(std::move(judged.result));
   }
-  fmt::print("{}{}{}", accuracy_table(results), failures, summary(results));
+  fmt::print("{}{}{}", accuracy_table(results, paint), failures, summary(results, {}, paint));
   if (options.out) fmt::print("results: {0}/results.jsonl, {0}/results.csv\n", *options.out);
   return std::ranges::any_of(results, is_red, &CaseResult::status) ? 1 : 0;
 }

@@ -120,7 +120,7 @@ TEST_F(CheckFiles, PositionsInAFile) {
   const Outcome outcome = check(made, "--dp 2 --layout " + file);
   EXPECT_EQ(outcome.status, 1) << outcome.err;
   EXPECT_THAT(
-      outcome.out,
+      unwrapped(outcome.out, 4),
       HasSubstr(fmt::format("dk: 1 of 2048 elements beyond their bound (rank 3: 1); worst at batch 1, head "
                             "1, position {}, dim 6 on rank 3",
                             own[1][2])));

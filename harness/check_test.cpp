@@ -43,7 +43,7 @@ TEST_F(Check, ADumpOfASweepIsGreenAndTheTableSaysWhatTheRowsSay) {
       EXPECT_GT(tensor.at("telling"), 0);
       EXPECT_LT(tensor.at("bound_share"), 1);
       EXPECT_THAT(outcome.out,
-                  HasSubstr(fmt::format("{:>6}  {:.3e}", name, tensor.at("max_abs").get<double>())));
+                  HasSubstr(fmt::format("\n{:>7} {:>7.1e} ", name, tensor.at("max_abs").get<double>())));
       EXPECT_THAT(table[i + 1], HasSubstr(tensor.at("max_abs").dump()));
       EXPECT_THAT(table[i + 1], HasSubstr(tensor.at("digest").get<std::string>()));
     }
@@ -112,11 +112,11 @@ TEST_F(Check, AFaultInATensorIsRedAndItsPlaceIsTold) {
         EXPECT_EQ(worst.at("head"), first[1]);
         EXPECT_EQ(worst.at("position"), first[2]);
         EXPECT_EQ(worst.at("dim"), first[3]);
-        EXPECT_THAT(outcome.out, HasSubstr(fmt::format(
-                                     "worst at batch {}, head {}, position {}, dim {} on rank {}: ", first[0],
-                                     first[1], first[2], first[3], world_rank)));
+        EXPECT_THAT(unwrapped(outcome.out, 4),
+                    HasSubstr(fmt::format("worst at batch {}, head {}, position {}, dim {} on rank {}: ",
+                                          first[0], first[1], first[2], first[3], world_rank)));
       }
-      EXPECT_EQ(outcome.out.find("by their NaN/inf pattern") != std::string::npos,
+      EXPECT_EQ(unwrapped(outcome.out, 4).find("by their NaN/inf pattern") != std::string::npos,
                 std::string(kind) == "nan");
       for (std::size_t rank = 0; rank < 4; ++rank) {
         std::string line;
@@ -143,10 +143,10 @@ TEST_F(Check, SubjectsOfOneProblemAreToldApartAndARedOneSaysHowToRepeatItsVerdic
   const Outcome outcome = check(
       both, "--case seq=64,head_dim=8 --layout zigzag --axes bhnd --dp 2 --sp 3 --sp 2 --cu-seqlens none");
   EXPECT_EQ(outcome.status, 1) << outcome.err;
-  EXPECT_THAT(outcome.out, HasSubstr("#1    pass       " + a.string() + " fp32 dp2 sp2 "));
-  EXPECT_THAT(outcome.out, HasSubstr("#2    FAIL       " + b.string() + " fp32 dp2 sp2 "));
+  EXPECT_THAT(outcome.out, HasSubstr("#1 pass " + a.string() + " fp32 dp2 sp2"));
+  EXPECT_THAT(outcome.out, HasSubstr("#2 FAIL " + b.string() + " fp32 dp2 sp2"));
   EXPECT_THAT(outcome.out, HasSubstr("closest to its bound: "));
-  EXPECT_THAT(outcome.out, HasSubstr(" of it, dv of " + b.string() + "\n"));
+  EXPECT_THAT(unwrapped(outcome.out), HasSubstr(" of it, dv of #2 " + b.string() + "\n"));
   ASSERT_EQ(rows().size(), 2U);
   EXPECT_EQ(rows()[0].at("name"), rows()[1].at("name"));
   EXPECT_EQ(rows()[0].at("directory"), a.string());
@@ -157,11 +157,15 @@ TEST_F(Check, SubjectsOfOneProblemAreToldApartAndARedOneSaysHowToRepeatItsVerdic
   const std::size_t at = outcome.out.find(repeat) + repeat.size();
   ASSERT_GT(outcome.out.size(), at);
   EXPECT_EQ(outcome.out.find(repeat, at), std::string::npos);  // the other is right
-  const Outcome again = run("exec " + outcome.out.substr(at, outcome.out.find('\n', at) - at));
+  const std::string command = "exec " + outcome.out.substr(at, outcome.out.find('\n', at) - at);
+  const Outcome again = run(command);
   EXPECT_EQ(again.status, 1) << again.err;
   const std::size_t fail = outcome.out.find("\nFAIL "), end = outcome.out.find("closest to");
   EXPECT_THAT(again.out, HasSubstr(outcome.out.substr(fail, end - fail)));
   EXPECT_THAT(again.out, HasSubstr("1 cases: 0 passed, 1 failed"));
+  const Outcome colored = run(command + " --color always");
+  EXPECT_EQ(colored.status, 1) << colored.err;
+  EXPECT_THAT(colored.out, HasSubstr("\033[1;31mFAIL\033[0m dv 1.0e+00"));
 }
 
 TEST_F(Check, ADirectoryMayHaveAnyName) {

@@ -68,6 +68,16 @@ void add_session_options(CLI::App& app, SessionOptions& options) {
       ->capture_default_str();
 }
 
+void add_color_option(CLI::App& app, Color& color) {
+  static const std::map<std::string, Color> colors{
+      {"auto", Color::automatic}, {"always", Color::always}, {"never", Color::never}};
+  app.add_option_function<std::string>(
+         "--color", [&color](const std::string& name) { color = colors.at(name); },
+         "Whether verdicts are coloured; auto: on a terminal, unless NO_COLOR is set; default: auto")
+      ->type_name("auto|always|never")
+      ->check(quiet(CLI::IsMember(colors)));
+}
+
 void add_sweep_options(CLI::App& app, SweepOptions& options) {
   add_session_options(app, options);
   CLI::Option* out = app.add_option("--out", options.out,
@@ -105,6 +115,7 @@ void add_sweep_options(CLI::App& app, SweepOptions& options) {
          "--no-perf", [&] { options.perf = false; }, "Verdicts only, no times; default: both")
       ->excludes(trace);
   app.add_flag("--fail-fast", options.fail_fast, "Stop after the first wrong result; default: run all cases");
+  add_color_option(app, options.color);
 }
 
 void add_time_options(CLI::App& app, TimeOptions& options) {
@@ -197,6 +208,7 @@ void add_check_options(CLI::App& app, CheckOptions& options) {
          "fp16, fp32 for fp32");
   app.add_option("--out", options.out, "Directory for results.jsonl and results.csv; default: none are kept")
       ->type_name("DIR");
+  add_color_option(app, options.color);
 }
 
 void add_mutants_options(CLI::App& app, MutantsOptions& options) {

@@ -42,6 +42,7 @@ TEST(Parse, SweepDefaults) {
   EXPECT_FALSE(options.fail_fast);
   EXPECT_FALSE(options.resume);
   EXPECT_EQ(options.timeout_s, 120);
+  EXPECT_EQ(options.color, Color::automatic);
 }
 
 TEST(Parse, SweepTakesEveryOption) {
@@ -60,6 +61,8 @@ TEST(Parse, SweepTakesEveryOption) {
   EXPECT_EQ(timed_iterations(options, false), 0);
   EXPECT_TRUE(options.fail_fast);
   EXPECT_EQ(options.timeout_s, 0.5);
+  EXPECT_EQ(std::get<SweepOptions>(parse({"sweep", cases, "--color", "never"})).color, Color::never);
+  EXPECT_EQ(std::get<CheckOptions>(parse({"check", "/", "--color", "always"})).color, Color::always);
   EXPECT_TRUE(std::get<SweepOptions>(parse({"sweep", cases, "--out", "o", "--resume"})).resume);
   EXPECT_EQ(std::get<SweepOptions>(parse({"sweep", cases, "--trace", "t.json"})).trace, "t.json");
 }
@@ -131,6 +134,7 @@ TEST(Parse, WrongUsageNamesTheArgument) {
       {{"sweep", cases, "--timeout", "nan"}, "--timeout"},
       {{"sweep", cases, "--timeout", "5s"}, "5s"},
       {{"sweep", cases, "--comm", "pigeon"}, "pigeon"},
+      {{"sweep", cases, "--color", "pink"}, "pink"},
       {{"sweep", cases, "--comm", "1"}, "--comm"},
       {{"sweep", cases, "--filter", "ring("}, "'ring(' is not a regular expression"},
       {{"sweep", cases, "--filter", "[z-a]"}, "'[z-a]' is not a regular expression"},
@@ -168,7 +172,7 @@ TEST(Program, HelpAndVersionGoToStdout) {
   const Outcome sweep = ringside("sweep --help");
   EXPECT_EQ(sweep.status, 0);
   for (const char* option : {"--filter", "--out", "--dump", "--repeat", "--ranks", "--comm", "--device",
-                             "--no-perf", "--fail-fast", "--timeout", "--resume"}) {
+                             "--no-perf", "--fail-fast", "--timeout", "--resume", "--color"}) {
     EXPECT_THAT(sweep.out, HasSubstr(option));
   }
 }

@@ -71,7 +71,7 @@ TEST(Picture, StretchesOfEachRank) {
   drawn.wrong(Out::dv, 0, 1, 4);
   drawn.result.tensors[Out::dv].given = false;
   EXPECT_EQ(picture(drawn.result, drawn.holder),
-            "where in the sequence (64 tokens, 2 a column; x: some elements wrong, X: half or more)\n"
+            "where in 64 tokens (2 a column; x: some elements wrong, X: half or more)\n"
             "     o rank 0   |Xx..............................| 9 of 320 wrong\n"
             "     o rank 1   |................................| 0 of 320 wrong\n"
             "    dk rank 0   |................................| 0 of 96 wrong\n"
@@ -82,7 +82,7 @@ TEST(Picture, FewTokensAndGroups) {
   Drawn drawn(3, 2, 2);  // tokens are in stretches 0, 10 and 21
   drawn.wrong(Out::dq, 3, 10, 6);
   EXPECT_EQ(picture(drawn.result, drawn.holder),
-            "where in the sequence (3 tokens, 1 a column; x: some elements wrong, X: half or more)\n"
+            "where in 3 tokens (1 a column; x: some elements wrong, X: half or more)\n"
             "    dq rank 0   |.                    .          | 0 of 12 wrong\n"
             "    dq rank 1   |          .                     | 0 of 6 wrong\n"
             "    dq rank 2   |.                    .          | 0 of 12 wrong\n"

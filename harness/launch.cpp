@@ -20,6 +20,7 @@
 #include <system_error>
 
 #include "harness/fingerprint.h"
+#include "harness/terminal.h"
 #include "reference/error.h"
 
 namespace ringside {
@@ -158,7 +159,7 @@ int launch(int ranks, std::span<const std::string> program_args, const LaunchOpt
   command.insert(command.end(), {"-n", std::to_string(ranks)});
   command.push_back(options.program.empty() ? std::filesystem::read_symlink("/proc/self/exe").string()
                                             : options.program);
-  command.emplace_back(launched_flag);
+  command.push_back(fmt::format("{}={}", launched_flag, to_word(terminal())));
   command.insert(command.end(), program_args.begin(), program_args.end());
   std::vector<std::string> quiet = command;
   // Open MPI prints 11 lines for each status but 0; -q silences them, and its reasons for failing too.

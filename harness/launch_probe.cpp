@@ -1,4 +1,4 @@
-// A rank for launch_test.cpp. launch_probe [--launched] COMMAND:
+// A rank for launch_test.cpp. launch_probe [--launched=WORD] COMMAND:
 //   exit STATUS    every rank ends with STATUS
 //   last STATUS    the last rank ends with STATUS, the others with 0
 //   suicide        the last rank kills itself with SIGKILL, the others wait
@@ -19,7 +19,7 @@
 
 int main(int argc, char** argv) {
   std::vector<std::string> args(argv + 1, argv + argc);
-  const bool launched = args.at(0) == ringside::launched_flag;
+  const bool launched = args.at(0).starts_with(ringside::launched_flag);
   if (launched) args.erase(args.begin());
   const std::string& command = args.at(0);
 

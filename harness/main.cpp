@@ -14,6 +14,7 @@
 
 #include "harness/cli.h"
 #include "harness/commands.h"
+#include "harness/terminal.h"
 #include "reference/error.h"
 
 namespace ringside {
@@ -100,8 +101,11 @@ int main(int argc, char** argv) {
   mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
   mallopt(M_TOP_PAD, 64 << 20);
   std::vector<std::string> args(argv + 1, argv + argc);
-  const bool launched = !args.empty() && args.front() == ringside::launched_flag;
-  if (launched) args.erase(args.begin());
+  const bool launched = !args.empty() && args.front().starts_with(ringside::launched_flag);
+  if (launched) {
+    ringside::set_terminal(args.front().substr(args.front().find('=') + 1));
+    args.erase(args.begin());
+  }
   const int status = ringside::run(args);
   return launched ? ringside::rank_status(status) : status;
 }

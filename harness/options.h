@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "harness/case_file.h"
+#include "harness/terminal.h"
 
 namespace ringside {
 
@@ -35,6 +36,7 @@ struct SweepOptions : SessionOptions {
   double time_limit_s = 3;  ///< no further iteration of a case once they have taken this many seconds
   bool fail_fast = false;   ///< stop after the first wrong result
   bool resume = false;      ///< keep the rows that `out` holds and run the other cases
+  Color color = Color::automatic;
 };
 
 /// Timed iterations of a case.
@@ -70,6 +72,7 @@ struct CheckOptions : TensorOptions {
   std::optional<std::string> given_case;  ///< "column=value,…" or a case file
   std::vector<CaseCell> cells;            ///< single columns, stronger than all else
   std::optional<std::string> out;         ///< directory for results
+  Color color = Color::automatic;
 };
 
 /// The option of check that sets a column: "--cu-seqlens".

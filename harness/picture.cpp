@@ -33,9 +33,8 @@ std::string picture(const CaseResult& result, std::span<const int> holder) {
     }
   }
   if (text.empty()) return text;
-  return fmt::format(
-      "where in the sequence ({} tokens, {} a column; x: some elements wrong, X: half or more)\n{}", c.seq,
-      (c.seq + static_cast<Index>(kStretches) - 1) / static_cast<Index>(kStretches), text);
+  return fmt::format("where in {} tokens ({} a column; x: some elements wrong, X: half or more)\n{}", c.seq,
+                     (c.seq + static_cast<Index>(kStretches) - 1) / static_cast<Index>(kStretches), text);
 }
 
 }  // namespace ringside

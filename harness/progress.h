@@ -1,13 +1,11 @@
-// How far a sweep is: a bar on a terminal, a line a case elsewhere.
+// How far a run of many cases is: a bar, where there is a terminal.
 #pragma once
 
 #include <string>
 
-#include "harness/run_case.h"
-
 namespace ringside {
 
-/// Prints to standard error. Silent unless made `visible`.
+/// The bar is on standard error, if that is a terminal. Silent unless made `visible`.
 class Progress {
  public:
   Progress(bool visible, int cases);
@@ -15,19 +13,21 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  /// Says what has begun ("oracle", a case's name); on a terminal only.
+  /// Says in the bar what has begun ("reference", a case's name).
   void begin(const std::string& what);
-  void done(const CaseResult& result, double seconds);
-  /// Says, on terminals too, what has come of it.
+  /// A case has ended; says on standard error what has come of it.
   void done(const std::string& line);
+  /// A case has ended; prints to standard output, at once, what has come of it. Throws InfrastructureError if
+  /// that fails.
+  void row(const std::string& text);
   /// Takes the bar away so that other text can be printed.
   void clear();
 
  private:
   double elapsed() const;
 
-  bool visible_, terminal_;
-  int cases_, done_ = 0, width_;
+  bool visible_;
+  int cases_, done_ = 0;
   double start_;
 };
 

@@ -13,6 +13,7 @@
 #include "harness/peak.h"
 #include "harness/plan.h"
 #include "harness/progress.h"
+#include "harness/published.h"
 #include "harness/results.h"
 #include "harness/resume.h"
 #include "harness/select_cases.h"
@@ -59,11 +60,15 @@ void refuse_what_does_not_fit(const Plan& plan, const SweepOptions& options, con
 
 void print_plan(const Plan& plan, const SweepOptions& options, const Fleet& fleet) {
   const bool known = options.device == "cpu";  // whose rates the estimate has
-  fmt::print(stderr, "{}: {} cases, {} to run against {} references, on {} ({}); at most {} of memory{}\n",
+  fmt::print(notes(), "{}: {} cases, {} to run against {} references\n  on {}, {}; at most {} of memory{}\n",
              options.cases, plan.cases.size(), plan.to_run, plan.standards, fleet.communicator(),
-             fleet.world() ? fmt::format("{} ranks", *fleet.world()) : "as many as each case asks for",
+             fleet.world() ? fmt::format("{} ranks", *fleet.world()) : "one a rank",
              human_bytes(plan.needs.bytes),
              known ? fmt::format(", about {}", human_seconds(plan.needs.seconds)) : "");
+}
+
+bool has_published(const Plan& plan) {
+  return std::ranges::any_of(plan.cases, [](const PlannedCase& p) { return !p.skip && published(p.c); });
 }
 
 int exit_status(const std::vector<CaseResult>& results, const Kept& kept) {
@@ -76,7 +81,9 @@ std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, 
   const DeviceEntry device = usable_device(options.device);
   InputsCache inputs;
   Peaks peaks;
+  const Paint paint = Paint::of(options.color);
   Progress progress(fleet.is_root(), plan.to_run);
+  if (fleet.is_root() && plan.to_run > 0) fmt::print("{}", accuracy_header(has_published(plan), paint));
   std::vector<CaseResult> results;
   std::optional<Standard> standard;
   std::string standard_of;
@@ -98,7 +105,7 @@ std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, 
                   .inputs_s = standard->inputs_s,
                   .compare_s = standard->measure_s};
       }
-      progress.begin(planned.c.name());
+      progress.begin(heading(result));
       HostOutputs outputs;
       const bool crowded = fleet.oversubscribed(planned.c.ranks(), device);
       const TimingPlan timing = {.repeat = timed_iterations(options, crowded),
@@ -114,7 +121,7 @@ std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, 
       if (options.dump) dump_case(*options.dump, planned.c, outputs, fleet);
       result.phases.output_s = watch.lap();
       result.phases += before;
-      if (fleet.is_root()) progress.done(result, result.phases.total());
+      progress.row(accuracy_rows(result, results.size() + 1, paint));
     }
     watch.lap();
     on_root(fleet, [&] {
@@ -154,16 +161,17 @@ int sweep(const SweepOptions& options) {
     refuse_what_does_not_fit(plan, options, repeats, cores);
     Files files = open_files(options, kept, fleet);
     if (fleet.is_root()) print_plan(plan, options, fleet);
+    const Paint paint = Paint::of(options.color);
     Phases phases = {.setup_s = watch.lap()};
     const std::vector<CaseResult> results = run_plan(plan, options, run, kept, std::move(files), fleet);
     for (const CaseResult& result : results) phases += result.phases;
     if (fleet.is_root()) {
       watch.lap();
-      fmt::print("{}\n{}\n", accuracy_table(results), performance_table(results));
-      for (const CaseResult& result : results) fmt::print("{}", failure_report(result, options.cases));
+      if (plan.to_run > 0) fmt::print("\n{}\n", performance_table(results, paint));
+      for (const CaseResult& result : results) fmt::print("{}", failure_report(result, options.cases, paint));
       phases.output_s += watch.lap();
       fmt::print("{}{}{}", time_summary(phases, wall.lap()), kept_summary(kept),
-                 summary(results, kept.counts));
+                 summary(results, kept.counts, paint));
       if (results.size() < plan.cases.size()) {
         fmt::print("stopped at the first wrong result: {} cases not run\n",
                    plan.cases.size() - results.size());

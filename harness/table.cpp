@@ -15,33 +15,12 @@
 namespace ringside {
 namespace {
 
-/// Softmax's mask, or lightning's decay, and what is packed.
-std::string mask_of(const Case& c) {
-  std::string text = c.op == Operator::lightning ? to_string(c.decay) : c.causal ? "causal" : "full";
-  if (c.window > 0) text += fmt::format(" window {}", c.window);
-  if (!c.cu_seqlens.empty()) text += fmt::format(" {} documents", c.cu_seqlens.size() - 1);
-  if (c.padding > 0) text += fmt::format(" padding {}", c.padding);
-  return text;
+Style style_of(Status status) {
+  return is_red(status) ? Style::bad : status == Status::pass ? Style::good : Style::notice;
 }
 
-/// A case in words that fit a heading.
-std::string heading(const CaseResult& r) {
-  const Case& c = r.c;
-  const std::string heads =
-      c.heads == c.kv_heads ? fmt::format("h{}", c.heads) : fmt::format("h{}/{}", c.heads, c.kv_heads);
-  const std::string dims = c.head_dim == c.value_dim ? fmt::format("d{}", c.head_dim)
-                                                     : fmt::format("d{}/{}", c.head_dim, c.value_dim);
-  const std::string mask = (c.op == Operator::lightning ? "decay " : "") + mask_of(c);
-  const std::string sample = c.samples() ? fmt::format(" sample {}", c.sample) : "";
-  return fmt::format("{} {}{} dp{} sp{}  b{} n{} {} {}  {} {} seed {}{}",
-                     r.directory.empty() ? c.variant : r.directory, to_string(c.dtype),
-                     c.math == Math::fp32 ? "" : "/" + std::string(to_string(c.math)), c.dp, c.sp, c.batch,
-                     c.seq, heads, dims, mask, to_string(c.fill), c.seed, sample);
-}
-
-std::string short_name(const Case& c) {
-  return fmt::format("{} {} dp{} sp{} n{} {}", c.variant, to_string(c.dtype), c.dp, c.sp, c.seq, mask_of(c));
-}
+/// "lasp_naive", or where the tensors are.
+const std::string& subject(const CaseResult& r) { return r.directory.empty() ? r.c.variant : r.directory; }
 
 /// What one of many cases is called: its name, or where the tensors are.
 std::string label(const CaseResult& r) { return r.directory.empty() ? r.c.name() : r.directory; }
@@ -71,7 +50,39 @@ std::optional<double> efficiency(const std::vector<CaseResult>& results, const C
 
 std::string percent(double share) { return fmt::format("{:.0f}%", 100 * share); }
 
+/// A share of a limit in five columns: 0.412, 57.4, 28362, 6e+05.
+std::string share_text(double share) {
+  if (share < 9.9995) return fmt::format("{:.3f}", share);
+  return share < 999.95 ? fmt::format("{:.1f}", share)
+                        : fmt::format(fmt::runtime(share < 99999.5 ? "{:.0f}" : "{:.0e}"), share);
+}
+
+std::string table_head(const std::string& text, Paint paint) { return paint(Style::heading, text) + "\n"; }
+
 }  // namespace
+
+std::string heading(const CaseResult& r) {
+  const Case& c = r.c;
+  std::string text = fmt::format("{} {}{} dp{} sp{}  b{} n{} h{}", subject(r), to_string(c.dtype),
+                                 c.math == Math::fp32 ? "" : "/" + std::string(to_string(c.math)), c.dp, c.sp,
+                                 c.batch, c.seq, c.heads);
+  if (c.kv_heads != c.heads) text += fmt::format("/{}", c.kv_heads);
+  text += fmt::format(" d{}", c.head_dim);
+  if (c.value_dim != c.head_dim) text += fmt::format("/{}", c.value_dim);
+  if (c.op == Operator::lightning) {
+    text += (c.decay.slope ? "  decay " : "  ") + to_string(c.decay);
+  } else {
+    text += c.causal ? "  causal" : "  full";
+  }
+  if (c.window > 0) text += fmt::format(" window {}", c.window);
+  if (!c.cu_seqlens.empty()) text += fmt::format(" {} docs", c.cu_seqlens.size() - 1);
+  if (c.padding > 0) text += fmt::format(" padding {}", c.padding);
+  if (c.fill != Fill::gaussian) text += fmt::format(" {}", to_string(c.fill));
+  if (c.seed != 1) text += fmt::format(" seed {}", c.seed);
+  if (c.samples()) text += fmt::format(" sample {}", c.sample);
+  if (r.status == Status::xfail) text += fmt::format("  known fault: {}", c.fault);
+  return text;
+}
 
 std::string human_bytes(double bytes) {
   const char* const units[] = {"B", "kB", "MB", "GB", "TB"};
@@ -87,34 +98,41 @@ std::string human_seconds(double seconds) {
   return seconds >= 1e-3 ? fmt::format("{:.3g} ms", seconds * 1e3) : fmt::format("{:.3g} us", seconds * 1e6);
 }
 
-std::string accuracy_table(const std::vector<CaseResult>& results) {
-  const bool any_published =
-      std::ranges::any_of(results, [](const CaseResult& r) { return ran(r) && published(r.c); });
-  std::string text =
-      fmt::format("{:>6} {:>10} {:>10} {:>10} {:>6} {:>6}  {:<39} {:>10}{}\n", "tensor", "max |dif|",
-                  "mean |dif|", "rel. error", "bound", "row", "worst at batch,head,position,dim @rank",
-                  "legacy", any_published ? "  published" : "");
-  for (const CaseResult& r : results) {
-    if (!ran(r)) continue;
-    text += fmt::format("#{:<4} {:<10} {}{}\n", &r - results.data() + 1, to_string(r.status), heading(r),
-                        r.status == Status::xfail ? "  known fault: " + r.c.fault : "");
-    const auto theirs = published(r.c);
-    for (const Out out : kOuts) {
-      const TensorVerdict& v = r.tensors[out];
-      if (!v.given) continue;
-      const Element& w = v.stats.worst;
-      const std::string row = v.row_share == 0 ? "-" : fmt::format("{:.3f}", v.row_share);
-      const std::string place = v.stats.max_share == 0
-                                    ? "-"
-                                    : fmt::format("{},{},{},{} @{}", w.batch, w.head, w.token, w.dim, w.rank);
-      const std::string relative = tells_nothing(v.stats) ? "-" : fmt::format("{:.3e}", v.relative_error);
-      text += fmt::format("{:>6} {:>10.3e} {:>10.3e} {:>10} {:>6.3f} {:>6}  {:<39} {:>10}{}{}\n",
-                          to_string(out), v.stats.max_abs, v.mean_abs, relative, v.stats.max_share, row,
-                          place, v.stats.legacy_elements ? fmt::format("{:.4g}", v.legacy) : "-",
-                          theirs ? fmt::format(" {:>10.4g}", (*theirs)[out]) : "",
-                          v.failures.empty() ? "" : "  <- FAIL");
-    }
+std::string accuracy_header(bool published, Paint paint) {
+  return table_head(
+      fmt::format("{:>7} {:>7} {:>7} {:>7} {:>5} {:>5}  {:<17} {:>7}{}", "tensor", "max", "mean", "rel.",
+                  "bound", "row", "worst b,h,t,d @r", "legacy", published ? " published" : ""),
+      paint);
+}
+
+std::string accuracy_rows(const CaseResult& r, std::size_t number, Paint paint) {
+  if (!ran(r)) return "";
+  const std::string place = fmt::format("#{} ", number), status(to_string(r.status));
+  const std::string title = wrapped(place + status + " " + heading(r), 4);
+  std::string text = paint(Style::heading, place) + paint(style_of(r.status), status) +
+                     paint(Style::heading, title.substr(place.size() + status.size())) + "\n";
+  const auto theirs = published(r.c);
+  for (const Out out : kOuts) {
+    const TensorVerdict& v = r.tensors[out];
+    if (!v.given) continue;
+    const Element& w = v.stats.worst;
+    text += fmt::format(
+        "{} {:>2} {:>7.1e} {:>7.1e} {:>7} {:>5} {:>5}  {:<17} {:>7}{}\n",
+        v.failures.empty() ? "    " : paint(Style::bad, "FAIL"), to_string(out), v.stats.max_abs, v.mean_abs,
+        tells_nothing(v.stats) ? "-" : fmt::format("{:.1e}", v.relative_error), share_text(v.stats.max_share),
+        v.row_share == 0 ? "-" : share_text(v.row_share),
+        v.stats.max_share == 0 ? "-"
+                               : fmt::format("{},{},{},{} @{}", w.batch, w.head, w.token, w.dim, w.rank),
+        v.stats.legacy_elements ? fmt::format("{:.2g}", v.legacy) : "-",
+        theirs ? fmt::format(" {:>9.2g}", (*theirs)[out]) : "");
   }
+  return text;
+}
+
+std::string accuracy_table(const std::vector<CaseResult>& results, Paint paint) {
+  std::string text = accuracy_header(
+      std::ranges::any_of(results, [](const CaseResult& r) { return ran(r) && published(r.c); }), paint);
+  for (std::size_t i = 0; i < results.size(); ++i) text += accuracy_rows(results[i], i + 1, paint);
   return text;
 }
 
@@ -132,59 +150,66 @@ std::string matmul_lines(const std::vector<CaseResult>& results) {
     text += fmt::format("{}{} {:.3g} GFLOP/s", text.empty() ? "a large matrix product here: " : ", ",
                         precision, 1e3 * tflops);
   }
-  return text.empty() ? "" : text + "\n";
+  return text.empty() ? "" : wrapped(text, 2) + "\n";
 }
 
 }  // namespace
 
-std::string performance_table(const std::vector<CaseResult>& results) {
-  std::string text =
-      fmt::format("#     {:<38} {:>10} {:>10} {:>7} {:>5} {:>5} {:>10} {:>8} {:>10} {:>10} {:>5} {:>9}\n",
-                  "case", "forward", "fwd+bwd", "spread", "wait", "eff.", "tokens/s", "GFLOP/s", "fwd bytes",
-                  "bwd bytes", "msgs", "peak/rank");
+std::string performance_table(const std::vector<CaseResult>& results, Paint paint) {
+  constexpr const char* line = "{:<5} {:<18} {:>8}{:1}{:>4} {:>5} {:>8} {:>8} {:>8} {:>8}";
+  std::string text = table_head(fmt::format(line, "#", "variant", "fwd+bwd", "", "wait", "eff.", "tokens/s",
+                                            "GFLOP/s", "bytes", "peak"),
+                                paint);
+  bool crowded = false;
   for (const CaseResult& r : results) {
     if (!ran(r)) continue;
     const Totals sum = totals(r);
     const Throughput speed = throughput(r);
-    const Timing& t = r.forward_backward;
+    const double seconds = r.forward_backward.median_s;
     const auto scaled = efficiency(results, r);
-    text += fmt::format(
-        "#{:<4} {:<38} {:>10} {:>10} {:>7} {:>5} {:>5} {:>10} {:>8} {:>10} {:>10} {:>5} {:>9}{}\n",
-        &r - results.data() + 1, short_name(r.c), r.repeat ? human_seconds(r.forward.median_s) : "-",
-        r.repeat ? human_seconds(t.median_s) : "-",
-        r.repeat > 1 ? percent((t.max_s - t.min_s) / t.median_s) : "-",
-        sum.shares.compute_s > 0 ? percent(sum.shares.wait_s / t.median_s) : "-",
-        scaled ? percent(*scaled) : "-",
-        r.repeat ? fmt::format("{:.3g}", speed.tokens_forward_backward) : "-",
-        r.repeat ? fmt::format("{:.3g}", 1e3 * speed.tflops_forward_backward) : "-",
-        human_bytes(static_cast<double>(sum.forward.bytes)),
-        human_bytes(static_cast<double>(sum.backward.bytes)),
-        sum.forward.messages + sum.forward.collectives + sum.backward.messages + sum.backward.collectives,
-        human_bytes(static_cast<double>(sum.peak_bytes)),
-        r.oversubscribed && r.repeat ? "  oversubscribed" : "");
+    const bool timed = r.repeat > 0, mark = timed && r.oversubscribed;
+    crowded |= mark;
+    text +=
+        fmt::format(line, fmt::format("#{}", &r - results.data() + 1), r.c.variant,
+                    !timed          ? "-"
+                    : seconds < 100 ? human_seconds(seconds)
+                                    : fmt::format("{:.0f} s", seconds),
+                    mark ? "*" : "", sum.shares.compute_s > 0 ? percent(sum.shares.wait_s / seconds) : "-",
+                    scaled ? percent(*scaled) : "-",
+                    timed ? fmt::format("{:.3g}", speed.tokens_forward_backward) : "-",
+                    timed ? fmt::format("{:.3g}", 1e3 * speed.tflops_forward_backward) : "-",
+                    human_bytes(static_cast<double>(sum.forward.bytes + sum.backward.bytes)),
+                    human_bytes(static_cast<double>(sum.peak_bytes))) +
+        "\n";
   }
+  if (crowded) text += "* oversubscribed: more ranks than cores or GPUs; such times mean little\n";
   return text + matmul_lines(results);
 }
 
 std::string time_summary(const Phases& phases, double wall_s) {
   const auto share = [&](double seconds) { return 100 * seconds / wall_s; };
-  return fmt::format(
+  const std::string text = fmt::format(
       "where the time went ({}): reference {:.0f}%, variants {:.0f}%, inputs {:.0f}%, comparison {:.0f}%, "
-      "checks {:.0f}%, set-up {:.0f}%, output {:.0f}%, the rest {:.0f}%\n",
+      "checks {:.0f}%, set-up {:.0f}%, output {:.0f}%, the rest {:.0f}%",
       human_seconds(wall_s), share(phases.reference_s), share(phases.variant_s), share(phases.inputs_s),
       share(phases.compare_s), share(phases.checks_s), share(phases.setup_s), share(phases.output_s),
       std::max(0.0, share(wall_s - phases.total())));
+  return wrapped(text, 2) + "\n";
 }
 
-std::string summary(const std::vector<CaseResult>& results, const std::map<Status, int>& kept) {
+std::string summary(const std::vector<CaseResult>& results, const std::map<Status, int>& kept, Paint paint) {
   std::map<Status, int> counts = kept;
   std::map<std::string, int> skips;
-  std::string faults;
+  std::string text;
+  const auto line = [&](const std::string& words) { text += wrapped(words, 2) + "\n"; };
+  const auto name = [&](const CaseResult& r) {
+    return fmt::format("#{} {}", &r - results.data() + 1, subject(r));
+  };
   const CaseResult* tightest = nullptr;
   Out tightest_out = Out::o;
   for (const CaseResult& r : results) {
     ++counts[r.status];
-    if (r.status == Status::xfail) faults += fmt::format("known fault: {}: {}\n", r.c.fault, r.c.name());
+    if (r.status == Status::xfail) line(fmt::format("known fault: {}: {}", r.c.fault, name(r)));
     if (!ran(r)) {
       ++skips[r.reason];
       continue;
@@ -197,35 +222,46 @@ std::string summary(const std::vector<CaseResult>& results, const std::map<Statu
       tightest_out = out;
     }
   }
-  std::string text = faults;
-  for (const auto& [reason, count] : skips) text += fmt::format("skipped {}: {}\n", count, reason);
+  for (const auto& [reason, count] : skips) line(fmt::format("skipped {}: {}", count, reason));
   if (tightest) {
-    text += fmt::format("closest to its bound: {:.3f} of it, {} of {}\n",
-                        tightest->tensors[tightest_out].stats.max_share, to_string(tightest_out),
-                        label(*tightest));
+    line(fmt::format("closest to its bound: {} of it, {} of {}",
+                     share_text(tightest->tensors[tightest_out].stats.max_share), to_string(tightest_out),
+                     name(*tightest)));
   }
   int cases = 0;
   for (const auto& [status, count] : counts) cases += count;
-  text +=
-      fmt::format("{} cases: {} passed, {} failed, {} mistrusted, {} skipped", cases, counts[Status::pass],
-                  counts[Status::fail], counts[Status::mistrusted], counts[Status::skip]);
-  if (counts[Status::xfail] > 0) text += fmt::format(", {} failed as expected", counts[Status::xfail]);
-  if (counts[Status::xpass] > 0) text += fmt::format(", {} passed unexpectedly", counts[Status::xpass]);
-  return text + "\n";
+  std::string total = fmt::format("{} cases", cases);
+  const auto tell = [&](Status status, const char* what, bool always) {
+    const int count = counts[status];
+    const std::string words = fmt::format("{} {}", count, what);
+    if (count > 0 || always)
+      total +=
+          (total.ends_with("cases") ? ": " : ", ") + (count > 0 ? paint(style_of(status), words) : words);
+  };
+  tell(Status::pass, "passed", true);
+  tell(Status::fail, "failed", true);
+  tell(Status::mistrusted, "mistrusted", true);
+  tell(Status::skip, "skipped", true);
+  tell(Status::xfail, "failed as expected", false);
+  tell(Status::xpass, "passed unexpectedly", false);
+  line(total);
+  return text;
 }
 
-std::string failure_report(const CaseResult& r, const std::vector<std::string>& repeat) {
+std::string failure_report(const CaseResult& r, const std::vector<std::string>& repeat, Paint paint) {
   if (!is_red(r.status)) return "";
-  std::string text = fmt::format("{} {}\n", to_string(r.status), label(r));
-  for (const std::string& failure : all_failures(r)) text += fmt::format("  {}\n", failure);
+  std::string text = paint(Style::bad, to_string(r.status)) + " " + label(r) + "\n";
+  for (const std::string& failure : all_failures(r)) text += wrapped("  " + failure, 4) + "\n";
   text += "  repeat: " + word(program_invocation_name);
   for (const std::string& argument : repeat) text += " " + word(argument);
   return text + "\n";
 }
 
-std::string failure_report(const CaseResult& r, const std::string& case_file) {
-  return failure_report(r, std::vector<std::string>{"sweep", case_file, "--filter", "^" + r.c.name() + "$",
-                                                    "--comm", "threads"});
+std::string failure_report(const CaseResult& r, const std::string& case_file, Paint paint) {
+  return failure_report(
+      r,
+      std::vector<std::string>{"sweep", case_file, "--filter", "^" + r.c.name() + "$", "--comm", "threads"},
+      paint);
 }
 
 }  // namespace ringside

@@ -1,6 +1,7 @@
 // The built program, its path RINGSIDE_PROGRAM, as tests run it.
 #pragma once
 
+#include <regex>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -21,6 +22,12 @@ inline std::vector<std::string> whole_lines(const std::string& text) {
   std::istringstream in(text.substr(0, text.rfind('\n') + 1));
   for (std::string line; std::getline(in, line);) lines.push_back(line);
   return lines;
+}
+
+/// The text as if no line had been broken for its width: those that begin with `indent` spaces go on the one
+/// before.
+inline std::string unwrapped(const std::string& text, std::size_t indent = 2) {
+  return std::regex_replace(text, std::regex("\n {" + std::to_string(indent) + "}(?! )"), " ");
 }
 
 }  // namespace ringside

@@ -7,6 +7,7 @@ OUT: a folder for pages and screenshots. Ends with 77 where there is no Chromium
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -351,7 +352,9 @@ class Dashboard(unittest.TestCase):
         run = subprocess.run(["bash", "-c", command], cwd=self.folder.name, capture_output=True, text=True,
                              env={**os.environ, "PATH": f"{pathlib.Path(PROGRAM).parent}:{os.environ['PATH']}"})
         self.assertEqual(run.returncode, 0, run.stderr)
-        self.assertIn(name, run.stderr)
+        variant, dtype, (dp, sp) = name.split("-")[0], name.split("-")[2], re.search(r"-dp(\d+)-sp(\d+)-", name).groups()
+        self.assertRegex(run.stdout, rf"(?m)^#1 pass {re.escape(variant)} {dtype}\S* dp{dp} sp{sp} ")
+        self.assertIn("1 cases: 1 passed", run.stdout)
 
     def test_the_data_can_be_had(self):
         down = pathlib.Path(self.folder.name) / "down"
