@@ -35,9 +35,14 @@ function(ringside_cuda_target target)
   add_dependencies(cuda_code ${target})
 endfunction()
 
-# Whether tests of processes and of MPI are built: its libraries are not clean under the thread sanitizer.
-set(RINGSIDE_TEST_MPI ${RINGSIDE_BUILD_TESTS})
+# Whether tests that start the program are built, and those that start it under MPI, whose libraries are not clean under
+# the thread sanitizer.
+set(RINGSIDE_TEST_PROGRAM ${RINGSIDE_BUILD_TESTS})
 if(RINGSIDE_SANITIZE MATCHES thread)
+  set(RINGSIDE_TEST_PROGRAM OFF)
+endif()
+set(RINGSIDE_TEST_MPI ${RINGSIDE_TEST_PROGRAM})
+if(NOT RINGSIDE_MPI)
   set(RINGSIDE_TEST_MPI OFF)
 endif()
 

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -126,13 +124,6 @@ MpiSession::~MpiSession() {
   Watchdog::tell_no_more();  // mpirun ends the last ones so if one exits with another status than 0
   const Awaiting awaiting("end (MPI_Finalize)", timeout_);
   MPI_Finalize();
-}
-
-bool MpiSession::launched_by_mpi() {
-  // Open MPI; PMI-1 and PMI-2 (MPICH, Intel MPI, srun); PMIx (Open MPI 5, srun); Hydra; MVAPICH2.
-  constexpr std::array names{"OMPI_COMM_WORLD_SIZE", "PMI_SIZE",           "PMI_RANK", "PMIX_RANK",
-                             "MPI_LOCALNRANKS",      "MV2_COMM_WORLD_SIZE"};
-  return std::ranges::any_of(names, [](const char* name) { return std::getenv(name) != nullptr; });
 }
 
 void MpiSession::abort(int status) {

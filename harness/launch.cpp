@@ -148,6 +148,7 @@ int judge(int status, const std::vector<std::string>& command) {
 
 int launch(int ranks, std::span<const std::string> program_args, const LaunchOptions& options) {
   if (ranks < 1) throw std::invalid_argument(fmt::format("launch: {} ranks", ranks));
+  if (!mpi_library_version()) throw UsageError("launch: this build is without MPI");
   constexpr int kRanksACore = 64;  // they wait for each other by spinning
   if (ranks > kRanksACore * usable_cores()) {
     throw UsageError(fmt::format("launch -n {}: more than {} ranks for each of {} cores", ranks, kRanksACore,

@@ -25,7 +25,8 @@ int list() {
   }
   fmt::print("\ncommunicators\n");
   fmt::print("  {:<20} ranks are threads of one process\n", "threads");
-  fmt::print("  {:<20} ranks are processes, under mpirun or srun; {}\n", "mpi", mpi_library_version());
+  fmt::print("  {:<20} ranks are processes, under mpirun or srun; {}\n", "mpi",
+             mpi_library_version().value_or("(unavailable: built without MPI)"));
   const auto nccl = nccl_version();
   const auto no_gpu = device_entry("cuda").unavailable;
   fmt::print("  {:<20} ranks are processes with a GPU each, under mpirun or srun; {}\n", "nccl",
