@@ -113,6 +113,9 @@ MpiSession::MpiSession(std::chrono::milliseconds timeout) : timeout_(timeout) {
         fmt::format("MPI_Init_thread: thread level {} is given, {} (MPI_THREAD_FUNNELED) needed", provided,
                     static_cast<int>(MPI_THREAD_FUNNELED)));
   }
+  // MPICH has one of these hear of errors in MPI_Testsome, whatever communicator the messages belong to.
+  for (const MPI_Comm comm : {MPI_COMM_WORLD, MPI_COMM_SELF})
+    RINGSIDE_MPI(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN));
   int rank = 0, size = 0;
   RINGSIDE_MPI(MPI_Comm_rank(MPI_COMM_WORLD, &rank));
   RINGSIDE_MPI(MPI_Comm_size(MPI_COMM_WORLD, &size));
