@@ -78,7 +78,7 @@ endif()
 find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS} ENV NCCL_HOME PATH_SUFFIXES include)
 find_library(NCCL_LIBRARY nccl HINTS ${CUDAToolkit_LIBRARY_DIR} ENV NCCL_HOME PATH_SUFFIXES lib lib64)
 set(nccl "without NCCL")
-if(NCCL_INCLUDE_DIR)
+if(NCCL_INCLUDE_DIR AND RINGSIDE_MPI)  # by which its ranks find each other
   set(RINGSIDE_HAVE_NCCL ON)
   set(nccl "with NCCL")
 endif()

@@ -1,19 +1,18 @@
-# What Ringside is built from; every package is in Debian and Ubuntu (names in ci/install.sh).
-find_package(Threads REQUIRED)
-find_package(MPI REQUIRED COMPONENTS CXX)
-find_package(Eigen3 REQUIRED NO_MODULE)
-find_package(Boost REQUIRED COMPONENTS context)  # the emulated GPU's threads; the gate's distributions are headers
+# What Ringside is built from; every package is in Debian and Ubuntu (names in ci/install.sh). The harness finds what it
+# alone uses; the fuzz targets need no more than the first four.
 find_package(fmt REQUIRED)
-find_package(CLI11 REQUIRED)
 find_package(nlohmann_json REQUIRED)
-find_path(RANDOM123_INCLUDE_DIR Random123/philox.h REQUIRED)
-find_package(pugixml REQUIRED)
-find_package(SQLite3 REQUIRED)
-find_file(CHART_JS chart.min.js PATHS /usr/share PATH_SUFFIXES javascript/chart.js nodejs/chart.js/dist REQUIRED)
 find_path(LIBCSV_INCLUDE_DIR csv.h REQUIRED)
 find_library(LIBCSV_LIBRARY csv REQUIRED)
-find_path(HWLOC_INCLUDE_DIR hwloc.h REQUIRED)
-find_library(HWLOC_LIBRARY hwloc REQUIRED)
+if(RINGSIDE_FUZZ)
+  return()
+endif()
+find_package(Threads REQUIRED)
+if(RINGSIDE_MPI)
+  find_package(MPI REQUIRED COMPONENTS CXX)
+endif()
+find_package(Eigen3 REQUIRED NO_MODULE)
+find_package(Boost CONFIG REQUIRED COMPONENTS context)  # the emulated GPU's threads; the gate's distributions are headers
 
 # libxsmm makes the CPU's tile products on x86; elsewhere Eigen does. Its pkg-config file prints a link order that
 # fails, hence the libraries by hand.

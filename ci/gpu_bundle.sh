@@ -85,7 +85,7 @@ find "$out" -name '*.so*' -type f -exec strip --strip-unneeded {} + 2>/dev/null 
 
 # --- what is run and read
 mkdir -p "$out/ci" "$out/baselines"
-cp ci/gpu_check.sh ci/common.sh "$out/ci/"
+cp ci/gpu_check.sh ci/common.sh ci/mpi.env "$out/ci/"
 cp -r cases "$out/"
 cp -r baselines/published "$out/baselines/"
 mkdir -p "$out/baselines/peers"
@@ -98,8 +98,7 @@ bundle=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export PATH=$bundle/bin:$bundle/usr/bin:$PATH
 export OPAL_PREFIX=$bundle/usr PMIX_INSTALL_PREFIX=$bundle/@SYSTEM@/pmix2
 export OMPI_MCA_plm=isolated OMPI_MCA_pml=ob1 OMPI_MCA_btl=self,vader OMPI_MCA_btl_vader_single_copy_mechanism=none
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
-export OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_hwloc_base_binding_policy=none
+set -a; source "$bundle/ci/mpi.env"; set +a
 export LD_LIBRARY_PATH=$bundle/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 bundle_find() { # LIBRARY: adds the folder that has it to LD_LIBRARY_PATH, unless the loader knows it
   local place

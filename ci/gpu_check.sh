@@ -50,8 +50,7 @@ out=${out:-$root/build/gpu_check}
 programs=${prebuilt:-$root/build/cuda}
 [[ -z $prebuilt || -f $prebuilt/gpu_check.list ]] || usage_error "--prebuilt $prebuilt: no gpu_check.list there"
 # MPI as it works everywhere; what a bundle needs to find its own goes first.
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
-export OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_hwloc_base_binding_policy=none
+set -a; source "$root/ci/mpi.env"; set +a
 outer_library_path=${LD_LIBRARY_PATH:-}  # Python's libraries are not to be the bundle's
 if [[ -f $programs/env.sh ]]; then source "$programs/env.sh"; fi
 

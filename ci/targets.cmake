@@ -35,16 +35,19 @@ function(ringside_cuda_target target)
   add_dependencies(cuda_code ${target})
 endfunction()
 
-# Whether tests of processes and of MPI are built: its libraries are not clean under the thread sanitizer.
-set(RINGSIDE_TEST_MPI ${RINGSIDE_BUILD_TESTS})
+# Whether tests that start the program are built, and those that start it under MPI, whose libraries are not clean under
+# the thread sanitizer.
+set(RINGSIDE_TEST_PROGRAM ${RINGSIDE_BUILD_TESTS})
 if(RINGSIDE_SANITIZE MATCHES thread)
+  set(RINGSIDE_TEST_PROGRAM OFF)
+endif()
+set(RINGSIDE_TEST_MPI ${RINGSIDE_TEST_PROGRAM})
+if(NOT RINGSIDE_MPI)
   set(RINGSIDE_TEST_MPI OFF)
 endif()
 
-# mpirun as it works everywhere: as root, oversubscribed, ranks that wait give way.
-set(RINGSIDE_MPI_ENVIRONMENT
-    OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
-    OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_hwloc_base_binding_policy=none)
+file(STRINGS ${CMAKE_CURRENT_LIST_DIR}/mpi.env RINGSIDE_MPI_ENVIRONMENT REGEX "^[A-Z]")
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/mpi.env)
 # What tests of MPI run with: leaks and orders of locks that are MPI's own are no failures under sanitizers.
 set(RINGSIDE_TEST_ENVIRONMENT
     ${RINGSIDE_MPI_ENVIRONMENT}

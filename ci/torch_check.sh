@@ -14,8 +14,8 @@ fi
 build_preset release ringside
 
 # As everywhere in the tests: as root, more ranks than cores, on the loopback interface.
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
-export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_mpi_yield_when_idle=1 GLOO_SOCKET_IFNAME=lo
+set -a; source ci/mpi.env; set +a
+export GLOO_SOCKET_IFNAME=lo
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 

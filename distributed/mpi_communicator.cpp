@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -115,6 +113,9 @@ MpiSession::MpiSession(std::chrono::milliseconds timeout) : timeout_(timeout) {
         fmt::format("MPI_Init_thread: thread level {} is given, {} (MPI_THREAD_FUNNELED) needed", provided,
                     static_cast<int>(MPI_THREAD_FUNNELED)));
   }
+  // MPICH has one of these hear of errors in MPI_Testsome, whatever communicator the messages belong to.
+  for (const MPI_Comm comm : {MPI_COMM_WORLD, MPI_COMM_SELF})
+    RINGSIDE_MPI(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN));
   int rank = 0, size = 0;
   RINGSIDE_MPI(MPI_Comm_rank(MPI_COMM_WORLD, &rank));
   RINGSIDE_MPI(MPI_Comm_size(MPI_COMM_WORLD, &size));
@@ -126,13 +127,6 @@ MpiSession::~MpiSession() {
   Watchdog::tell_no_more();  // mpirun ends the last ones so if one exits with another status than 0
   const Awaiting awaiting("end (MPI_Finalize)", timeout_);
   MPI_Finalize();
-}
-
-bool MpiSession::launched_by_mpi() {
-  // Open MPI; PMI-1 and PMI-2 (MPICH, Intel MPI, srun); PMIx (Open MPI 5, srun); Hydra; MVAPICH2.
-  constexpr std::array names{"OMPI_COMM_WORLD_SIZE", "PMI_SIZE",           "PMI_RANK", "PMIX_RANK",
-                             "MPI_LOCALNRANKS",      "MV2_COMM_WORLD_SIZE"};
-  return std::ranges::any_of(names, [](const char* name) { return std::getenv(name) != nullptr; });
 }
 
 void MpiSession::abort(int status) {

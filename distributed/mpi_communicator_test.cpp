@@ -4,10 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <iostream>
 #include <numeric>
 #include <stdexcept>
 
 #include "distributed/communicator_suite.h"
+#include "distributed/mpi_calls.h"
 #include "distributed/process_group.h"
 #include "distributed/test_deferred.h"
 #include "distributed/test_device.h"
@@ -64,7 +66,14 @@ TEST(MpiCommunicator, StagesInTheOrderOfTheDevice) {
   comm->barrier();
 }
 
-TEST(MpiCommunicator, KnowsItsLauncher) { EXPECT_TRUE(MpiSession::launched_by_mpi()); }
+TEST(MpiCommunicator, KnowsItsLauncher) {
+  EXPECT_TRUE(MpiSession::launched_by_mpi());
+  char text[MPI_MAX_LIBRARY_VERSION_STRING];
+  int length = 0;
+  MPI_Get_library_version(text, &length);
+  const std::string version(text);  // which MPI all this is about
+  if (ProcessGroup::mpi(kPatience).rank() == 0) std::cout << version.substr(0, version.find('\n')) << '\n';
+}
 
 TEST(MpiCommunicator, DeadlineNamesWhatIsMissing) {
   const auto all = mpi_world(kPatience);

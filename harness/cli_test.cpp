@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "harness/fingerprint.h"
 #include "harness/test_program.h"
 #include "reference/error.h"
 
@@ -188,7 +189,19 @@ TEST(Program, WrongUsageIsOneLineAndStatus2) {
   }
 }
 
+TEST(Program, WithoutMpiSaysSo) {
+  if (mpi_library_version()) GTEST_SKIP() << "built with MPI";
+  const TempFolder folder;
+  const std::string sweep = "sweep " + folder.write("cases.csv", "variant,seq,head_dim\nring,5,3\n");
+  for (const std::string& args : {"launch -n 2 -- " + sweep, sweep + " --comm mpi"}) {
+    const Outcome outcome = ringside(args);
+    EXPECT_EQ(outcome.status, 2) << args;
+    EXPECT_THAT(outcome.err, AllOf(StartsWith("ringside: "), EndsWith("this build is without MPI\n")));
+  }
+}
+
 TEST(Program, MissingMpirunIsInfrastructure) {
+  if (!mpi_library_version()) GTEST_SKIP() << "built without MPI";
   const Outcome outcome = ringside("launch -n 2 --mpirun /no/such/mpirun list");
   EXPECT_EQ(outcome.status, 5);
   EXPECT_THAT(outcome.err, HasSubstr("/no/such/mpirun"));
@@ -196,7 +209,9 @@ TEST(Program, MissingMpirunIsInfrastructure) {
 
 // ctest gives this test the environment that mpirun needs.
 TEST(Program, RanksSpeakOnce) {
-  const std::string three = fmt::format("{} -q -n 3 {} ", MPIRUN, RINGSIDE_PROGRAM);
+  if (!mpi_library_version()) GTEST_SKIP() << "built without MPI";
+  RecordProperty("mpi", *mpi_library_version());
+  const std::string three = fmt::format("{} -n 3 {} ", MPIRUN, RINGSIDE_PROGRAM);
   const Outcome version = run(three + "--version");
   EXPECT_EQ(version.status, 0);
   EXPECT_EQ(own_lines(version.out), 1) << version.out;

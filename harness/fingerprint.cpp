@@ -3,8 +3,11 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <hwloc.h>
-#define OMPI_SKIP_MPICXX
+#ifdef RINGSIDE_HAVE_MPI
+#define OMPI_SKIP_MPICXX 1
+#define MPICH_SKIP_MPICXX 1
 #include <mpi.h>
+#endif
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -100,12 +103,16 @@ Fingerprint machine_fingerprint(const Fingerprint::Fields& from_caller) {
   return print;
 }
 
-std::string mpi_library_version() {
+std::optional<std::string> mpi_library_version() {
+#ifdef RINGSIDE_HAVE_MPI
   std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
   int length = 0;
   MPI_Get_library_version(text.data(), &length);
   const std::string_view all(text.data(), static_cast<std::size_t>(length));
   return std::string(all.substr(0, all.find_first_of(std::string_view("\n\0", 2))));
+#else
+  return std::nullopt;
+#endif
 }
 
 std::string build_commit() { return git_commit; }
@@ -124,7 +131,7 @@ std::string version_text() {
       "libraries: libxsmm {}, {}\n"
       "MPI: {}",
       RINGSIDE_VERSION, git_commit, RINGSIDE_COMPILER, RINGSIDE_BUILD_TYPE, RINGSIDE_FLAGS, RINGSIDE_LIBXSMM,
-      RINGSIDE_LIBRARIES, mpi_library_version());
+      RINGSIDE_LIBRARIES, mpi_library_version().value_or("none"));
 }
 
 std::optional<std::size_t> cgroup_memory_limit(const std::filesystem::path& membership,

@@ -25,8 +25,8 @@ std::string fingerprint_id(const Fingerprint::Fields& fields);
 /// what only the caller knows (MPI library, flush-to-zero state, GPU). The commit is no part of it.
 Fingerprint machine_fingerprint(const Fingerprint::Fields& from_caller);
 
-/// One line, "Open MPI v4.1.4, …"; may be called before MPI_Init.
-std::string mpi_library_version();
+/// One line, "Open MPI v4.1.4, …"; empty if this build has none. May be called before MPI_Init.
+std::optional<std::string> mpi_library_version();
 
 /// Abbreviated git commit this program was built from, with "-dirty" if tracked files had been changed;
 /// "unknown" if built outside of git.

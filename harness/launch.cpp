@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <spawn.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,8 +25,9 @@
 namespace ringside {
 namespace {
 
-// NAME=VALUE; the tests of ci/targets.cmake run with the same.
-constexpr std::array mpi_environment{RINGSIDE_MPI_ENVIRONMENT};
+// NAME=VALUE of ci/mpi.env, with which the tests run too; and Open MPI 4 is silenced, which prints 11 lines
+// for each status but 0, and its reasons for failing with them. Open MPI 5 does not let itself be silenced.
+constexpr std::array mpi_environment{RINGSIDE_MPI_ENVIRONMENT, "OMPI_MCA_orte_execute_quiet=1"};
 
 /// argv of exec: pointers into `words`, closed by a null.
 std::vector<char*> exec_arguments(std::vector<std::string>& words) {
@@ -39,44 +39,6 @@ std::vector<char*> exec_arguments(std::vector<std::string>& words) {
 
 [[noreturn]] void throw_errno(std::string_view what) {
   throw InfrastructureError(fmt::format("{}: {}", what, std::strerror(errno)));
-}
-
-/// What `mpirun --version` prints. Throws InfrastructureError, which says how to install it, if it cannot be
-/// run.
-std::string mpirun_version(const std::string& mpirun) {
-  std::array<int, 2> ends{};
-  if (pipe2(ends.data(), O_CLOEXEC) != 0) throw_errno("pipe");
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
-  posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-  std::vector<std::string> words{mpirun, "--version"};
-  pid_t child = 0;
-  const int error =
-      posix_spawnp(&child, mpirun.c_str(), &actions, nullptr, exec_arguments(words).data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  close(ends[1]);
-  std::string text;
-  std::array<char, 512> buffer{};
-  ssize_t got = 0;
-  while (error == 0 && (got = read(ends[0], buffer.data(), buffer.size())) != 0) {
-    if (got > 0) {
-      text.append(buffer.data(), static_cast<std::size_t>(got));
-    } else if (errno != EINTR) {
-      break;
-    }
-  }
-  close(ends[0]);
-  if (error != 0) {
-    throw InfrastructureError(
-        fmt::format("cannot run {}: {}; install an MPI (apt-get install openmpi-bin) or name "
-                    "one with --mpirun PATH",
-                    mpirun, std::strerror(error)));
-  }
-  while (waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
-  }
-  return text;
 }
 
 /// Blocks the signals that launch() waits for; the old mask is back when it goes.
@@ -102,8 +64,8 @@ class WatchedSignals {
   sigset_t watched_, before_;
 };
 
-[[noreturn]] void become_mpirun(std::vector<std::string>& command, const WatchedSignals& signals,
-                                pid_t parent) {
+/// Does not return but if mpirun cannot be run; errno says why.
+void become_mpirun(std::vector<std::string>& command, const WatchedSignals& signals, pid_t parent) {
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGTERM);  // at SIGTERM mpirun ends its ranks
   if (getppid() != parent) _exit(127);
@@ -115,7 +77,6 @@ class WatchedSignals {
   const int nothing = open("/dev/null", O_RDONLY);
   dup2(nothing, STDIN_FILENO);
   execvp(command[0].c_str(), exec_arguments(command).data());
-  _exit(127);
 }
 
 std::string signal_name(int signal) {
@@ -133,13 +94,14 @@ int judge(int status, const std::vector<std::string>& command) {
   for (int own = 1; own <= 4; ++own) {
     if (code == rank_status(own)) return own;
   }
+  const int signal = code > 128 ? code - 128 : code;  // MPICH tells it without the 128
   std::string reason;
   if (code == 5) {
     reason = "a rank reported an infrastructure failure";
-  } else if (code > 128 && code <= 128 + SIGRTMAX) {
-    reason = fmt::format("a rank was killed ({})", signal_name(code - 128));
+  } else if (code != 1 && sigabbrev_np(signal) != nullptr) {
+    reason = fmt::format("a rank was killed ({})", signal_name(signal));
   } else {
-    reason = "a failure of its own, which it explains without -q:";
+    reason = "a failure of its own, which Open MPI 4 explains with OMPI_MCA_orte_execute_quiet=0 set:";
     for (const std::string& word : command) reason += ' ' + word;
   }
   throw InfrastructureError(fmt::format("mpirun ended with status {}: {}", code, reason));
@@ -149,6 +111,7 @@ int judge(int status, const std::vector<std::string>& command) {
 
 int launch(int ranks, std::span<const std::string> program_args, const LaunchOptions& options) {
   if (ranks < 1) throw std::invalid_argument(fmt::format("launch: {} ranks", ranks));
+  if (!mpi_library_version()) throw UsageError("launch: this build is without MPI");
   constexpr int kRanksACore = 64;  // they wait for each other by spinning
   if (ranks > kRanksACore * usable_cores()) {
     throw UsageError(fmt::format("launch -n {}: more than {} ranks for each of {} cores", ranks, kRanksACore,
@@ -161,18 +124,29 @@ int launch(int ranks, std::span<const std::string> program_args, const LaunchOpt
                                             : options.program);
   command.push_back(fmt::format("{}={}", launched_flag, to_word(terminal())));
   command.insert(command.end(), program_args.begin(), program_args.end());
-  std::vector<std::string> quiet = command;
-  // Open MPI prints 11 lines for each status but 0; -q silences them, and its reasons for failing too.
-  if (mpirun_version(options.mpirun).find("Open MPI") != std::string::npos)
-    quiet.insert(quiet.begin() + 1, "-q");
 
   std::signal(SIGCHLD, SIG_DFL);  // ignored, it would take the status away
   const WatchedSignals signals;
+  std::array<int, 2> ends{};  // closed by exec; what comes through is the errno of one that failed
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) throw_errno("pipe2");
   const pid_t parent = getpid();
   const pid_t child = fork();
   if (child < 0) throw_errno("fork");
-  if (child == 0) become_mpirun(quiet, signals, parent);
-  int status = 0;
+  if (child == 0) {
+    become_mpirun(command, signals, parent);
+    _exit(write(ends[1], &errno, sizeof errno) < 0 ? 126 : 127);
+  }
+  close(ends[1]);
+  int error = 0, status = 0;
+  const bool failed = read(ends[0], &error, sizeof error) > 0;
+  close(ends[0]);
+  if (failed) {
+    waitpid(child, nullptr, 0);
+    throw InfrastructureError(
+        fmt::format("cannot run {}: {}; install an MPI (apt-get install openmpi-bin) or name "
+                    "one with --mpirun PATH",
+                    options.mpirun, std::strerror(error)));
+  }
   int interrupted_by = 0;
   pid_t ended = 0;
   while ((ended = waitpid(child, &status, WNOHANG)) == 0) {

@@ -5,7 +5,8 @@
 //   sleep DIR      every rank leaves the files DIR/rank.PID and DIR/mpirun.PARENT and waits
 //   read           every rank ends with 0 if its stdin is empty, else 1
 //   environment X  every rank ends with 0 if OMPI_MCA_rmaps_base_oversubscribe is X, else 1
-#define OMPI_SKIP_MPICXX
+#define OMPI_SKIP_MPICXX 1
+#define MPICH_SKIP_MPICXX 1
 #include <mpi.h>
 #include <unistd.h>
 

@@ -40,7 +40,8 @@ int list() {
   }
   fmt::print("\ncommunicators\n");
   fmt::print("  {:<20} ranks are threads of one process\n", "threads");
-  fmt::print("  {:<20} ranks are processes, under mpirun or srun; {}\n", "mpi", mpi_library_version());
+  fmt::print("  {:<20} ranks are processes, under mpirun or srun; {}\n", "mpi",
+             mpi_library_version().value_or("(unavailable: built without MPI)"));
   fmt::print("  {:<20} ranks are processes with a GPU each, under mpirun or srun; {}\n", "nccl", nccl_text());
   fmt::print("\ncolumns of a case file\n");
   for (const CaseColumn& column : case_columns()) {

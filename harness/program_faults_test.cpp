@@ -142,11 +142,13 @@ TEST(AbsentRank, IsMissedByOneWithNothingToDo) {
           "rank 1 of 2: waited [0-9.]+ s in 'measures of each rank': receive of 8 bytes from rank 0"));
 }
 
-/// A process that mpirun starts and that never comes to MPI.
+/// A process that mpirun starts and that never comes to MPI. (Open MPI 5.0.7 crashes at `-n 1 X : -n 1 Y`.)
 TEST(AbsentRank, CannotHoldUpTheStart) {
   const TempFolder folder;
-  const Outcome outcome = run(std::string("exec ") + MPIRUN + " -q -n 1 " + RINGSIDE_PLANTED + " " +
-                              sweep(folder, kAbsent) + " --timeout 0.2 : -n 1 sleep 600");
+  const Outcome outcome =
+      run(std::string("exec ") + MPIRUN +
+          " -n 2 sh -c '[ ${OMPI_COMM_WORLD_RANK:-$PMI_RANK} = 0 ] || exec sleep 600; exec " +
+          RINGSIDE_PLANTED + " " + sweep(folder, kAbsent) + " --timeout 0.2'");
   EXPECT_EQ(outcome.status, 5) << outcome.err;
   EXPECT_THAT(outcome.err, HasSubstr("s in 'start (MPI_Init)'; the call does not return\n"));
 }
@@ -157,9 +159,10 @@ TEST(AbsentRank, CannotHoldUpTheStart) {
 class PlainMpirun : public ::testing::Test {
  protected:
   std::string command(const std::string& out, const std::string& more = "") const {
-    return std::string("exec ") + MPIRUN + " -q -n 2 " + RINGSIDE_PROGRAM + " sweep " + cases_ +
+    return std::string("exec ") + MPIRUN + " -n 2 " + RINGSIDE_PROGRAM + " sweep " + cases_ +
            " --no-perf --out " + folder_ / out + more;
   }
+  void SetUp() override { RecordProperty("program", ringside("--version").out); }  // and whose MPI this is
   /// Two ranks that have finished three cases.
   std::set<pid_t> ranks_of(const Process& mpirun) const {
     EXPECT_TRUE(eventually([&] { return names_in(folder_ / "out/results.jsonl").size() == 3; }));

@@ -107,7 +107,8 @@ void on_root(Fleet& fleet, const std::function<void()>& body) {
 RunInfo run_info(const std::string& device_name, const Fleet& fleet) {
   const DeviceEntry device = usable_device(device_name);
   const bool flushes = device.make({})->flushes_denormals();
-  Fingerprint::Fields facts = {{"mpi", mpi_library_version()}, {"ftz", flushes ? "yes" : "no"}};
+  Fingerprint::Fields facts = {{"mpi", mpi_library_version().value_or("none")},
+                               {"ftz", flushes ? "yes" : "no"}};
   if (device_name != "cpu") facts.emplace_back("device", device.summary);
   if (fleet.communicator() == "nccl") facts.emplace_back("nccl", nccl_version());
   return {.commit = build_commit(),

@@ -16,6 +16,12 @@ inline std::string program(const std::string& args) {
 
 inline Outcome ringside(const std::string& args) { return run(program(args)); }
 
+/// Without what Open MPI 5 says of every status but 0, and does not let itself be kept from saying.
+inline std::string without_mpirun(const std::string& text) {
+  static const std::regex blocks("-{70,}\\n(?:.|\\n)*?\\n-{70,}\\n|\\[[^\\n]*\\] PMIX ERROR[^\\n]*\\n");
+  return std::regex_replace(text, blocks, "");
+}
+
 /// The lines of a text that are whole: a last one without its end is left out.
 inline std::vector<std::string> whole_lines(const std::string& text) {
   std::vector<std::string> lines;
