@@ -68,7 +68,7 @@ configure() {
   local name=$1
   shift
   choose_compiler
-  stage "configure $name" cmake --preset "$@" --log-level=NOTICE
+  stage "configure $name" cmake --preset "$@" --log-level=NOTICE >/dev/null  
 }
 
 # build_preset PRESET [TARGET]: configures build/PRESET and builds all or TARGET with as many jobs as there are processors.
