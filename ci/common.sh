@@ -1,16 +1,16 @@
 # Sourced by the scripts beside it; they run under `set -euo pipefail` in the repository's root.
 # Sets INSTALL (1, or 0 after --no-install), STRICT (0, or 1 after --strict) and ARGS (what else the caller was given).
+STRICT=0
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 
-# parse_arguments "$@": --no-install, --strict and --help are for the script, the rest goes to ARGS.
+# parse_arguments "$@": --no-install and --help are for the script, the rest goes to ARGS.
 parse_arguments() {
-  INSTALL=1 STRICT=0 ARGS=()
+  INSTALL=1 ARGS=()
   local argument
   for argument; do
     case $argument in
       --no-install) INSTALL=0 ;;
-      --strict) STRICT=1 ;;
       -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;;
       *) ARGS+=("$argument") ;;
     esac
@@ -23,6 +23,13 @@ no_more_arguments() {
     echo "$0: unknown argument ${ARGS[0]}; see $0 --help" >&2
     exit 2
   fi
+}
+
+# strict_alone: for scripts that take those and --strict, which stays with build/release: warnings are errors (with CMake
+# 3.24), and a CUDA toolkit is used whether or not there is a driver.
+strict_alone() {
+  if [[ ${ARGS[*]} == --strict ]]; then STRICT=1 ARGS=(); fi
+  no_more_arguments
 }
 
 # stage NAME COMMAND…: runs the command and says in one line how it went and how long it took.
@@ -63,16 +70,15 @@ choose_compiler() {
   done
 }
 
-# configure NAME PRESET [ARGUMENTS OF cmake…]: after it `cmake --build` can run.
+# configure NAME PRESET [ARGUMENTS OF cmake…]: after it `cmake --build` can run. What it decides goes to standard error.
 configure() {
   local name=$1
   shift
   choose_compiler
-  stage "configure $name" cmake --preset "$@" --log-level=NOTICE >/dev/null  
+  stage "configure $name" cmake --preset "$@" --log-level=NOTICE >/dev/null
 }
 
 # build_preset PRESET [TARGET]: configures build/PRESET and builds all or TARGET with as many jobs as there are processors.
-# With STRICT warnings are errors in the release too, and a CUDA toolkit is used whether or not there is a driver.
 build_preset() {
   local preset=$1 target=${2:-all} cache=build/$1/CMakeCache.txt home options=()
   if [[ -f $cache ]]; then
@@ -86,7 +92,7 @@ build_preset() {
   if [[ $target == ringside ]] && ! grep -qs '^RINGSIDE_BUILD_TESTS:BOOL=ON$' "$cache"; then
     options+=(-DRINGSIDE_BUILD_TESTS=OFF -DRINGSIDE_BUILD_BENCHMARKS=OFF)
   fi
-  if [[ $preset == release && ${STRICT:-0} == 1 ]]; then
+  if [[ $preset == release && $STRICT == 1 ]]; then
     options+=(-DCMAKE_COMPILE_WARNING_AS_ERROR=ON)
     if PATH=$PATH:/usr/local/cuda/bin command -v nvcc >/dev/null; then options+=(-DRINGSIDE_CUDA=ON); fi
   fi

@@ -3,6 +3,10 @@
 # Versions of clang-format disagree in places: version 14 decides, and with another or none --check checks nothing.
 set -euo pipefail
 [[ ${1:-} != @(-h|--help) ]] || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0; }
+if [[ ${1:---check} != --check || $# -gt 1 ]]; then
+  echo "format.sh: unknown arguments $*; see $0 --help" >&2
+  exit 2
+fi
 cd "$(dirname "$0")/.."
 formatter=
 for candidate in clang-format-14 clang-format; do

@@ -7,7 +7,7 @@
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 parse_arguments "$@"
-no_more_arguments
+strict_alone
 install_packages --tests --fuzz
 
 build_preset asan

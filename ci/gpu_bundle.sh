@@ -116,10 +116,8 @@ for folder in site.getsitepackages():
 }
 @LOOKED_FOR@
 ENV
-looked_for=$(ldd "$out"/bin/* | awk '/lib(nccl|cublas|cublasLt|cudart)\.so/ { print "bundle_find " $1 }' | sort -u)
-# cuBLAS is opened by name when it is needed.
-cublas=$(grep -aoh 'libcublas\.so\.[0-9]*' "$out/bin/ringside" | sort -u | head -n 1 || true)
-[[ -z $cublas ]] || looked_for+=$'\n'"bundle_find $cublas"
+# Both are opened by name when they are needed.
+looked_for=$(grep -aohE 'lib(cublas|nccl)\.so\.[0-9]+' "$out/bin/ringside" | sort -u | sed 's/^/bundle_find /' || true)
 awk -v lines="$looked_for" '$0 == "@LOOKED_FOR@" { print lines; next } { print }' "$out/env.sh" >"$out/env.new"
 mv "$out/env.new" "$out/env.sh"
 

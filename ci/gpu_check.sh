@@ -87,9 +87,16 @@ limited() {
   ((status != 124 && status != 137)) || note "out of time: $*"
   return "$status"
 }
+# nothing_to_build_for: why not even the build is worth while; nothing if it is. The files are those of ci/cuda.cmake.
+nothing_to_build_for() {
+  [[ $device != cuda || -n $prebuilt || -e /proc/driver/nvidia/version || -e /dev/nvidiactl || -e /dev/dxg ]] ||
+    echo "no NVIDIA driver"
+}
 # why_not: why the device cannot be used here; nothing if it can.
 why_not() {
   local ringside line
+  line=$(nothing_to_build_for)
+  if [[ -n $line ]]; then echo "$line"; return; fi
   ringside=$(program ringside) || { echo "there is no built ringside"; return; }
   # The column begins with the name; devices come before communicators.
   line=$("$ringside" list | sed -n '/^devices$/,/^$/p' | grep -E "^  $device " || true)
@@ -136,10 +143,6 @@ sweep_cases() {
 
 stage_build() {
   if [[ -z $prebuilt ]]; then
-    if [[ $device == cuda && ! -e /proc/driver/nvidia/version && ! -e /dev/nvidiactl && ! -e /dev/dxg ]]; then
-      left_out "no NVIDIA driver: nothing to build for"
-      return
-    fi
     limited cmake --preset cuda --log-level=WARNING
     limited cmake --build --preset cuda --target gpu_check_programs --parallel "$(nproc)"
   fi
@@ -304,7 +307,7 @@ run_stage() {
   : >"$folder/note"
   local status=0 outcome why=''
   echo "=== $1"
-  if [[ $1 != build ]]; then why=$(why_not); fi
+  if [[ $1 == build ]]; then why=$(nothing_to_build_for); else why=$(why_not); fi
   if [[ -n $why ]]; then
     echo "$why"
     echo "$why" >"$folder/note"

@@ -48,11 +48,10 @@ endif()
 
 file(STRINGS ${CMAKE_CURRENT_LIST_DIR}/mpi.env RINGSIDE_MPI_ENVIRONMENT REGEX "^[A-Z]")
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/mpi.env)
-# What tests of MPI run with: leaks and orders of locks that are MPI's own are no failures under sanitizers.
+# What tests of MPI run with: leaks that are MPI's own are no failures under sanitizers.
 set(RINGSIDE_TEST_ENVIRONMENT
     ${RINGSIDE_MPI_ENVIRONMENT}
-    ASAN_OPTIONS=fast_unwind_on_malloc=0 LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/ci/lsan.supp:print_suppressions=0
-    TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/ci/tsan.supp:print_suppressions=0)
+    ASAN_OPTIONS=fast_unwind_on_malloc=0 LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/ci/lsan.supp:print_suppressions=0)
 
 # ringside_test(NAME [THREADS] SOURCES … [LIBS …] [DEFINITIONS …] [MPI_RANKS n…] [TIMEOUT s] [SHARDS n])
 # One GoogleTest program. Without MPI_RANKS it runs by itself; with them, once under mpirun for each count (its main

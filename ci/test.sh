@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # ci/test.sh [--no-install] [--strict]: installs what is missing, builds the release, checks the format (where clang-format
 # is installed) and runs all tests, the include rules among them. The last lines are ctest's summary. --strict, as in
-# .ci/run: warnings are errors, and the device `cuda` is built wherever there is a toolkit.
+# .ci/run, stays with build/release: warnings are errors, and the device `cuda` is built wherever there is a toolkit.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 parse_arguments "$@"
-no_more_arguments
+strict_alone
 install_packages --tests
 build_preset release
 status=0

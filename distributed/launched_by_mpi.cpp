@@ -1,4 +1,4 @@
-// What a launcher leaves in the environment; a build without MPI looks too.
+// Looks for what a launcher leaves in the environment.
 #include <algorithm>
 #include <array>
 #include <cstdlib>

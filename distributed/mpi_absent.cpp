@@ -1,4 +1,4 @@
-// What a build without MPI says of it; its groups are this process alone.
+// Groups of one process, for a build without MPI.
 #include <cstdlib>
 #include <stdexcept>
 

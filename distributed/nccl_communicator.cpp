@@ -43,7 +43,7 @@ NcclFunctions load_functions() {
   return functions;
 }
 
-/// Opens NCCL at the first call. Throws UsageError with the loader's reason if it is not to be had.
+/// Opens NCCL at the first call. Throws InfrastructureError with the loader's reason if it is not to be had.
 const NcclFunctions& nccl() {
   static const NcclFunctions functions = load_functions();
   return functions;
@@ -227,7 +227,9 @@ bool built_with_nccl() { return true; }
 
 std::string nccl_version() {
   int version = 0;
-  nccl().ncclGetVersion(&version);
+  const ncclResult_t status = nccl().ncclGetVersion(&version);
+  if (status != ncclSuccess)
+    throw InfrastructureError(fmt::format("ncclGetVersion: {}", nccl().ncclGetErrorString(status)));
   return fmt::format("NCCL {}.{}.{}", version / 10000, version / 100 % 100, version % 100);
 }
 

@@ -13,7 +13,8 @@ namespace ringside {
 /// Whether this build can use NCCL, if its library is found when the program asks for it.
 bool built_with_nccl();
 
-/// "NCCL 2.28.9". Opens the library; throws UsageError, with the loader's reason, if that is not to be had.
+/// "NCCL 2.28.9". Opens the library; throws InfrastructureError if that is not to be had, with the loader's
+/// reason.
 std::string nccl_version();
 
 /// All processes of the run; needs an MpiSession that outlives it, which carries barriers and what ranks must

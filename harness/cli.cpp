@@ -73,7 +73,8 @@ void add_color_option(CLI::App& app, Color& color) {
       {"auto", Color::automatic}, {"always", Color::always}, {"never", Color::never}};
   app.add_option_function<std::string>(
          "--color", [&color](const std::string& name) { color = colors.at(name); },
-         "Whether verdicts are coloured; auto: on a terminal, unless NO_COLOR is set; default: auto")
+         "Whether verdicts are coloured; auto: on a terminal, unless NO_COLOR is set or TERM is dumb; "
+         "default: auto")
       ->type_name("auto|always|never")
       ->check(quiet(CLI::IsMember(colors)));
 }

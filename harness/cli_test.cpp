@@ -210,7 +210,6 @@ TEST(Program, MissingMpirunIsInfrastructure) {
 // ctest gives this test the environment that mpirun needs.
 TEST(Program, RanksSpeakOnce) {
   if (!mpi_library_version()) GTEST_SKIP() << "built without MPI";
-  RecordProperty("mpi", *mpi_library_version());
   const std::string three = fmt::format("{} -n 3 {} ", MPIRUN, RINGSIDE_PROGRAM);
   const Outcome version = run(three + "--version");
   EXPECT_EQ(version.status, 0);

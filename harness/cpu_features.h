@@ -12,7 +12,15 @@
   X("avx512bw", __AVX512BW__) X("avx512dq", __AVX512DQ__) X("avx512vl", __AVX512VL__)                       \
   X("avx512cd", __AVX512CD__) X("avx512ifma", __AVX512IFMA__) X("avx512vbmi", __AVX512VBMI__)               \
   X("avx512vbmi2", __AVX512VBMI2__) X("avx512vnni", __AVX512VNNI__) X("avx512bitalg", __AVX512BITALG__)     \
-  X("avx512vpopcntdq", __AVX512VPOPCNTDQ__) X("avx512bf16", __AVX512BF16__)
+  X("avx512vpopcntdq", __AVX512VPOPCNTDQ__) X("avx512bf16", __AVX512BF16__) X("gfni", __GFNI__)             \
+  RINGSIDE_FEATURES_OF_GCC(X)
+#ifdef __clang__  // does not know how to ask for them
+#define RINGSIDE_FEATURES_OF_GCC(X)
+#else
+#define RINGSIDE_FEATURES_OF_GCC(X)                                                                         \
+  X("f16c", __F16C__) X("lzcnt", __LZCNT__) X("movbe", __MOVBE__) X("vaes", __VAES__)                       \
+  X("vpclmulqdq", __VPCLMULQDQ__) X("avxvnni", __AVXVNNI__) X("avx512fp16", __AVX512FP16__)
+#endif
 // clang-format on
 
 namespace ringside {

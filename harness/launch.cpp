@@ -94,14 +94,15 @@ int judge(int status, const std::vector<std::string>& command) {
   for (int own = 1; own <= 4; ++own) {
     if (code == rank_status(own)) return own;
   }
-  const int signal = code > 128 ? code - 128 : code;  // MPICH tells it without the 128
+  int signal = code - 128;
+  if (mpi_library_version()->starts_with("MPICH")) signal = code;  // hydra tells it bare
   std::string reason;
   if (code == 5) {
     reason = "a rank reported an infrastructure failure";
-  } else if (code != 1 && sigabbrev_np(signal) != nullptr) {
+  } else if (sigabbrev_np(signal) != nullptr && code != 1) {
     reason = fmt::format("a rank was killed ({})", signal_name(signal));
   } else {
-    reason = "a failure of its own, which Open MPI 4 explains with OMPI_MCA_orte_execute_quiet=0 set:";
+    reason = "a failure of its own; Open MPI 4 says which if OMPI_MCA_orte_execute_quiet=0 is set:";
     for (const std::string& word : command) reason += ' ' + word;
   }
   throw InfrastructureError(fmt::format("mpirun ended with status {}: {}", code, reason));

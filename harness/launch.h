@@ -25,7 +25,8 @@ constexpr int rank_status(int status) { return status >= 1 && status <= 4 ? 64 +
 /// agreed on. The ranks' stdin is empty, stdout and stderr are the caller's. Environment variables with which
 /// Open MPI works as root, oversubscribed and unbound are set where the user has not set them. mpirun gets a
 /// process group of its own; SIGINT, SIGTERM and SIGHUP are handed on to it; it ends if this process dies.
-/// Throws InfrastructureError if mpirun cannot be started, fails, a rank is killed or ends with another
+/// Throws UsageError in a build without MPI and for more ranks than cores can carry; InfrastructureError if
+/// mpirun cannot be started, fails, a rank is killed or ends with another
 /// status, or a signal interrupted the run; std::invalid_argument for ranks < 1.
 int launch(int ranks, std::span<const std::string> program_args, const LaunchOptions& options = {});
 

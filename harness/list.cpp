@@ -20,7 +20,7 @@ std::string nccl_text() {
   if (const auto no_gpu = device_entry("cuda").unavailable) return unavailable(*no_gpu);
   try {
     return nccl_version();
-  } catch (const UsageError& error) {
+  } catch (const InfrastructureError& error) {
     return unavailable(error.what());
   }
 }

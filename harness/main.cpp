@@ -69,22 +69,22 @@ struct Run {
 int run(std::span<const std::string> args) {
   const std::optional<int> rank = environment_rank();
   const std::string who = rank ? fmt::format("ringside: rank {}", *rank) : "ringside";
+  const auto tell = [](const std::string& text) { std::fputs(text.c_str(), stderr); };  // or nobody listens
   try {
     const int status = std::visit(Run{.first_rank = rank.value_or(0) == 0}, parse_command_line(args));
-    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
-      throw InfrastructureError("standard output: write failed");
+    flush_output();
     return status;
   } catch (const UsageError& error) {
     // All ranks read the same; rank 0 says it. mpirun ends all ranks when the first one leaves: that must be
     // rank 0.
     if (rank.value_or(0) == 0) {
-      fmt::print(stderr, "ringside: {}\n", error.what());
+      tell(fmt::format("ringside: {}\n", error.what()));
     } else {
       sleep(1);
     }
     return 2;
   } catch (const std::exception& error) {
-    fmt::print(stderr, "{}: {}\n", who, error.what());
+    tell(fmt::format("{}: {}\n", who, error.what()));
     return 5;
   }
 }
@@ -93,6 +93,7 @@ int run(std::span<const std::string> args) {
 }  // namespace ringside
 
 int main(int argc, char** argv) {
+  ringside::fill_standard_streams();
   // Oracles, devices and harness make and drop arrays of many megabytes: kept by malloc for the next case
   // instead of given back to the system, whose fresh pages took a third of a sweep's time. One arena, lest
   // each thread keep its own.

@@ -162,7 +162,7 @@ class PlainMpirun : public ::testing::Test {
     return std::string("exec ") + MPIRUN + " -n 2 " + RINGSIDE_PROGRAM + " sweep " + cases_ +
            " --no-perf --out " + folder_ / out + more;
   }
-  void SetUp() override { RecordProperty("program", ringside("--version").out); }  // and whose MPI this is
+  static void SetUpTestSuite() { std::cout << ringside("--version").out; }  // with whose MPI this is
   /// Two ranks that have finished three cases.
   std::set<pid_t> ranks_of(const Process& mpirun) const {
     EXPECT_TRUE(eventually([&] { return names_in(folder_ / "out/results.jsonl").size() == 3; }));
@@ -181,10 +181,12 @@ class PlainMpirun : public ::testing::Test {
   }
   /// The sweep goes on where it was ended, and ends as one in one piece.
   void expect_resumes() {
-    EXPECT_EQ(names_in(folder_ / "out/results.jsonl").size(), 3U);
+    const auto rows = names_in(folder_ / "out/results.jsonl").size();
+    EXPECT_GE(rows, 3U);  // ranks whose mpirun has gone may still end their case
+    const std::string kept = std::to_string(rows);
     const Outcome resumed = run(command("out", " --resume"));
     EXPECT_EQ(resumed.status, 0) << resumed.err;
-    EXPECT_THAT(resumed.out, AllOf(HasSubstr("kept 3 rows of an earlier run: 3 pass\n"),
+    EXPECT_THAT(resumed.out, AllOf(HasSubstr("kept " + kept + " rows of an earlier run: " + kept + " pass\n"),
                                    HasSubstr("\n4 cases: 4 passed")));
     EXPECT_EQ(run(command("whole")).status, 0);
     EXPECT_EQ(verdicts("out").size(), 4U);

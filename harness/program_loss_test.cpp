@@ -132,7 +132,6 @@ TEST(Killed, LostRankIsStatus5AndTold) {
   ASSERT_EQ(ranks.size(), 2U);
   kill(*ranks.rbegin(), SIGKILL);
   const Outcome outcome = launch.wait();
-  RecordProperty("program", ringside("--version").out);  // and whose MPI this is
   EXPECT_EQ(outcome.status, 5);
   EXPECT_THAT(outcome.err,
               EndsWith("\nringside: mpirun ended with status 137: a rank was killed (SIGKILL)\n"));

@@ -1,4 +1,4 @@
-// A sweep as people watch it: rows as they come, the bar and colours of a terminal, the same text in a pipe.
+// A sweep as people watch it: rows, bar, colours, pipes.
 #include <gmock/gmock.h>
 #include <pty.h>
 
@@ -102,6 +102,22 @@ TEST(SweepTable, RowsComeWhileTheSweepGoesOn) {
   for (std::size_t row = 1; row <= all; ++row) {
     at = text.find("\n#" + std::to_string(row) + " pass ", at);
     ASSERT_NE(at, std::string::npos) << row;
+  }
+}
+
+TEST(SweepTable, ThatNobodyCanReadSpoilsNoFile) {
+  const TempFolder folder;
+  const std::string sweep = program(
+      "sweep " + kSmoke + " --no-perf --filter 'ring-softmax-fp32.*sp2-full' --out " + folder / "out");
+  const std::vector<std::pair<std::string, int>> closed{
+      {" >&-", 5}, {" <&- >&-", 5}, {" >/dev/full", 5}, {" 2>&-", 0}, {" 2>/dev/full", 5}};
+  for (const auto& [how, status] : closed) {
+    const Outcome outcome = run(sweep + how);
+    EXPECT_EQ(outcome.status, status) << how;
+    const bool told = how.find('2') == std::string::npos;
+    EXPECT_EQ(outcome.err.find("ringside: standard output: write failed") != std::string::npos, told) << how;
+    const std::string rows = text_of(folder / "out/results.jsonl");
+    EXPECT_TRUE(rows.empty() || rows.starts_with("{\"schema\"")) << how << rows;
   }
 }
 

@@ -8,7 +8,6 @@
 
 #include "harness/table.h"
 #include "harness/terminal.h"
-#include "reference/error.h"
 
 namespace ringside {
 namespace {
@@ -56,8 +55,8 @@ void Progress::row(const std::string& text) {
   ++done_;
   if (!visible_) return;
   clear();
-  const bool written = std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
-  if (!written) throw InfrastructureError("standard output: write failed");
+  fmt::print("{}", text);
+  flush_output();
 }
 
 }  // namespace ringside

@@ -1,11 +1,11 @@
-// How far a run of many cases is: a bar, where there is a terminal.
+// Shows how far a run of many cases is.
 #pragma once
 
 #include <string>
 
 namespace ringside {
 
-/// The bar is on standard error, if that is a terminal. Silent unless made `visible`.
+/// The bar is where notes() go, if that is a terminal. Silent unless made `visible`.
 class Progress {
  public:
   Progress(bool visible, int cases);
@@ -15,7 +15,7 @@ class Progress {
 
   /// Says in the bar what has begun ("reference", a case's name).
   void begin(const std::string& what);
-  /// A case has ended; says on standard error what has come of it.
+  /// A case has ended; says where notes() go what has come of it.
   void done(const std::string& line);
   /// A case has ended; prints to standard output, at once, what has come of it. Throws InfrastructureError if
   /// that fails.

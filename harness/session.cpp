@@ -62,7 +62,11 @@ int in_session(const SessionOptions& options, const std::function<int(Fleet&)>& 
   if (options.comm == Comm::nccl) {
     if (const auto why = why_no_nccl(options, built_with_nccl(), launched)) throw UsageError(*why);
     usable_device(options.device);  // whoever cannot be used says so before MPI starts
-    nccl_version();
+    try {
+      nccl_version();
+    } catch (const InfrastructureError& error) {
+      throw UsageError(fmt::format("--comm nccl: {}", error.what()));
+    }
   }
   if (options.comm == Comm::mpi || options.comm == Comm::nccl ||
       (options.comm == Comm::automatic && launched)) {

@@ -75,15 +75,15 @@ int exit_status(const std::vector<CaseResult>& results, const Kept& kept) {
   return !kept.red.empty() || std::ranges::any_of(results, is_red, &CaseResult::status) ? 1 : 0;
 }
 
-/// Runs the plan, case by case; each row and timeline is written before the next case starts.
+/// Runs the plan, case by case; each row and timeline is written, and then shown, before the next case
+/// starts.
 std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, const RunInfo& run,
-                                 const Kept& kept, Files files, Fleet& fleet) {
+                                 const Kept& kept, Files files, Fleet& fleet, Paint paint) {
   const DeviceEntry device = usable_device(options.device);
   InputsCache inputs;
   Peaks peaks;
-  const Paint paint = Paint::of(options.color);
   Progress progress(fleet.is_root(), plan.to_run);
-  if (fleet.is_root() && plan.to_run > 0) fmt::print("{}", accuracy_header(has_published(plan), paint));
+  std::string head = accuracy_header(has_published(plan), paint);
   std::vector<CaseResult> results;
   std::optional<Standard> standard;
   std::string standard_of;
@@ -121,12 +121,13 @@ std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, 
       if (options.dump) dump_case(*options.dump, planned.c, outputs, fleet);
       result.phases.output_s = watch.lap();
       result.phases += before;
-      progress.row(accuracy_rows(result, results.size() + 1, paint));
     }
     watch.lap();
     on_root(fleet, [&] {
       if (files.results) files.results->add(result, run);
       if (files.trace) files.trace->add(result, results.size() + 1);
+      if (!planned.skip)
+        progress.row(std::exchange(head, "") + accuracy_rows(result, results.size() + 1, paint));
     });
     result.timelines.clear();
     result.phases.output_s += watch.lap();
@@ -163,7 +164,8 @@ int sweep(const SweepOptions& options) {
     if (fleet.is_root()) print_plan(plan, options, fleet);
     const Paint paint = Paint::of(options.color);
     Phases phases = {.setup_s = watch.lap()};
-    const std::vector<CaseResult> results = run_plan(plan, options, run, kept, std::move(files), fleet);
+    const std::vector<CaseResult> results =
+        run_plan(plan, options, run, kept, std::move(files), fleet, paint);
     for (const CaseResult& result : results) phases += result.phases;
     if (fleet.is_root()) {
       watch.lap();

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
+#include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <map>
 #include <optional>
@@ -52,9 +54,8 @@ std::string percent(double share) { return fmt::format("{:.0f}%", 100 * share); 
 
 /// A share of a limit in five columns: 0.412, 57.4, 28362, 6e+05.
 std::string share_text(double share) {
-  if (share < 9.9995) return fmt::format("{:.3f}", share);
-  return share < 999.95 ? fmt::format("{:.1f}", share)
-                        : fmt::format(fmt::runtime(share < 99999.5 ? "{:.0f}" : "{:.0e}"), share);
+  if (share >= 99999.5) return fmt::format("{:.0e}", share);
+  return fmt::format("{:.{}f}", share, share < 9.9995 ? 3 : share < 999.95 ? 1 : 0);
 }
 
 std::string table_head(const std::string& text, Paint paint) { return paint(Style::heading, text) + "\n"; }
@@ -92,8 +93,10 @@ std::string human_bytes(double bytes) {
 }
 
 std::string human_seconds(double seconds) {
-  if (seconds >= 100)
-    return fmt::format("{:.0f} min {:02.0f} s", std::floor(seconds / 60), std::fmod(seconds, 60));
+  if (seconds >= 99.5) {
+    const auto whole = static_cast<std::int64_t>(std::llround(std::min(seconds, 1e15)));
+    return fmt::format("{} min {:02} s", whole / 60, whole % 60);
+  }
   if (seconds >= 1) return fmt::format("{:.2f} s", seconds);
   return seconds >= 1e-3 ? fmt::format("{:.3g} ms", seconds * 1e3) : fmt::format("{:.3g} us", seconds * 1e6);
 }

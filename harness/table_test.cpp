@@ -1,5 +1,4 @@
-// The tables that people read: no line is wider than 80 columns, whatever the figures; colours change no
-// text.
+// The tables: within 80 columns whatever the figures, the same in colours.
 #include "harness/table.h"
 
 #include <gmock/gmock.h>

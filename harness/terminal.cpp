@@ -1,15 +1,19 @@
 #include "harness/terminal.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
-#include "harness/launch.h"
+#include "reference/error.h"
 
 namespace ringside {
 namespace {
@@ -21,9 +25,12 @@ std::string_view environment(const char* name) {
 
 Terminal look() {
   Terminal found;
-  if (environment_rank() || environment("TERM") == "dumb") return found;  // Open MPI gives ranks a terminal
+  // Open MPI gives its ranks a terminal.
+  if (!environment("OMPI_COMM_WORLD_RANK").empty() || environment("TERM") == "dumb") return found;
   found.out = isatty(STDOUT_FILENO) != 0;
-  found.err = isatty(STDERR_FILENO) != 0;
+  struct stat output {};
+  const bool piped = fstat(STDOUT_FILENO, &output) == 0 && S_ISFIFO(output.st_mode);  // its reader may
+  found.err = isatty(STDERR_FILENO) != 0 && !piped;
   found.colors = found.out && environment("NO_COLOR").empty();
   winsize size{};
   if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20) found.width = size.ws_col;
@@ -53,6 +60,19 @@ std::size_t width_of(std::string_view text) {
 const Terminal& terminal() { return current(); }
 
 std::FILE* notes() { return terminal().out && terminal().err ? stdout : stderr; }
+
+void fill_standard_streams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(stream, F_GETFD) < 0) open("/dev/null", stream == STDERR_FILENO ? O_WRONLY : O_RDONLY);
+  }
+}
+
+void flush_output() {
+  errno = 0;
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
+  throw InfrastructureError(fmt::format("standard output: write failed{}{}", errno == 0 ? "" : ": ",
+                                        errno == 0 ? "" : std::strerror(errno)));
+}
 
 std::string to_word(const Terminal& terminal) {
   return fmt::format("{:d},{:d},{:d},{}", terminal.out, terminal.err, terminal.colors, terminal.width);

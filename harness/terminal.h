@@ -9,7 +9,7 @@ namespace ringside {
 
 /// What standard output and error go to.
 struct Terminal {
-  bool out = false, err = false;  ///< terminals that obey escape codes
+  bool out = false, err = false;  ///< terminals that obey escape codes; err: and nobody else writes to it
   bool colors = false;            ///< by default: `out`, unless the user has set NO_COLOR
   int width = 80;                 ///< columns
 };
@@ -21,6 +21,14 @@ const Terminal& terminal();
 /// Where what is no result goes: standard error, but standard output where both are terminals. mpirun carries
 /// each by itself, and would take a bar away after the row that it made room for.
 std::FILE* notes();
+
+/// Fills standard streams that are closed, lest a file that is opened later become one. What is printed to a
+/// closed standard output is an error; to standard error, lost.
+void fill_standard_streams();
+
+/// Brings what was printed to standard output there. Throws InfrastructureError, with the reason, if that
+/// fails.
+void flush_output();
 
 /// In one word, for a command line.
 std::string to_word(const Terminal& terminal);

@@ -1,4 +1,4 @@
-// Lines for people: their width, their colours, and what a rank is told of its launcher's terminal.
+// Lines for people: width, colours, and the terminal of a launcher.
 #include "harness/terminal.h"
 
 #include <gmock/gmock.h>

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <limits>
 #include <span>
 #include <vector>
@@ -76,9 +77,18 @@ struct Mask {
   /// Of padding: the empty interval at the end of the last.
   constexpr Interval document_of(Index position) const {
     if (cu_seqlens.empty()) return {0, std::numeric_limits<Index>::max()};
-    const auto end = std::upper_bound(cu_seqlens.begin(), cu_seqlens.end(), position);
-    if (end == cu_seqlens.end()) return {cu_seqlens.back(), cu_seqlens.back()};
-    return {end == cu_seqlens.begin() ? *end : end[-1], *end};
+    // The first bound beyond `position`, by hand: what <algorithm> calls has no body in nvcc's device code.
+    std::size_t end = 0, beyond = cu_seqlens.size();
+    while (end < beyond) {
+      const std::size_t half = end + (beyond - end) / 2;
+      if (cu_seqlens[half] <= position) {
+        end = half + 1;
+      } else {
+        beyond = half;
+      }
+    }
+    if (end == cu_seqlens.size()) return {cu_seqlens.back(), cu_seqlens.back()};
+    return {cu_seqlens[end == 0 ? 0 : end - 1], cu_seqlens[end]};
   }
 };
 

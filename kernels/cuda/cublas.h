@@ -19,7 +19,7 @@ struct CublasFunctions {
   decltype(&cublasGetStatusString) status_string = nullptr;
 };
 
-/// Throws UsageError with the loader's reason if the library is not to be had.
+/// Throws InfrastructureError with the loader's reason if the library is not to be had.
 const CublasFunctions& cublas_functions();
 
 /// A handle for one stream of the current device, with a workspace of its own: results are the same bits each

@@ -15,7 +15,8 @@ namespace ringside {
 class SharedLibrary {
  public:
   /// `name`: what people call it. `files`: tried in turn; one without a slash is looked for by the loader, so
-  /// that LD_LIBRARY_PATH chooses. Throws UsageError with the loader's reason for the first if there is none.
+  /// that LD_LIBRARY_PATH chooses. Throws InfrastructureError, with the loader's reason for the first, if
+  /// there is none.
   SharedLibrary(std::string name, std::initializer_list<const char*> files) : name_(std::move(name)) {
     std::string reason;
     for (const char* file : files) {
@@ -23,14 +24,15 @@ class SharedLibrary {
       if (library_ != nullptr) return;
       if (reason.empty()) reason = dlerror();
     }
-    throw UsageError(name_ + ": " + reason);
+    throw InfrastructureError(name_ + ": " + reason);
   }
 
-  /// Lets `function` point to the library's `symbol`. Throws UsageError if it has none: it is too old.
+  /// Lets `function` point to the library's `symbol`. Throws InfrastructureError if it has none: it is too
+  /// old.
   template <typename Function>
   void load(Function*& function, const char* symbol) const {
     function = reinterpret_cast<Function*>(dlsym(library_, symbol));
-    if (function == nullptr) throw UsageError(name_ + ": " + dlerror());
+    if (function == nullptr) throw InfrastructureError(name_ + ": " + dlerror());
   }
 
  private:
