@@ -134,6 +134,9 @@ RankRun run_rank(const Case& c, const Variant& variant, std::string_view device_
   const Place place = Place::of(c, world.rank());
   const Positions tokens = place.tokens(c, variant.layout);
   const Problem problem = inputs.change().of(c.local_problem());
+  // Before the group, which may keep tensors of theirs.
+  const auto poisoned = entry.make({.math = c.math, .poison = true, .local_rank = local_rank});
+  const auto device = timing.repeat == 0 ? nullptr : entry.make({.math = c.math, .local_rank = local_rank});
   auto group = world.split(place.dp_rank, place.sp_rank);
   RankRun run = {.rank = world.rank()};
 
@@ -141,17 +144,16 @@ RankRun run_rank(const Case& c, const Variant& variant, std::string_view device_
   const auto host = inputs.of(c, variant.layout, world.rank());
   run.measure.inputs_s = watch.lap();
   {
-    const auto device = entry.make({.math = c.math, .poison = true, .local_rank = local_rank});
     Recorder recorder;
-    RecordingDevice counted(*device, *group, recorder);
+    RecordingDevice counted(*poisoned, *group, recorder);
     const Context context = {*group, counted, problem};
     Bench bench(variant, context, *host, count(tokens), c.dtype);
     const Traffic before = group->traffic();
     world.barrier();
     watch.lap();
-    const PassUse forward = use_of(*device, recorder, [&] { bench.forward(); });
+    const PassUse forward = use_of(*poisoned, recorder, [&] { bench.forward(); });
     const Traffic between = group->traffic();
-    const PassUse backward = use_of(*device, recorder, [&] { bench.backward(); });
+    const PassUse backward = use_of(*poisoned, recorder, [&] { bench.backward(); });
     run.measure.memory = {.forward = forward.held, .backward = backward.held};
     run.measure.peak_bytes = std::max(forward.peak, backward.peak);
     run.measure.forward_operations = forward.operations;
@@ -162,9 +164,8 @@ RankRun run_rank(const Case& c, const Variant& variant, std::string_view device_
     run.outputs = bench.download();
     run.measure.download_s = watch.lap();
   }
-  if (timing.repeat == 0) return run;
+  if (device == nullptr) return run;
 
-  const auto device = entry.make({.math = c.math, .local_rank = local_rank});
   const bool later = !device->in_host_memory();
   Recorder recorder(later && timing.trace ? device.get() : nullptr);
   RecordingDevice recorded_device(*device, *group, recorder);

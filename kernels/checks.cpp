@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
 #include <stdexcept>
 
 namespace ringside {
@@ -84,6 +87,12 @@ void require_slopes(std::string_view operation, std::span<const float> slopes, I
   for (const float slope : slopes) {
     if (!(slope >= 0)) throw std::invalid_argument(fmt::format("{}: slope {} is not >= 0", operation, slope));
   }
+}
+
+void require_none_left(std::size_t live) noexcept {
+  if (live == 0 || std::uncaught_exceptions() > 0) return;
+  std::fprintf(stderr, "ringside: a device goes before its tensors: %zu bytes are left\n", live);
+  std::abort();
 }
 
 void require_extents(std::string_view operation, const Shape& shape) {

@@ -30,6 +30,10 @@ void require_extents(std::string_view operation, const Shape& shape);
 /// Throws unless the tensor has as many bytes as the host memory.
 void require_bytes(std::string_view operation, std::size_t host, const Tensor& x);
 
+/// For destructors of devices: ends the process if tensors are left of a device that goes, `live` bytes in
+/// all. Not while an exception passes: a run that is lost keeps what may still be written to.
+void require_none_left(std::size_t live) noexcept;
+
 /// What of a span there is among `tokens`.
 inline TokenSpan clip(TokenSpan span, Index tokens) {
   return {std::min(span.first, tokens), std::min(span.end, tokens)};

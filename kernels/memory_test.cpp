@@ -103,6 +103,15 @@ TEST(MemoryDeathTest, ViolatedGuardEndsTheProcess) {
   write_at(11);
 }
 
+TEST(MemoryDeathTest, DeviceThatGoesBeforeItsTensorsEndsTheProcess) {
+  const auto keep = [] {
+    Tensor kept;
+    const auto device = make_cpu_device();
+    kept = device->allocate({1, 1, 1, 3}, DType::fp32);
+  };
+  EXPECT_DEATH(keep(), "a device goes before its tensors: 12 bytes are left");
+}
+
 TEST(Memory, UploadDownloadFill) {
   const auto device = make_cpu_device();
   const Tensor x = device->allocate({1, 1, 2, 3}, DType::fp32);

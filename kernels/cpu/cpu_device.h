@@ -4,6 +4,7 @@
 
 #include <atomic>
 
+#include "kernels/checks.h"
 #include "kernels/device.h"
 
 namespace ringside {
@@ -11,6 +12,7 @@ namespace ringside {
 class CpuDevice : public Device {
  public:
   explicit CpuDevice(CpuOptions options) : options_(options) {}
+  ~CpuDevice() override { require_none_left(live_); }
 
   std::string_view name() const override { return "cpu"; }
   bool flushes_denormals() const override { return true; }

@@ -53,6 +53,7 @@ CudaDevice::~CudaDevice() {
   RINGSIDE_CUDA_NOTHROW(cudaSetDevice(ordinal_));
   RINGSIDE_CUDA_NOTHROW(cudaStreamSynchronize(streams_->compute.get()));
   check_guards();
+  require_none_left(live_);
   cublas_.reset();
   streams_.reset();
 }
