@@ -23,7 +23,7 @@ function(ringside_target target)
     target_compile_options(${target} PRIVATE -fsanitize=${RINGSIDE_SANITIZE} -fno-sanitize-recover=all
                                              -fno-omit-frame-pointer)
     if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-      target_compile_options(${target} PRIVATE -Wno-maybe-uninitialized)  # false under sanitizers, says gcc's manual
+      target_compile_options(${target} PRIVATE -Wno-maybe-uninitialized -Wno-uninitialized)  # false under sanitizers, says gcc's manual
     endif()
     target_link_options(${target} PUBLIC -fsanitize=${RINGSIDE_SANITIZE})
   endif()
