@@ -156,12 +156,12 @@ TEST(SweepOnATerminal, ShowsABarAndLeavesWhatAPipeGets) {
   }
 }
 
-TEST(SweepOnATerminal, TheBarIsThereToWhereverTheTableGoes) {
+TEST(SweepOnATerminal, TheBarIsThereToIfTheTableGoesToAFileButNotUnderMpi) {
   const TempFolder folder;
   const std::string sweep = "sweep " + kSmoke + " --no-perf --filter 'ring-softmax-fp32.*sp2-full'";
   for (const std::string launch : {"", "launch -n 2 -- "}) {
     const Outcome outcome = on_terminal("TERM=xterm " + program(launch + sweep + " > " + folder / "out"));
-    EXPECT_THAT(outcome.out, HasSubstr("[....................] 0/1  reference"));
+    EXPECT_EQ(outcome.out.find("[....................] 0/1  reference") != std::string::npos, launch.empty());
     EXPECT_THAT(text_of(folder / "out"), AllOf(HasSubstr("\n#1 pass "), Not(HasSubstr("\033"))));
     const Outcome quiet = on_terminal("TERM=xterm " + program(launch + sweep + " 2> " + folder / "err"));
     EXPECT_THAT(quiet.out, AllOf(HasSubstr(" \033[0m\033[32mpass"), Not(HasSubstr("\033[K"))));
