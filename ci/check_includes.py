@@ -16,9 +16,9 @@ import sys
 
 ROOMS = ("reference", "kernels", "distributed", "harness")
 VOCABULARY = {f"reference/{name}.h"
-              for name in ("view", "shape", "dtype", "problem", "positions", "error", "denormals")}
-BOUNDARY = {f"kernels/{name}.h" for name in ("device", "tensor", "decay", "documents", "mask", "cuda/call",
-                                             "cuda/shared_library", "cuda/stream", "cuda/streams")}
+              for name in ("view", "shape", "storage", "dtype", "problem", "run", "positions", "error", "denormals")}
+BOUNDARY = {f"kernels/{name}.h" for name in ("device", "tensor", "decay", "documents", "mask", "token_tiles",
+                                             "cuda/call", "cuda/shared_library", "cuda/stream", "cuda/streams")}
 # Headers of others that only some places may include: pattern, places.
 CONFINED = [
     (re.compile(r"mpi\.h$"), ("distributed/", "harness/")),
