@@ -6,6 +6,8 @@ Prints each violation as FILE:LINE: text and ends with 1 if there is one. The ru
   includes distributed/, the vocabulary and the boundary headers of kernels/; harness/ includes everything; nothing
   outside harness/ includes harness/. Tests of distributed/ may include all of reference/ besides: oracles.
 - A quoted include names a file of ours from the repository's root; nothing else of ours is included.
+- Device code includes of the standard library what DEVICE_STD lists, and says of it the names there. Device code is
+  each file that marks a function for the GPU, but for tests, and all of ours that such a file includes.
 - MPI is for distributed/ and harness/, CUDA and NCCL for kernels/cuda/, distributed/ and harness/; CLI11 stays in
   harness/cli.cpp.
 - Every header has #pragma once; no file has more than 400 lines.
@@ -16,15 +18,32 @@ import sys
 
 ROOMS = ("reference", "kernels", "distributed", "harness")
 VOCABULARY = {f"reference/{name}.h"
-              for name in ("view", "shape", "dtype", "problem", "positions", "error", "denormals")}
-BOUNDARY = {f"kernels/{name}.h" for name in ("device", "tensor", "decay", "documents", "mask", "cuda/call",
-                                             "cuda/shared_library", "cuda/stream", "cuda/streams")}
+              for name in ("view", "shape", "storage", "dtype", "problem", "run", "positions", "error", "denormals")}
+BOUNDARY = {f"kernels/{name}.h" for name in ("device", "tensor", "decay", "documents", "mask", "token_tiles",
+                                             "cuda/call", "cuda/shared_library", "cuda/stream", "cuda/streams")}
 # Headers of others that only some places may include: pattern, places.
 CONFINED = [
     (re.compile(r"mpi\.h$"), ("distributed/", "harness/")),
     (re.compile(r"(cuda|cublas|nccl|cudnn)[^/]*\.h$"), ("kernels/cuda/", "distributed/", "harness/")),
     (re.compile(r"CLI/"), ("harness/cli_parts.h",)),
 ]
+# Header: names. nvcc compiles the standard library's constexpr functions for the GPU, and where one calls a builtin that
+# it takes for the host's, as std::advance does, it drops that function's body without a word. So device code has types,
+# constants, and functions that are constexpr down to plain language; the headers hold others.
+DEVICE_STD = {
+    "bit": "bit_cast",
+    "concepts": "same_as",
+    "cstddef": "byte size_t",
+    "cstdint": "int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t",
+    "limits": "numeric_limits",
+    "span": "span ssize",
+    "type_traits": "is_same_v",
+    "cmath": "exp log1p",  # CUDA declares them for the GPU; decay_kernels.h and softmax_row_kernels.h call them
+    "tuple": "tuple get",  # operands of unlike types in steps.h: members, and references to them
+    "utility": "declval index_sequence index_sequence_for",  # types alone, in steps.h
+}
+DEVICE_NAMES = {name for names in DEVICE_STD.values() for name in names.split()}
+DEVICE_MARK = re.compile(r"\b(RINGSIDE_DEVICE|__device__|__global__)\b")
 MAX_LINES = 400
 INCLUDE = re.compile(r'\s*#\s*include\s*([<"])([^>"]+)[>"]')
 CXX = {".h", ".cpp", ".cuh", ".cu"}
@@ -76,16 +95,49 @@ def check_file(path, text):
                     yield number, reason
 
 
+def code_lines(text):
+    """(number, line without its comment)."""
+    return enumerate((line.partition("//")[0] for line in text.splitlines()), 1)
+
+
+def device_code(texts):
+    """Of {path: text}, the paths of device code, each with the file that brings it in, or itself."""
+    found = {}
+    todo = [(path, path) for path, text in texts.items()
+            if not is_test(path) and any(DEVICE_MARK.search(code) for _, code in code_lines(text))]
+    while todo:
+        path, by = todo.pop()
+        if path in texts and path not in found:
+            found[path] = by
+            todo += [(match[2], path) for _, code in code_lines(texts[path]) if (match := INCLUDE.match(code))]
+    return found
+
+
+def check_device(text):
+    """Yields (line, what is not for device code)."""
+    for number, code in code_lines(text):
+        match = INCLUDE.match(code)
+        if match and match[1] == "<" and match[2] not in DEVICE_STD:
+            yield number, f"<{match[2]}>"
+        for name in re.findall(r"\bstd::(\w+)", code):
+            if name not in DEVICE_NAMES:
+                yield number, f"std::{name}"
+
+
 def check_tree(root):
     """Checks the rooms, ci/ and baselines/ below `root`: (number of files, violations as text)."""
-    violations, files = [], 0
+    violations, files, texts = [], 0, {}
     for room in ROOMS + ("ci", "baselines"):
         for file in sorted((root / room).rglob("*")):
             if file.is_file() and (file.suffix in TEXT or file.name == "CMakeLists.txt"):
                 files += 1
-                path = file.relative_to(root).as_posix()
-                for line, reason in check_file(path, file.read_text(encoding="utf-8")):
-                    violations.append(f"{path}:{line}: {reason}")
+                path, text = file.relative_to(root).as_posix(), file.read_text(encoding="utf-8")
+                if file.suffix in CXX:
+                    texts[path] = text
+                violations += [f"{path}:{line}: {reason}" for line, reason in check_file(path, text)]
+    for path, by in sorted(device_code(texts).items()):
+        violations += [f"{path}:{line}: {what} is not for device code, to which {by} brings this file"
+                       for line, what in check_device(texts[path])]
     return files, violations
 
 

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "distributed/variant.h"
-#include "kernels/mask.h"
+#include "kernels/token_tiles.h"
 
 namespace ringside {
 

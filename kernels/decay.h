@@ -39,4 +39,15 @@ constexpr Decay decay_to_exit(Toward toward, Index tokens) {
   return toward == Toward::end ? decay_to_end(tokens) : decay_from_start();
 }
 
+/// Powers in memory: λ^|i| at centre[i], as far as |i| reaches, so that the factors of consecutive rows are
+/// consecutive in both directions.
+struct CentredPowers {
+  const float* centre = nullptr;
+
+  /// Element i is λ^|offset + step·i|; step is 1 or -1.
+  constexpr const float* rows(Decay decay) const { return centre + decay.step * decay.offset; }
+  /// λ^offset, the factor of every row of a state; step is 0.
+  constexpr float everywhere(Decay decay) const { return centre[decay.offset]; }
+};
+
 }  // namespace ringside

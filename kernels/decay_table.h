@@ -13,17 +13,6 @@ inline float decay_power(float slope, Index exponent) {
   return static_cast<float>(std::exp(-static_cast<double>(slope) * static_cast<double>(exponent)));
 }
 
-/// Powers in memory: λ^|i| at centre[i], as far as |i| reaches, so that the factors of consecutive rows are
-/// consecutive in both directions.
-struct CentredPowers {
-  const float* centre = nullptr;
-
-  /// Element i is λ^|offset + step·i|; step is 1 or -1.
-  constexpr const float* rows(Decay decay) const { return centre + decay.step * decay.offset; }
-  /// λ^offset, the factor of every row of a state; step is 0.
-  constexpr float everywhere(Decay decay) const { return centre[decay.offset]; }
-};
-
 /// λ^0 .. λ^longest.
 class DecayTable {
  public:

@@ -6,20 +6,9 @@
 #include <vector>
 
 #include "kernels/decay.h"
+#include "kernels/token_span.h"
 
 namespace ringside {
-
-/// Tokens [first, end) of a chunk.
-struct TokenSpan {
-  Index first = 0;
-  Index end = 0;
-
-  constexpr bool empty() const { return end <= first; }
-  friend constexpr bool operator==(const TokenSpan&, const TokenSpan&) = default;
-};
-
-/// All tokens that there are.
-inline constexpr TokenSpan kEveryToken{0, std::numeric_limits<Index>::max()};
 
 /// The documents of a chunk of consecutive tokens. What is in front of the first start belongs to a document
 /// that began before the chunk; the last one goes on behind the chunk, unless padding follows. A state

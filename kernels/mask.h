@@ -1,15 +1,16 @@
 // What softmax attention's mask makes of affine runs of positions.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <limits>
 #include <span>
-#include <vector>
 
-#include "reference/positions.h"
+#include "reference/run.h"
 
 namespace ringside {
+
+constexpr Index earlier(Index a, Index b) { return b < a ? b : a; }
+constexpr Index later(Index a, Index b) { return a < b ? b : a; }
 
 /// A tile of local tokens: rows first .. first + positions.count - 1, all of one run.
 struct TokenTile {
@@ -21,27 +22,7 @@ struct TokenTile {
 constexpr Index count_up_to(const Run& run, Index position) {
   if (position < run.start) return 0;
   const Index steps = run.stride == 1 ? position - run.start : (position - run.start) / run.stride;
-  return std::min(run.count, steps + 1);
-}
-
-/// The local tokens in tiles of at most `tile` tokens. A tile straddles neither two runs, so that its
-/// positions are affine, nor two documents (Problem::cu_seqlens), so that no product mixes a NaN of one into
-/// another.
-inline std::vector<TokenTile> token_tiles(const Positions& positions, Index tile,
-                                          std::span<const Index> cu_seqlens = {}) {
-  std::vector<TokenTile> tiles;
-  Index first = 0;
-  for (const Run& run : positions) {
-    for (Index i = 0; i < run.count;) {
-      const auto bound = std::upper_bound(cu_seqlens.begin(), cu_seqlens.end(), run.position(i));
-      const Index end = bound == cu_seqlens.end() ? run.count : count_up_to(run, *bound - 1);
-      const Index tokens = std::min(tile, end - i);
-      tiles.push_back({first + i, {run.position(i), run.stride, tokens}});
-      i += tokens;
-    }
-    first += run.count;
-  }
-  return tiles;
+  return earlier(run.count, steps + 1);
 }
 
 /// Positions [begin, end).
@@ -63,14 +44,14 @@ struct Mask {
   /// The keys that a query sees. Neither end moves back when the query moves on.
   constexpr Interval keys_of(Index query) const {
     const Interval document = document_of(query);
-    return {window > 0 ? std::max(document.begin, query - window + 1) : document.begin,
-            causal ? std::min(document.end, query + 1) : document.end};
+    return {window > 0 ? later(document.begin, query - window + 1) : document.begin,
+            causal ? earlier(document.end, query + 1) : document.end};
   }
   /// The queries that see a key.
   constexpr Interval queries_of(Index key) const {
     const Interval document = document_of(key);
-    return {causal ? std::max(document.begin, key) : document.begin,
-            window > 0 ? std::min(document.end, key + window) : document.end};
+    return {causal ? later(document.begin, key) : document.begin,
+            window > 0 ? earlier(document.end, key + window) : document.end};
   }
 
  private:
@@ -167,14 +148,6 @@ constexpr SeenTiles<CoverOfQueries> query_tiles_seeing(const TokenTile& k, std::
   return {q_tiles,
           {mask.queries_of(k.positions.start).begin, mask.queries_of(last(k.positions)).end},
           CoverOfQueries{k.positions, mask}};
-}
-
-/// True if no query sees any key: a block that need not be computed.
-inline bool fully_masked(const Positions& q, const Positions& k, const Mask& mask) {
-  return std::ranges::all_of(q, [&](const Run& queries) {
-    return std::ranges::all_of(k,
-                               [&](const Run& keys) { return cover(queries, keys, mask) == Cover::empty; });
-  });
 }
 
 }  // namespace ringside

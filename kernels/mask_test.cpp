@@ -1,4 +1,4 @@
-#include "kernels/mask.h"
+#include "kernels/token_tiles.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-// Memory, transfers, modes and checks of the CPU device.
+// Memory, transfers, modes and checks of the CPU device; transfers of all.
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
@@ -127,6 +127,39 @@ TEST(Memory, UploadDownloadFill) {
     device->fill(filled, -1.5f);
     for (const double value : from_device(filled).values) EXPECT_EQ(value, -1.5);
   }
+}
+
+class Transfers : public testing::TestWithParam<DeviceEntry> {};
+INSTANTIATE_TEST_SUITE_P(Devices, Transfers, testing::ValuesIn(test_devices()), name_of_device);
+
+/// A GPU's uploads pass through 32 MiB (cuda/staging.h), where each must stay until it is copied: more than
+/// that waits here for a scan, 65536 steps one after the other, which takes a GPU long and others not.
+TEST_P(Transfers, MoreThanIsStagedBehindSlowWork) {
+  constexpr Index kSteps = 1 << 16, kFloats = 1 << 18;  // a piece is 1 MiB
+  constexpr int kPieces = 70;
+  const auto device = GetParam().make({});
+  const Tensor states = device->allocate({1, 1, kSteps, 1}, DType::fp32),
+               total = device->allocate({1, 1, 1, 1}, DType::fp32),
+               sum = device->allocate({1, 1, 1, kFloats}, DType::fp32);
+  const float slopes[] = {0};
+  device->fill(states, 1);
+  device->fill(sum, 0);
+  device->lightning_scan(states, slopes, {}, kSteps, 1, Toward::end, total);
+  std::vector<Tensor> pieces;
+  std::vector<float> host(kFloats);
+  const auto all_are = [&](const Tensor& x, int value) {
+    device->download(x, std::as_writable_bytes(std::span(host)));
+    return std::ranges::all_of(host, [=](float element) { return element == static_cast<float>(value); });
+  };
+  for (int i = 0; i < kPieces; ++i) {
+    std::ranges::fill(host, static_cast<float>(i));
+    pieces.push_back(device->allocate(sum.shape(), DType::fp32));
+    device->upload(std::as_bytes(std::span(host)), pieces.back());
+    device->add(pieces.back(), sum);
+  }
+  for (int i = 0; i < kPieces; ++i) EXPECT_TRUE(all_are(pieces[static_cast<std::size_t>(i)], i)) << i;
+  EXPECT_TRUE(all_are(sum, kPieces * (kPieces - 1) / 2));
+  EXPECT_EQ(from_device(total).values[0], kSteps);
 }
 
 TEST(Memory, CopyRoundsToNearestEven) {

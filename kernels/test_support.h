@@ -147,14 +147,14 @@ inline void expect_close(const Tensor& actual, const Reference& expected, const 
   EXPECT_EQ(failures, 0) << what;
 }
 
+inline std::vector<std::byte> bytes_of(const Tensor& x) {
+  std::vector<std::byte> host(x.size_bytes());
+  x.device().download(x, host);
+  return host;
+}
+
 inline void expect_same_bits(const Tensor& a, const Tensor& b, const char* what) {
-  ASSERT_EQ(a.size_bytes(), b.size_bytes()) << what;
-  const auto bytes = [](const Tensor& x) {
-    std::vector<std::byte> host(x.size_bytes());
-    x.device().download(x, host);
-    return host;
-  };
-  EXPECT_TRUE(bytes(a) == bytes(b)) << what;
+  EXPECT_TRUE(bytes_of(a) == bytes_of(b)) << what;
 }
 
 }  // namespace ringside

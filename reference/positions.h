@@ -3,19 +3,9 @@
 
 #include <vector>
 
-#include "reference/view.h"
+#include "reference/run.h"
 
 namespace ringside {
-
-/// `count` tokens at positions start, start + stride, …; stride >= 1.
-struct Run {
-  Index start = 0;
-  Index stride = 1;
-  Index count = 0;
-
-  constexpr Index position(Index i) const { return start + stride * i; }
-  friend constexpr bool operator==(const Run&, const Run&) = default;
-};
 
 /// Positions of a rank's local tokens, in local order: the runs one after the other, each increasing.
 using Positions = std::vector<Run>;

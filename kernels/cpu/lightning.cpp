@@ -3,8 +3,8 @@
 
 #include "kernels/cpu/cpu_device.h"
 #include "kernels/cpu/tiles.h"
-#include "kernels/lightning_body.h"
 #include "kernels/lightning_checks.h"
+#include "kernels/lightning_in_memory.h"
 #include "reference/denormals.h"
 
 namespace ringside {

@@ -8,6 +8,7 @@
 #include "kernels/cpu/tiles.h"
 #include "kernels/softmax_body.h"
 #include "kernels/softmax_checks.h"
+#include "kernels/token_tiles.h"
 #include "reference/denormals.h"
 
 namespace ringside {

@@ -2,7 +2,7 @@
 #include <stdexcept>
 
 #include "kernels/cuda/entry.h"
-#include "kernels/simt/limits.h"
+#include "kernels/simt/unsupported.h"
 
 namespace ringside {
 

@@ -9,6 +9,7 @@
 #include "kernels/cuda/call.h"
 #include "kernels/cuda/cuda_device.h"
 #include "kernels/simt/limits.h"
+#include "kernels/simt/unsupported.h"
 
 namespace ringside {
 namespace {

@@ -12,11 +12,6 @@
 
 namespace ringside {
 
-template <typename Kernel>
-__global__ void __launch_bounds__(Kernel::kThreads, 1) run_kernel(const __grid_constant__ Kernel kernel) {
-  kernel.template run<Gpu>();
-}
-
 /// Uninitialised memory of the stream's device, in the stream's order: it is there for what the stream is
 /// given from now on, and goes behind what it was given when the array goes.
 template <typename T>

@@ -90,4 +90,9 @@ struct Gpu {
   }
 };
 
+template <typename Kernel>
+__global__ void __launch_bounds__(Kernel::kThreads, 1) run_kernel(const __grid_constant__ Kernel kernel) {
+  kernel.template run<Gpu>();
+}
+
 }  // namespace ringside

@@ -1,6 +1,6 @@
 #include "kernels/emulated/emulated_device.h"
 
-#include "kernels/simt/limits.h"
+#include "kernels/simt/unsupported.h"
 
 namespace ringside {
 

@@ -1,22 +1,13 @@
-// The device operations on GPUs that are one pass over memory: fills, copies, sums. Kernels and their host
-// halves; what each does is said in device.h.
+// The host half of elementwise_kernels.h; what each operation does is said in device.h.
 #pragma once
 
 #include <cstdint>
 
 #include "kernels/checks.h"
 #include "kernels/device.h"
-#include "kernels/simt/launch.h"
+#include "kernels/simt/elementwise_kernels.h"
 
 namespace ringside {
-
-template <typename T>
-struct Fill {
-  T* to;
-  T value;
-
-  RINGSIDE_DEVICE void operator()(Index i) const { to[i] = value; }
-};
 
 template <typename Launcher>
 void simt_fill(Launcher& launcher, const Tensor& x, float value) {
@@ -24,20 +15,6 @@ void simt_fill(Launcher& launcher, const Tensor& x, float value) {
     launch_each(launcher, x.shape().size(), Fill<T>{x.view<T>().data, from_float<T>(value)});
   });
 }
-
-template <typename From, typename To>
-struct Convert {
-  const From* from;
-  To* to;
-
-  RINGSIDE_DEVICE void operator()(Index i) const {
-    if constexpr (std::is_same_v<From, To>) {
-      to[i] = from[i];  // the bits, of a NaN too
-    } else {
-      to[i] = from_float<To>(to_float(from[i]));
-    }
-  }
-};
 
 template <typename Launcher>
 void simt_copy(Launcher& launcher, const Tensor& from, const Tensor& to) {
@@ -50,44 +27,11 @@ void simt_copy(Launcher& launcher, const Tensor& from, const Tensor& to) {
   });
 }
 
-struct Add {
-  const float* from;
-  float* to;
-
-  RINGSIDE_DEVICE void operator()(Index i) const { to[i] += from[i]; }
-};
-
 template <typename Launcher>
 void simt_add(Launcher& launcher, const Tensor& from, const Tensor& to) {
   require_add(from, to);
   launch_each(launcher, to.shape().size(), Add{from.view<float>().data, to.view<float>().data});
 }
-
-/// A stretch of memory that repeats itself: stretch (b, h) begins at (b·heads + h)·stride.
-struct Stretches {
-  std::byte* data = nullptr;
-  Index heads = 0;   ///< in a batch entry
-  Index stride = 0;  ///< words
-};
-
-/// Words of `length`-long stretches, `heads` to a batch entry.
-template <typename Word>
-struct CopyStretches {
-  Stretches from, to;
-  Index heads, length;
-
-  RINGSIDE_DEVICE void operator()(Index i) const {
-    const Index stretch = i / length, at = i % length;
-    const Index b = stretch / heads, h = stretch % heads;
-    reinterpret_cast<Word*>(to.data)[(b * to.heads + h) * to.stride + at] =
-        reinterpret_cast<const Word*>(from.data)[(b * from.heads + h) * from.stride + at];
-  }
-};
-
-/// The largest that a thread copies at once.
-struct alignas(16) Word16 {
-  std::uint64_t halves[2];
-};
 
 template <typename Launcher>
 void simt_copy_part(Launcher& launcher, const Tensor& from, Corner from_at, const Tensor& to, Corner to_at,
@@ -116,20 +60,6 @@ void simt_copy_part(Launcher& launcher, const Tensor& from, Corner from_at, cons
     copy(std::uint16_t{});
   }
 }
-
-template <typename From, typename To>
-struct SumHeads {
-  const From* from;
-  To* to;
-  Index group, head_size;
-
-  RINGSIDE_DEVICE void operator()(Index i) const {
-    const From* first = from + i / head_size * group * head_size + i % head_size;
-    float sum = to_float(*first);
-    for (Index g = 1; g < group; ++g) sum += to_float(first[g * head_size]);
-    to[i] = from_float<To>(sum);
-  }
-};
 
 template <typename Launcher>
 void simt_sum_heads(Launcher& launcher, const Tensor& from, const Tensor& to) {

@@ -2,15 +2,18 @@
 // checked, dims up to kMaxDim.
 #pragma once
 
+#include <algorithm>
 #include <span>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "kernels/checks.h"
+#include "kernels/lightning_walk.h"
 #include "kernels/simt/dispatch.h"
 #include "kernels/simt/elementwise.h"
 #include "kernels/simt/lightning_kernels.h"
+#include "kernels/simt/matrices.h"
 
 namespace ringside {
 

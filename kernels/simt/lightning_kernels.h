@@ -2,12 +2,12 @@
 // head), with some columns of the state in its registers.
 #pragma once
 
+#include <cstddef>
 #include <span>
 
 #include "kernels/lightning_body.h"
 #include "kernels/simt/lightning_tiles.h"
-#include "kernels/simt/limits.h"
-#include "kernels/simt/matrices.h"
+#include "kernels/simt/operand.h"
 
 namespace ringside {
 

@@ -1,8 +1,8 @@
 // What lightning attention's kernels ask of a GPU's tiles besides.
 #pragma once
 
-#include "kernels/decay_table.h"
-#include "kernels/simt/decay_rows.h"
+#include "kernels/decay.h"
+#include "kernels/simt/decay_kernels.h"
 #include "kernels/simt/tiles.h"
 
 namespace ringside {

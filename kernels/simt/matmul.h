@@ -1,5 +1,4 @@
-// The host half of Device::matmul() on GPUs: which parts of which tensors a library's batched products get,
-// and the kernels that make operands for it.
+// The host half of Device::matmul() on GPUs: which parts of which tensors a library's batched products get.
 #pragma once
 
 #include <algorithm>
@@ -8,7 +7,7 @@
 
 #include "kernels/checks.h"
 #include "kernels/device.h"
-#include "kernels/simt/launch.h"
+#include "kernels/simt/elementwise_kernels.h"
 
 namespace ringside {
 
@@ -26,35 +25,6 @@ struct Products {
   float beta = 0;
   float* c = nullptr;
   Index c_pitch = 0, c_stride = 0;
-};
-
-/// to <- from, matrices of [rows, cols], densely, converted; if `lower`, 0 above the diagonal, whatever is
-/// there.
-template <typename From, typename To>
-struct PackMatrices {
-  const From* from;
-  Index stride, pitch;  ///< of `from`
-  To* to;
-  Index rows, cols;
-  bool lower;
-
-  RINGSIDE_DEVICE void operator()(Index i) const {
-    const Index matrix = i / (rows * cols), row = i / cols % rows, col = i % cols;
-    float x = 0;
-    if (!lower || col <= row) x = to_float(from[matrix * stride + row * pitch + col]);
-    to[i] = from_float<To>(x);
-  }
-};
-
-/// x <- 0, matrices of [rows, cols].
-struct ClearMatrices {
-  float* x;
-  Index stride, pitch;
-  Index rows, cols;
-
-  RINGSIDE_DEVICE void operator()(Index i) const {
-    x[i / (rows * cols) * stride + i / cols % rows * pitch + i % cols] = 0;
-  }
 };
 
 /// The part of a product's factor that takes part, in the type that products take.

@@ -1,4 +1,4 @@
-// Tensors as kernels of attention read them.
+// Tensors as kernels of attention read them: the host half of operand.h.
 #pragma once
 
 #include <optional>
@@ -12,37 +12,10 @@
 
 namespace ringside {
 
-/// A tensor [batch, heads, tokens, dim] in the GPU's memory, its rows `stride` elements apart.
-struct HeadMatrices {
-  std::byte* data = nullptr;
-  DType dtype = DType::fp32;
-  Index heads = 0, tokens = 0;
-  int dim = 0, stride = 0;
-
-  constexpr HeadRows head(Index batch, Index h) const {
-    const Index offset = (batch * heads + h) * tokens * stride;
-    return {data + offset * static_cast<Index>(size_of(dtype)), dtype, dim, stride};
-  }
-};
-
 inline HeadMatrices head_matrices(const Tensor& x) {
   const Shape& s = x.shape();
   return {x.data(), x.dtype(), s.heads, s.tokens, static_cast<int>(s.dim), static_cast<int>(s.dim)};
 }
-
-/// Element i of rows with a stride of their own, zeros behind the dim.
-template <typename T>
-struct ConvertRows {
-  HeadRows from;  ///< all rows of all heads
-  T* to;
-  int stride;
-
-  RINGSIDE_DEVICE void operator()(Index i) const {
-    const Index row = i / stride;
-    const int col = static_cast<int>(i - row * stride);
-    to[i] = from_float<T>(col < from.dim ? from.value(row, col) : 0.0f);
-  }
-};
 
 /// A tensor from which operands with elements of type T can be copied 16 bytes at a time: its own memory, or
 /// a copy that is converted and padded, for as long as this lives.

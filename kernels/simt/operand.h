@@ -6,7 +6,7 @@
 #include <type_traits>
 
 #include "kernels/simt/machine.h"
-#include "reference/dtype.h"
+#include "reference/storage.h"
 #include "reference/view.h"
 
 namespace ringside {
@@ -55,6 +55,33 @@ RINGSIDE_DEVICE void with_type_of(const HeadRows& rows, F&& f) {
   if (rows.dtype == DType::bf16) return f(BFloat16{});
   f(Float16{});
 }
+
+/// A tensor [batch, heads, tokens, dim] in the GPU's memory, its rows `stride` elements apart.
+struct HeadMatrices {
+  std::byte* data = nullptr;
+  DType dtype = DType::fp32;
+  Index heads = 0, tokens = 0;
+  int dim = 0, stride = 0;
+
+  constexpr HeadRows head(Index batch, Index h) const {
+    const Index offset = (batch * heads + h) * tokens * stride;
+    return {data + offset * static_cast<Index>(size_of(dtype)), dtype, dim, stride};
+  }
+};
+
+/// Element i of rows with a stride of their own, zeros behind the dim.
+template <typename T>
+struct ConvertRows {
+  HeadRows from;  ///< all rows of all heads
+  T* to;
+  int stride;
+
+  RINGSIDE_DEVICE void operator()(Index i) const {
+    const Index row = i / stride;
+    const int col = static_cast<int>(i - row * stride);
+    to[i] = from_float<T>(col < from.dim ? from.value(row, col) : 0.0f);
+  }
+};
 
 /// The rows of a matrix from which operands with kCols columns are loaded, those beyond its own being zero.
 template <int kCols>

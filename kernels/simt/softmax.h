@@ -7,9 +7,10 @@
 
 #include "kernels/device.h"
 #include "kernels/simt/dispatch.h"
-#include "kernels/simt/launch.h"
+#include "kernels/simt/matrices.h"
 #include "kernels/simt/softmax_kernels.h"
 #include "kernels/simt/softmax_sizes.h"
+#include "kernels/token_tiles.h"
 
 namespace ringside {
 
@@ -76,12 +77,6 @@ void simt_softmax_forward(Launcher& launcher, const SoftmaxBlock& block, Math ma
                          head_matrices(o), lse.view<float>().data);
   });
 }
-
-struct ProbabilityShift {
-  const float* lse;
-  float* shift;
-  RINGSIDE_DEVICE void operator()(Index row) const { shift[row] = probability_shift(lse[row]); }
-};
 
 /// As Device::softmax_backward(): dk and dv by tiles of keys, dq by tiles of queries, so that every sum has
 /// one order.

@@ -1,10 +1,11 @@
 // Softmax attention on a GPU: one block computes one tile of queries, or of keys, of one (batch, head).
 #pragma once
 
+#include <cstddef>
 #include <span>
 
 #include "kernels/simt/limits.h"
-#include "kernels/simt/matrices.h"
+#include "kernels/simt/operand.h"
 #include "kernels/simt/tiles.h"
 #include "kernels/softmax_body.h"
 
@@ -143,6 +144,12 @@ struct SoftmaxBackwardQueriesKernel {
                              Source<kSizes.value_dim>{work.v.head(place.batch, kv)}, work.shift + row,
                              work.delta + row, dq.head(place.batch, place.head));
   }
+};
+
+struct ProbabilityShift {
+  const float* lse;
+  float* shift;
+  RINGSIDE_DEVICE void operator()(Index row) const { shift[row] = probability_shift(lse[row]); }
 };
 
 }  // namespace ringside

@@ -21,7 +21,7 @@ struct TileSizes {
   constexpr bool operator==(const TileSizes&) const = default;
 };
 
-/// The steps of a cursor (SeenTiles of mask.h, SpanTiles of lightning_walk.h) over sources.
+/// The steps of a cursor (SeenTiles of mask.h, SpanTiles of lightning_part.h) over sources.
 template <typename Machine, typename Element, TileSizes kSizes, typename Cursor, int... kCols>
 class Steps {
  public:

@@ -2,11 +2,8 @@
 // and each hold some rows of every accumulator.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <limits>
-#include <tuple>
-#include <utility>
 
 #include "kernels/mask.h"
 #include "kernels/simt/product.h"
@@ -311,8 +308,8 @@ class WarpTiles {
       Interval of_row = {0, all};
       if (cover != Cover::full) {
         const Interval found = seen_by(row);
-        of_row = {std::max<Index>(0, std::min(found.begin - positions.start, all)),
-                  std::max<Index>(0, std::min(found.end - positions.start, all))};
+        of_row = {later(0, earlier(found.begin - positions.start, all)),
+                  later(0, earlier(found.end - positions.start, all))};
       }
       result.begin[slot] = static_cast<int>(of_row.begin);
       result.end[slot] = static_cast<int>(of_row.end);
