@@ -79,7 +79,11 @@ sweep packed '^(ring_zigzag|ulysses|balanced|usp.2)-.*-bf16-.*-n(300|480)-.*-sp4
 sweep gqa '^(ring_striped|lasp_fuse|double_ring.2|zeco.4|ulysses)-.*-bf16-.*-hk3-.*-sp4-causal-'
 sweep systems '^(ring|lasp2|usp_striped.2|ulysses|balanced|lasp_cache)-.*-fp32-.*-b4-.*-sp2-'
 step "two MPI processes" mpirun -n 2 "$ringside" sweep cases/emulated.csv --device cuda --comm mpi --no-perf --filter '-sp2-'
-step "planted bugs" "$ringside" mutants --device cuda --smoke --cases cases/smoke.csv --filter '^(4|8|21) '
+cat >"$logs/planted.csv" <<'CASES'
+variant,operator,dtype,batch,seq,heads,kv_heads,head_dim,value_dim,dp,sp,causal
+ring|ring_zigzag|ring_striped|double_ring.2|all_gather_kv.1|lasp_naive|lasp_fuse,,fp32|bf16,2,70,4,2,16,8,1,4,true
+CASES
+step "planted bugs" "$ringside" mutants --device cuda --smoke --cases "$logs/planted.csv" --filter '^(4|8|21) '
 wait
 if [[ -f $logs/failed ]]; then
   echo "[ci] CUDA on a CPU: failed with seed $seed; --seed $seed repeats it" >&2
