@@ -26,13 +26,14 @@ no_more_arguments() {
 }
 
 # strict_alone: for scripts that take those and --strict, which stays with build/release: warnings are errors (with CMake
-# 3.24), and a CUDA toolkit is used whether or not there is a driver.
+# 3.24), and a CUDA toolkit is used whether or not there is a driver, as ci/cuda_on_cpu.sh needs it.
 strict_alone() {
   if [[ ${ARGS[*]} == --strict ]]; then STRICT=1 ARGS=(); fi
   no_more_arguments
 }
 
-# stage NAME COMMAND…: runs the command and says in one line how it went and how long it took.
+# stage NAME COMMAND…: runs the command and says in one line how it went and how long it took. A command that ends with 77
+# leaves itself out, which only STRICT calls a failure.
 stage() {
   local name=$1 begin=$EPOCHREALTIME status=0
   shift
@@ -40,7 +41,9 @@ stage() {
   local ms=$(((${EPOCHREALTIME/[.,]/} - ${begin/[.,]/}) / 1000))
   local outcome=done
   ((status == 0)) || outcome="FAILED with status $status"
+  ((status != 77)) || outcome="LEFT OUT"
   printf '[ci] %s: %s, %d.%d s\n' "$name" "$outcome" $((ms / 1000)) $((ms % 1000 / 100)) >&2
+  ((status != 77)) || status=$STRICT
   return "$status"
 }
 
@@ -94,13 +97,21 @@ build_preset() {
   fi
   if [[ $preset == release && $STRICT == 1 ]]; then
     options+=(-DCMAKE_COMPILE_WARNING_AS_ERROR=ON)
-    if PATH=$PATH:/usr/local/cuda/bin command -v nvcc >/dev/null; then options+=(-DRINGSIDE_CUDA=ON); fi
+    if has_nvcc; then options+=(-DRINGSIDE_CUDA=ON -DRINGSIDE_CUDA_RUNTIME=Shared); fi
   fi
   configure "$preset" "$preset" "${options[@]}"
   stage "build $preset" cmake --build --preset "$preset" --target "$target" --parallel "$(nproc)"
+}
+
+# has_nvcc: whether there is a CUDA toolkit.
+has_nvcc() {
+  PATH=$PATH:/usr/local/cuda/bin command -v nvcc >/dev/null
 }
 
 # has_cuda PRESET: whether build/PRESET, once configured, has the device `cuda`.
 has_cuda() {
   grep -q '^RINGSIDE_HAVE_CUDA:INTERNAL=ON$' "build/$1/CMakeCache.txt"
 }
+
+# The tests, in programs of gpu_check.list, that are for GPUs.
+readonly GPU_TESTS='*cuda*:*Cuda*:*gpu*'

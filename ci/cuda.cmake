@@ -66,7 +66,16 @@ if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know that nv
   set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
 endif()
 set(CMAKE_CUDA_FLAGS_RELEASE "-O3")
-set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
+# A stand-in for the shared runtime reads the PTX in the program, and its source lines.
+set(RINGSIDE_CUDA_RUNTIME Static CACHE STRING "CUDA's runtime library: Static, or Shared as ci/cuda_on_cpu.sh needs it")
+set_property(CACHE RINGSIDE_CUDA_RUNTIME PROPERTY STRINGS Static Shared)
+set(CMAKE_CUDA_RUNTIME_LIBRARY ${RINGSIDE_CUDA_RUNTIME})
+set(RINGSIDE_CUDART CUDA::cudart_static)
+if(RINGSIDE_CUDA_RUNTIME STREQUAL "Shared")
+  set(RINGSIDE_CUDART CUDA::cudart)
+  set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON)
+  string(APPEND CMAKE_CUDA_FLAGS " -no-compress -lineinfo")
+endif()
 # What ptxas says of each kernel is kept beside its object, for ci/check_spills.py.
 find_program(PYTHON3 python3)
 set(CMAKE_CUDA_COMPILER_LAUNCHER "")

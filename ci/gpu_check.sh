@@ -112,7 +112,7 @@ needs_gpu() { [[ $device == cuda ]] || left_out "of --device cuda alone"; }
 # run_tests STAGE: the test programs of that stage, what they have for this device.
 run_tests() {
   local failed=0 path log filter="*$device*"
-  [[ $device != cuda ]] || filter='*cuda*:*gpu*'
+  [[ $device != cuda ]] || filter=$GPU_TESTS
   while read -r path; do
     [[ $path == /* ]] || path=$programs/$path
     log=$folder/$(basename "$path").txt

@@ -31,7 +31,7 @@ endfunction()
 
 # For a target with CUDA code: the runtime library, and its place in the target `cuda_code`.
 function(ringside_cuda_target target)
-  target_link_libraries(${target} PRIVATE CUDA::cudart_static)
+  target_link_libraries(${target} PRIVATE ${RINGSIDE_CUDART})
   add_dependencies(cuda_code ${target})
 endfunction()
 
