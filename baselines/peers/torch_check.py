@@ -74,6 +74,8 @@ def on_rank_0(command: list[str]) -> int:
     status = 0
     if dist.get_rank() == 0:
         env = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_", "PMIX_", "PMI_", "SLURM_"))}
+        if "OMPI_COMM_WORLD_RANK" in os.environ:
+            env["TERM"] = "dumb"  # Open MPI gives a rank a terminal, whatever its own output is
         try:
             status = subprocess.run(command, env=env).returncode
         except OSError as error:
