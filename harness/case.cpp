@@ -83,6 +83,7 @@ std::string Case::name() const {
   if (!cu_seqlens.empty()) extra_part += fmt::format("-cu{}", name_of_documents(cu_seqlens));
   if (padding > 0) extra_part += fmt::format("-pad{}", padding);
   if (sample > 0) extra_part += fmt::format("-sample{}", sample);
+  if (partials != DType::fp32) extra_part += fmt::format("-partials_{}", to_string(partials));
   return fmt::format("{}-{}-{}-{}-b{}-n{}-h{}-hk{}-d{}-e{}-dp{}-sp{}-{}{}-{}-seed{}{}", variant,
                      to_string(op), to_string(dtype), to_string(math), batch, seq, heads, kv_heads, head_dim,
                      value_dim, dp, sp, causal ? "causal" : "full", decay_part, to_string(fill), seed,

@@ -21,6 +21,7 @@ inline constexpr std::array kFills = {Fill::gaussian, Fill::large_logit, Fill::e
                                       Fill::constant, Fill::denormal,    Fill::inf,   Fill::nan};
 
 std::string_view to_string(Fill fill);
+inline bool is_random(Fill fill) { return fill == Fill::gaussian || fill == Fill::large_logit; }
 
 /// Properties that a case's results must have whatever is right; properties.h says what each demands.
 enum class Check {
@@ -78,6 +79,9 @@ struct Case {
   Index window = 0;  ///< Problem::window
   std::vector<Index> cu_seqlens = {};  ///< Problem::cu_seqlens, ending where the padding begins
   Index padding = 0;                   ///< tokens at the end of the sequence that are in no document
+  /// Softmax: what each block's o, dq, dk and dv are rounded to before they are merged or summed in fp32, as
+  /// where a ring runs on a kernel with outputs of 16 bits; fp32: not at all.
+  DType partials = DType::fp32;
   std::string fault = {};  ///< upstream's, because of which the case is known to fail; empty: it shall pass
   std::vector<Check> checks = {};  ///< made besides the verdict, in order; no part of the name
 
@@ -85,7 +89,8 @@ struct Case {
   /// "ring-softmax-bf16-fp32-b2-n1024-h8-hk2-d64-e64-dp1-sp4-causal-gaussian-seed1": usable as a folder name
   /// and, since it holds only [A-Za-z0-9._-], as a regular expression. Different cases have different names
   /// (variant names hold no '-'). A softmax case has no decay and leaves it out; a window,
-  /// documents, padding and a sample of rows follow where there are any: "-w64-cu0_100_250-pad6-sample64"
+  /// documents, padding, a sample of rows and rounded partial results follow where there are any:
+  /// "-w64-cu0_100_250-pad6-sample64-partials_bf16"
   /// (with more than 8 documents their number and a digest: "-cu33_1f2e3d4c5b6a7988").
   std::string name() const;
   /// The whole problem: every batch entry.

@@ -220,6 +220,11 @@ constexpr std::array kColumns = {
         "padding", "0", "tokens at the end of each sequence, behind cu_seqlens, that are in no document",
         [](Case& c, std::string_view text) { c.padding = parse_number("padding", text, Index{0}, kMaxSize); },
         [](const Case& c) { return std::to_string(c.padding); }},
+    CaseColumn{"partials", "fp32",
+               "softmax: what blocks' results are rounded to before they are merged or summed: fp32 (they "
+               "are not), bf16 or fp16",
+               [](Case& c, std::string_view text) { c.partials = parse_name("partials", text, kDTypes); },
+               [](const Case& c) { return std::string(to_string(c.partials)); }},
     CaseColumn{"checks", "none", "properties to check, as `ringside list` names them, joined by +; or all",
                [](Case& c, std::string_view text) { c.checks = parse_checks(text); },
                [](const Case& c) { return to_string(c.checks); }},

@@ -31,6 +31,7 @@ nlohmann::ordered_json case_json(const Case& c) {
                                  {"window", c.window},
                                  {"cu_seqlens", documents_text(c.cu_seqlens)},
                                  {"padding", c.padding},
+                                 {"partials", to_string(c.partials)},
                                  {"checks", to_string(c.checks)},
                                  {"expect", c.fault.empty() ? "pass" : "fail:" + c.fault}};
   if (c.decay.slope) json["decay"] = *c.decay.slope;

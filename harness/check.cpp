@@ -22,11 +22,18 @@ struct Judged {
   std::vector<int> holder{};
 };
 
+/// What the bounds allow an implementation to round, beside sums and what is stored.
+std::string assumed(const GivenRun& run) {
+  const Case& c = run.c;
+  if (c.partials == DType::fp32) return "partial results in fp32";
+  return fmt::format("partial results of {} blocks in {}", run.pieces.size(), to_string(c.partials));
+}
+
 Judged judge(const std::filesystem::path& directory, const CheckOptions& options, Fleet& fleet) {
   GivenRun run(directory, options);
-  fmt::print(stderr, "{}: {}; inputs {}\n", directory.string(), run.c.name(),
-             run.inputs->generated() ? "as `ringside make-inputs` makes them" : "given");
-  const Standard standard = make_standard(run.c, fleet, run.inputs->source(run.c));
+  fmt::print(stderr, "{}: {}; inputs {}; {}\n", directory.string(), run.c.name(),
+             run.inputs->generated() ? "as `ringside make-inputs` makes them" : "given", assumed(run));
+  const Standard standard = make_standard(run.c, fleet, run.inputs->source(run.c), run.pieces);
   for (const Out out : kOuts) {
     if (!run.given[out]) run.outputs[out] = standard.honest[out];  // measured, but not judged
   }

@@ -207,6 +207,10 @@ void add_check_options(CLI::App& app, CheckOptions& options) {
   column("math",
          "What it fed to matrix products: fp32, tf32, bf16; default: the case's, or bf16 for bf16, tf32 for "
          "fp16, fp32 for fp32");
+  column(
+      "partials",
+      "What each block's o, dq, dk and dv are rounded to before they are merged or summed, as where a ring "
+      "runs on flash-attention: fp32 (they are not), bf16, fp16; default: the case's, or fp32");
   app.add_option("--out", options.out, "Directory for results.jsonl and results.csv; default: none are kept")
       ->type_name("DIR");
   add_color_option(app, options.color);

@@ -28,7 +28,7 @@ using Lanes = std::array<double, kLanes>;
 /// …: vector instructions add to all lanes at once, and the order of sums is the same without them.
 struct Row {
   Lanes sum_abs{}, max_abs{}, error2{}, ref2{}, bound2{}, x_ref{};
-  Lanes slope_certain{}, slope_store{}, slope_error{};
+  Lanes slope_certain{}, slope_store{}, slope_error{}, share2{};
   std::array<std::int64_t, kLanes> zeros{}, telling{};
   std::int64_t elements = 0;
 };
@@ -40,15 +40,17 @@ T sum(const std::array<T, kLanes>& lanes) {
 
 /// One element and its bound.
 struct Sample {
-  double x, ref, accumulated, stored, bound;
+  double x, ref, accumulated, shares, stored, bound;
 
   Sample(const HeadView& head, std::size_t at)
       : x(static_cast<double>(head.values[at])),
         ref(head.expected[at]),
         accumulated(head.rounding.accumulator * double{head.error[at]}),
-        stored(head.rounding.storage *
-               ((head.storage.empty() ? std::max(std::abs(ref), head.smallest) : head.storage[at]) +
-                (head.shares.empty() ? 0 : head.shares[at]))),
+        shares(head.shares.empty() ? 0 : head.rounding.storage * head.shares[at]),
+        stored(shares +
+               head.rounding.storage *
+                   (head.storage.empty() ? std::max(std::abs(ref), head.smallest) : head.storage[at]) +
+               (head.partials.empty() ? 0 : head.rounding.partials * head.partials[at])),
         bound(accumulated + stored + head.floor) {}
 };
 
@@ -63,6 +65,7 @@ inline void add(const Sample& s, double error, double floor, std::size_t lane, R
   row.slope_certain[lane] += (s.accumulated + floor) * std::abs(s.ref);
   row.slope_store[lane] += s.stored * std::abs(s.ref);
   row.slope_error[lane] += (s.x - s.ref) * s.ref;
+  row.share2[lane] += s.shares * s.shares;
   row.telling[lane] += std::abs(s.ref) > s.bound;
   row.zeros[lane] += s.ref == 0;
 }
@@ -108,6 +111,9 @@ bool is_right_pattern(const HeadView& head, const Sample& s, Index token, std::s
   if (may_be_nan(head, token)) return true;
   // a share that was rounded to infinity; two of them may be NaN together
   if (!head.shares.empty() && head.shares[at] * (1 + head.rounding.storage) + s.accumulated >= threshold)
+    return true;
+  if (!head.partials.empty() &&
+      head.partials[at] * (1 + head.rounding.partials) + s.accumulated >= head.rounding.partials_overflow)
     return true;
   return std::isinf(s.x) && (s.x > 0 ? s.ref + s.bound >= threshold : s.ref - s.bound <= -threshold);
 }
@@ -164,6 +170,32 @@ void measure_unasked(const HeadView& head, Index token, TensorStats& stats, Rank
     const double expected = is_zero ? 0 : std::numeric_limits<double>::quiet_NaN();
     stats.max_share = share;
     stats.worst = {head.batch, head.head, token, d, holder, x, expected, 0, 0, limit};
+  }
+}
+
+/// Whether that row is judged against the reference.
+bool is_judged(const HeadView& head, Index token) {
+  const bool asked =
+      per_kv_head(head.out) || head.rows.empty() || std::ranges::binary_search(head.rows, token);
+  return asked && token < head.problem.tokens_in_documents();
+}
+
+/// For the ranks that have no value with fine_bits(): how many should have some. An element counts where the
+/// reference tells something and an honest run has them.
+void count_coarse(const HeadView& head, std::span<RankStats> by_rank) {
+  const std::uint32_t fine = fine_bits(head.dtype);
+  if (head.honest.empty() ||
+      std::ranges::all_of(by_rank, [&](const RankStats& r) { return (r.bits & fine) != 0; }))
+    return;
+  const Index dims = shape_of(head.problem, head.out).dim;
+  for (Index t = 0; t < head.problem.seq; ++t) {
+    RankStats& rank = by_rank[static_cast<std::size_t>(head.holder[static_cast<std::size_t>(t)])];
+    if ((rank.bits & fine) != 0 || !is_judged(head, t)) continue;
+    for (Index d = 0; d < dims; ++d) {
+      const auto at = static_cast<std::size_t>(t * dims + d);
+      const Sample s(head, at);
+      rank.coarse += std::abs(s.ref) > s.bound && (std::bit_cast<std::uint32_t>(head.honest[at]) & fine) != 0;
+    }
   }
 }
 
@@ -224,11 +256,11 @@ TensorStats measure(const HeadView& head, std::span<RankStats> by_rank) {
     const auto values =
         head.values.subspan(static_cast<std::size_t>(t * dims), static_cast<std::size_t>(dims));
     digest.add(values);
-    const bool asked = per_kv_head(head.out) || head.rows.empty() || std::ranges::binary_search(head.rows, t);
-    if (!asked || t >= head.problem.tokens_in_documents()) {
+    if (!is_judged(head, t)) {
       measure_unasked(head, t, stats, rank);
       continue;
     }
+    for (const float x : values) rank.bits |= std::bit_cast<std::uint32_t>(x);
     Row row;
     for (Index d = 0; d < dims;) {
       const auto at = static_cast<std::size_t>(t * dims + d);
@@ -261,6 +293,7 @@ TensorStats measure(const HeadView& head, std::span<RankStats> by_rank) {
     stats.telling += telling;
     if (telling > 0) stats.zeros += sum(row.zeros);
     stats.sum_error2 += error2;
+    stats.sum_share2 += sum(row.share2);
     stats.slope_store += slope_store;
     stats.slope_store2 += slope_store * slope_store;
     stats.slope_error2 += slope_error * slope_error;
@@ -274,6 +307,7 @@ TensorStats measure(const HeadView& head, std::span<RankStats> by_rank) {
     }
     bucket.elements += row.elements;
   }
+  count_coarse(head, by_rank);
   stats.rounded_shares = !head.shares.empty();
   stats.digest = digest.value();
   return stats;
@@ -283,6 +317,8 @@ void merge(RankStats& total, const RankStats& part) {
   total.sum_error2 += part.sum_error2;
   total.sum_ref2 += part.sum_ref2;
   total.failed += part.failed;
+  total.bits |= part.bits;
+  total.coarse += part.coarse;
   for (std::size_t i = 0; i < kStretches; ++i) total.failed_in[i] += part.failed_in[i];
 }
 
@@ -302,6 +338,7 @@ void merge(TensorStats& total, const TensorStats& part) {
   total.sum_abs += part.sum_abs;
   total.sum_error2 += part.sum_error2;
   total.sum_ref2 += part.sum_ref2;
+  total.sum_share2 += part.sum_share2;
   total.sum_x_ref += part.sum_x_ref;
   total.slope_certain += part.slope_certain;
   total.slope_store += part.slope_store;

@@ -8,15 +8,19 @@
 
 #include "harness/either.h"
 #include "harness/outputs.h"
+#include "reference/dtype.h"
 #include "reference/truth.h"
 
 namespace ringside {
 
-/// Unit roundoffs that scale a bound's two parts, and the magnitude from which on storage rounds to infinity.
+/// Unit roundoffs that scale a bound's parts, and the magnitudes from which on storage, and the type of
+/// partial results, round to infinity.
 struct Rounding {
   double accumulator = 0;
   double storage = 0;
+  double partials = 0;
   double overflow = std::numeric_limits<double>::infinity();
+  double partials_overflow = std::numeric_limits<double>::infinity();
 };
 
 /// One element of a tensor and what was found there.
@@ -62,6 +66,7 @@ struct TensorStats {
   std::int64_t telling = 0;  ///< elements whose reference is beyond its bound: a zero there would fail
   double max_abs = 0, sum_abs = 0;  ///< of |x - ref|
   double sum_error2 = 0, sum_ref2 = 0;
+  double sum_share2 = 0;     ///< Σ (what rounded shares add to the bound)²
   double max_share = 0;      ///< of |x - ref| / bound
   Element worst;             ///< where max_share is
   double sum_x_ref = 0;      ///< Σ x·ref
@@ -83,10 +88,18 @@ constexpr std::size_t stretch_of(Index token, Index seq) {
   return static_cast<std::size_t>(token * static_cast<Index>(kStretches) / seq);
 }
 
+/// Bits of a value in fp32 that no 16-bit type has but `dtype`: of fp32 those that fp16 drops (and bf16 with
+/// them, and TF32), of fp16 those that bf16 drops.
+constexpr std::uint32_t fine_bits(DType dtype) {
+  return dtype == DType::fp32 ? 0x1fff : dtype == DType::fp16 ? 0xffff : 0;
+}
+
 /// What is measured of one rank's elements of a tensor.
 struct RankStats {
   double sum_error2 = 0, sum_ref2 = 0;
   std::int64_t failed = 0;
+  std::uint32_t bits = 0;   ///< those that are set in any of its values
+  std::int64_t coarse = 0;  ///< elements without fine_bits() in a head without any, which should have some
   std::array<std::int64_t, kStretches> failed_in{};  ///< of each stretch of the sequence
 };
 
@@ -99,17 +112,20 @@ void merge(RankStats& total, const RankStats& part);
 struct HeadView {
   const Problem& problem;
   Out out;
+  DType dtype = DType::fp32;      ///< what the values are stored in
   std::int64_t batch, head;       ///< global, for the report
   std::span<const float> values;  ///< [tokens, dim]
   std::span<const double> expected;
   std::span<const float> error;
-  std::span<const double> storage{};  ///< Expected::storage, which may be empty
-  std::span<const double> shares{};   ///< Expected::shares, where the variant rounds shares; else empty
-  double floor = 0, smallest = 0;     ///< as in Expected
-  std::span<const Index> rows{};      ///< Operands::rows
+  std::span<const double> storage{};   ///< Expected::storage, which may be empty
+  std::span<const double> shares{};    ///< Expected::shares, where the variant rounds shares; else empty
+  std::span<const double> partials{};  ///< Expected::partials
+  double floor = 0, smallest = 0;      ///< as in Expected
+  std::span<const Index> rows{};       ///< Operands::rows
   Rounding rounding;
   std::span<const int> holder;       ///< sequence rank of each token
   int first_rank = 0;                ///< world rank of the first of its sequence ranks
+  std::span<const float> honest{};   ///< an honest run's values, where inputs are random; else empty
   std::span<const float> yardstick;  ///< what sequence rank 0's legacy figure is taken against; empty: none
   EitherRows either{};               ///< where NaN patterns may differ
 };

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "distributed/variant.h"
 #include "kernels/device.h"
 
 namespace ringside {
@@ -91,5 +92,21 @@ class DeviceDecorator : public Device {
   Device& real_;
   int rank_, size_;  ///< in the sequence group, and of it
 };
+
+/// The variant on a device D(device, rank, size, more...) in both passes.
+template <typename D, typename... More>
+Variant on_device(const Variant& right, const More&... more) {
+  Variant twin = right;
+  twin.forward = [forward = right.forward, more...](const Context& c, const Inputs& in) {
+    D device(c.device, c.comm.rank(), c.comm.size(), more...);
+    return forward({c.comm, device, c.problem}, in);
+  };
+  twin.backward = [backward = right.backward, more...](const Context& c, const Inputs& in,
+                                                       const Forward& saved, const Tensor& dout) {
+    D device(c.device, c.comm.rank(), c.comm.size(), more...);
+    return backward({c.comm, device, c.problem}, in, saved, dout);
+  };
+  return twin;
+}
 
 }  // namespace ringside

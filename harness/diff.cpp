@@ -106,7 +106,7 @@ Index diff_directories(const std::filesystem::path& of_a, const std::filesystem:
   demand_same_problem(a, b, of_b);
   fmt::print("{}\n{:>6} {:>28} {:>10} {:>8}\n", a.c.name(), "tensor", "elements that differ", "max |a-b|",
              "of 2x bound");
-  const Standard standard = make_standard(a.c, fleet, a.inputs->source(a.c));
+  const Standard standard = make_standard(a.c, fleet, a.inputs->source(a.c), a.pieces);
   Worst worst(most);
   Index beyond = 0;
   int compared = 0;

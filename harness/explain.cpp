@@ -33,6 +33,7 @@ void explain_tensor(Out out, const TensorVerdict& v, const Case& c) {
       "    row limit: worst row (batch {}, head {}, position {}) at {:.3f} of {} x the honest run's "
       "envelope\n",
       v.worst_row.batch, v.worst_row.head, v.worst_row.token, v.row_share, kRowFactor);
+  if (v.error_share > 0) fmt::print("    relative error: {:.2g} of its limit\n", v.error_share);
   fmt::print("    bias {:.3g}, limit {:.3g}\n", v.bias, v.bias_limit);
 }
 

@@ -45,6 +45,7 @@ struct GivenRun {
 
   Case c{};
   Maker maker{};
+  Positions pieces{};                    ///< the runs of tokens that ranks hold
   PerOut<bool> given{};                  ///< which outputs there are
   HostOutputs outputs{};                 ///< those, in the shapes of c.problem()
   std::unique_ptr<InputTensors> inputs;  ///< an address of its own: source() refers to it

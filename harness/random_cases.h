@@ -19,7 +19,8 @@ class RandomCases {
 
   /// A problem on one rank, of the variant that computes it there: sizes mostly small and odd, each below its
   /// own limit, at most some 10^8 useful operations; any dtype, math, fill, mask, decay and grouping of
-  /// heads. A third of softmax problems have documents, padding or both, a third of causal ones a window.
+  /// heads. A third of softmax problems have documents, padding or both, a third of causal ones a window, a
+  /// quarter of them rounds partial results.
   Case problem();
 
   /// `count` variants and splits (of at most 8 ranks) of that problem, each supported.

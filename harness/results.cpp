@@ -40,6 +40,8 @@ const std::vector<ResultColumn>& result_columns() {
       add("relative_error", "‖x - ref‖ / ‖ref‖ over all ranks (Frobenius)");
       add("bound_share", "largest |x - ref| / bound over all elements; above 1 fails");
       add("row_share", "worst row's error as a share of its limit; above 1 fails");
+      add("error_share",
+          "relative error as a share of its limit (16-bit storage, random data); above 1 fails");
       add("bias", "|least-squares slope of x on ref - 1|");
       add("bias_limit", "limit of the bias");
       add("legacy", "mean |x - y| on rank 0 in bf16, y the single-rank variant (LASP's own figure)");
@@ -143,6 +145,7 @@ Json tensor_json(const TensorVerdict& v, const Json& published) {
           {"relative_error", json_number(v.relative_error)},
           {"bound_share", json_number(v.stats.max_share)},
           {"row_share", json_number(v.row_share)},
+          {"error_share", json_number(v.error_share)},
           {"bias", json_number(v.bias)},
           {"bias_limit", json_number(v.bias_limit)},
           {"legacy", json_number(v.legacy)},

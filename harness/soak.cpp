@@ -7,11 +7,14 @@
 #include <cstring>
 #include <fstream>
 #include <map>
+#include <optional>
 
 #include "distributed/mpi_communicator.h"
 #include "distributed/watchdog.h"
 #include "harness/commands.h"
 #include "harness/device_entry.h"
+#include "harness/mutants/common_merge.h"
+#include "harness/mutants/mutant.h"
 #include "harness/random_cases.h"
 #include "harness/run_case.h"
 #include "harness/stopwatch.h"
@@ -31,6 +34,7 @@ class LimitShares {
       const TensorVerdict& v = result.tensors[out];
       of_["element"].add(v.stats.max_share);
       of_["row"].add(v.row_share);
+      of_["error"].add(v.error_share);
       of_["bias"].add(v.bias_limit > 0 ? v.bias / v.bias_limit : 0);
     }
   }
@@ -90,6 +94,11 @@ class RedCases {
   int count_ = 0;
 };
 
+/// Whether a variant's `turn`-th run has the merge that most rings have in place of its own, if it merges.
+bool has_common_merge(const Variant& variant, int turn) {
+  return turn % 2 == 1 && std::ranges::count(merging_variants(), &variant) > 0;
+}
+
 bool tells_nothing(const CaseResult& result) {
   return std::ranges::all_of(result.tensors.of,
                              [](const TensorVerdict& v) { return tells_nothing(v.stats); });
@@ -122,20 +131,24 @@ int soak(const SoakOptions& options) {
     Fleet fleet = Fleet::of_threads(std::nullopt, Seconds(60), problems % 4 == 0);
     InputsCache inputs;
     const Case problem = random.problem();
-    const Standard standard = make_standard(problem, fleet);
+    std::optional<Standard> standard;
     for (const Case& c : random.runs_of(problem, 4)) {
       if (!goes_on()) break;
       if (device.unsupported(c.local_problem(), c.dtype, c.math)) continue;
       ++done;
-      ++runs[c.variant];
+      const Variant& variant = *find_variant(c.variant, c.op);
+      const bool common = has_common_merge(variant, runs[c.variant]++);
+      // which partial results are rounded depends on the layout
+      if (!standard || c.partials != DType::fp32) standard = make_standard(c, fleet);
       try {
-        const CaseResult result = run_case(c, *find_variant(c.variant, c.op), options.device, {.repeat = 1},
-                                           standard, fleet, inputs);
+        const CaseResult result = run_case(c, common ? on_device<CommonMerge>(variant) : variant,
+                                           options.device, {.repeat = 1}, *standard, fleet, inputs);
         shares.add(result);
         if (tells_nothing(result)) {
           ++told_nothing;
         } else if (result.status != Status::pass) {
-          red.add(c, failure_report(result, red.path()));
+          red.add(c, (common ? "with the common merge, which sweep does not have:\n" : "") +
+                         failure_report(result, red.path()));
         }
       } catch (const InfrastructureError& error) {
         red.add(c, fmt::format("{}: {}\n", c.name(), error.what()));

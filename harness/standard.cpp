@@ -3,17 +3,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
+#include <array>
 
-#include "distributed/block.h"
-#include "distributed/thread_communicator.h"
 #include "harness/bytes.h"
 #include "harness/either.h"
 #include "harness/grid.h"
+#include "harness/honest.h"
 #include "harness/inputs.h"
 #include "harness/parallel.h"
 #include "harness/stopwatch.h"
 #include "reference/lightning_oracle.h"
+#include "reference/partials.h"
 #include "reference/softmax_oracle.h"
 
 namespace ringside {
@@ -52,112 +52,29 @@ Values make_values(const Case& c, const Shard& shard, const Problem& problem, co
           make(TensorId::v, problem.v_shape(), 1), make(TensorId::dout, problem.o_shape(), group)};
 }
 
-/// Tensors of the honest run on the device, of the query rows that are asked for.
-using DeviceOutputs = PerOut<Tensor>;
-
-/// The block operations that rings are made of, once: these query rows against all keys.
-DeviceOutputs honest_softmax(Device& device, const Problem& problem, const Positions& rows, const Inputs& in,
-                             const Tensor& dout) {
-  const SoftmaxBlock block = softmax_block(problem, in.q, in.k, in.v, rows, {{0, 1, problem.seq}});
-  const auto per_row = [&](Index dim) {
-    return device.allocate({1, problem.heads, count(rows), dim}, DType::fp32);
-  };
-  const Tensor o = per_row(problem.value_dim), lse = per_row(1), delta = per_row(1);
-  device.softmax_forward(block, o, lse);
-  const Tensor stored_o = rounded(device, o, dout.dtype());
-  device.softmax_delta(stored_o, dout, delta);
-  const Tensor dq = zeros(device, in.q.shape()), dk = zeros(device, in.k.shape());
-  const Tensor dv = zeros(device, in.v.shape());
-  device.softmax_backward(block, dout, lse, delta, dq, dk, dv);
-  const auto stored = [&](const Tensor& x) { return rounded(device, x, dout.dtype()); };
-  return {{stored_o, stored(dq), stored(dk), stored(dv)}};
-}
-
-DeviceOutputs honest_lightning(Communicator& comm, Device& device, const Problem& problem, const Inputs& in,
-                               const Tensor& dout) {
-  const Variant& variant = single_rank_variant(Operator::lightning);
-  const Context context = {comm, device, problem};
-  const Forward forward = variant.forward(context, in);
-  const Gradients grad = variant.backward(context, in, forward, dout);
-  return {{forward.o, grad.dq, grad.dk, grad.dv}};
-}
-
-/// Calls visit(at, part, size) for the tokens of each run (of stride 1) in the matrices of `shape`: `size`
-/// elements from `at` on, which are those from `part` on if the matrices have the runs' tokens alone.
-template <typename Visit>
-void for_each_run(const Shape& shape, const Positions& runs, const Visit& visit) {
-  std::size_t part = 0;
-  for (Index h = 0; h < shape.heads; ++h) {
-    for (const Run& run : runs) {
-      const auto size = static_cast<std::size_t>(run.count * shape.dim);
-      visit(static_cast<std::size_t>((h * shape.tokens + run.start) * shape.dim), part, size);
-      part += size;
-    }
+/// Whether one head's values, [tokens, dim], look drawn: their means over tokens are small. Those of n
+/// independent values of mean 0 have 1/n of their square.
+bool looks_random(std::span<const float> values, Index tokens, Index dim) {
+  std::vector<double> sums(static_cast<std::size_t>(dim));
+  double squares = 0, of_means = 0;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    sums[i % sums.size()] += double{values[i]};
+    squares += double{values[i]} * double{values[i]};
   }
+  const auto n = static_cast<double>(tokens);
+  for (const double sum : sums) of_means += sum * sum / n;
+  return squares > 0 && of_means <= (4 / n + 1.0 / 16) * squares;
 }
 
-/// The honest run of one (batch, kv head) group; `problem` is that group's, `group` its index.
-void run_honest_group(const Case& c, const Problem& problem, Index group, const Values& values,
-                      std::span<const Index> asked, Communicator& comm, HostOutputs& result) {
-  const auto device = make_cpu_device({.math = c.math});
-  const Positions all = {{0, 1, problem.seq}};
-  Positions rows = all;
-  if (!asked.empty()) {
-    rows.clear();
-    for (const Index row : asked) rows.push_back({row, 1, 1});
-  }
-  const auto of_group = [&](auto& x, const Shape& shape) {
-    const auto size = static_cast<std::size_t>(shape.size());
-    return std::span(x).subspan(static_cast<std::size_t>(group) * size, size);
-  };
-  const auto upload = [&](const std::vector<float>& from, Shape shape, const Positions& runs) {
-    std::vector<std::byte> bytes;
-    for_each_run(shape, runs, [&](std::size_t at, std::size_t, std::size_t size) {
-      append_bytes<std::byte>(bytes, to_storage(of_group(from, shape).subspan(at, size), c.dtype));
-    });
-    shape.tokens = count(runs);
-    Tensor x = device->allocate(shape, c.dtype);
-    device->upload(bytes, x);
-    return x;
-  };
-  const Inputs in = {upload(values.q, problem.q_shape(), rows), upload(values.k, problem.k_shape(), all),
-                     upload(values.v, problem.v_shape(), all)};
-  const Tensor dout = upload(values.dout, problem.o_shape(), rows);
-  const DeviceOutputs outs = c.op == Operator::softmax ? honest_softmax(*device, problem, rows, in, dout)
-                                                       : honest_lightning(comm, *device, problem, in, dout);
-  for (const Out out : kOuts) {
-    std::vector<std::byte> stored(outs[out].size_bytes());
-    device->download(outs[out], stored);
-    const Shape shape = shape_of(problem, out);
-    for_each_run(shape, per_kv_head(out) ? all : rows,
-                 [&](std::size_t at, std::size_t part, std::size_t size) {
-                   with_type(c.dtype, [&](auto x) {
-                     for (float& value : of_group(result[out], shape).subspan(at, size)) {
-                       std::memcpy(&x, &stored[part++ * sizeof x], sizeof x);
-                       value = to_float(x);
-                     }
-                   });
-                 });
-  }
-}
-
-HostOutputs run_honest(const Case& c, const Problem& whole, const Values& values, std::span<const Index> rows,
-                       Fleet& fleet) {
-  HostOutputs result;
-  for (const Out out : kOuts) result[out].resize(static_cast<std::size_t>(shape_of(whole, out).size()));
-  const ThreadGroupOptions lone = {.timeout = fleet.timeout()};
-  parallel_for(whole.kv_heads, fleet.threads_per_process(), [&](Index group) {
-    Problem one = whole;
-    one.kv_heads = 1;
-    one.heads = whole.group();
-    if (!whole.slopes.empty()) {
-      const auto begin = whole.slopes.begin() + group * one.heads;
-      one.slopes.assign(begin, begin + one.heads);
-    }
-    run_ranks(1, lone,
-              [&](Communicator& comm) { run_honest_group(c, one, group, values, rows, comm, result); });
-  });
-  return result;
+bool look_random(const Operands& operands) {
+  return std::ranges::all_of(
+      std::array{operands.q, operands.k, operands.v, operands.dout}, [](const View<const float>& x) {
+        for (Index h = 0; h < x.shape.heads; ++h) {
+          const std::span one(x.head(0, h), static_cast<std::size_t>(x.shape.head_size()));
+          if (!looks_random(one, x.shape.tokens, x.shape.dim)) return false;
+        }
+        return true;
+      });
 }
 
 /// Integers small enough that no sum rounds: an honest result is the truth, rounded once to storage. Where
@@ -208,8 +125,20 @@ const Variant& single_rank_variant(Operator op) {
   return *find_variant(op == Operator::softmax ? "ring" : "lightning", op);
 }
 
-Standard make_standard(const Case& of, Fleet& fleet, const InputSource& inputs) {
+Positions pieces_of(const Case& c, const Layout& layout) {
+  Positions pieces;
+  for (int rank = 0; rank < c.sp; ++rank) {
+    const Positions held = positions(layout, c.local_problem(), c.sp, rank);
+    pieces.insert(pieces.end(), held.begin(), held.end());
+  }
+  return pieces;
+}
+
+Standard make_standard(const Case& of, Fleet& fleet, const InputSource& inputs, const Positions& given) {
   Case c = of;
+  const bool rounds = c.partials != DType::fp32;
+  const Positions pieces =
+      rounds && given.empty() ? pieces_of(c, find_variant(c.variant, c.op)->layout) : given;
   c.dp = c.sp = 1;
   Standard s;
   s.shard = Shard::of(c, fleet.processes().rank(), fleet.processes().size());
@@ -223,12 +152,14 @@ Standard make_standard(const Case& of, Fleet& fleet, const InputSource& inputs) 
     };
     const Values values = make_values(c, s.shard, s.problem, inputs ? inputs : generated, threads);
     s.inputs_s = watch.lap();
-    s.honest =
-        run_honest(c, s.problem, values, s.rows, fleet);  // first: its memory goes before the truth's comes
     const Operands operands = values.operands(s.problem, s.rows);
+    s.random = is_random(c.fill) || (c.fill == Fill::given && look_random(operands));
+    // first: its memory goes before the truth's comes
+    s.honest = run_honest(c, s.problem, operands, pieces, fleet);
     const Arithmetic arithmetic = {c.dtype, c.math};
     s.truth = c.op == Operator::softmax ? softmax_oracle(s.problem, operands, threads, arithmetic)
                                         : lightning_oracle(s.problem, operands, threads, arithmetic);
+    if (rounds) add_partials(s.problem, operands, threads, c.dtype, c.partials, pieces, s.truth);
     if (exact_is_exact(c)) demand_exactness(c, s.truth);
   }
   fleet.processes().barrier("the end of the reference");
@@ -239,7 +170,11 @@ Standard make_standard(const Case& of, Fleet& fleet, const InputSource& inputs) 
 }
 
 Rounding rounding_of(const Case& c) {
-  return {unit_roundoff(DType::fp32), unit_roundoff(c.dtype), overflow_threshold(c.dtype)};
+  return {.accumulator = unit_roundoff(DType::fp32),
+          .storage = unit_roundoff(c.dtype),
+          .partials = unit_roundoff(c.partials),
+          .overflow = overflow_threshold(c.dtype),
+          .partials_overflow = overflow_threshold(c.partials)};
 }
 
 bool rounds_shares(const Case& c, const Variant& variant) {
@@ -265,6 +200,7 @@ HeadView head_view(const Case& c, const Maker& maker, const Standard& s, const H
   };
   return {.problem = s.problem,
           .out = out,
+          .dtype = c.dtype,
           .batch = batch,
           .head = head,
           .values = part(outputs[out]),
@@ -272,12 +208,14 @@ HeadView head_view(const Case& c, const Maker& maker, const Standard& s, const H
           .error = part(expected.error),
           .storage = part(expected.storage),
           .shares = maker.rounds_shares ? part(expected.shares) : std::span<const double>{},
+          .partials = part(expected.partials),
           .floor = expected.floor,
           .smallest = expected.smallest,
           .rows = s.rows,
           .rounding = rounding_of(c),
           .holder = maker.holder,
           .first_rank = static_cast<int>(batch % c.dp) * c.sp,
+          .honest = s.random ? part(s.honest[out]) : std::span<const float>{},
           .yardstick = part(s.honest[out]),
           .either = either_rows(c, maker.layout, maker.block, out, batch, head)};
 }
@@ -304,8 +242,13 @@ Measured measure_all(const Case& c, const Maker& maker, const Standard& s, const
 
 std::string standard_key(const Case& c) {
   Case key = c;
-  key.variant = "";
-  key.dp = key.sp = 1;
+  if (c.partials == DType::fp32) {
+    key.variant = "";
+    key.sp = 1;
+  } else {  // which are rounded, depends on who holds what
+    key.variant = to_string(find_variant(c.variant, c.op)->layout);
+  }
+  key.dp = 1;
   return key.name();
 }
 

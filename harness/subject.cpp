@@ -10,6 +10,7 @@
 #include "harness/device_entry.h"
 #include "harness/grid.h"
 #include "harness/recording.h"
+#include "harness/rounded_partials.h"
 #include "harness/stopwatch.h"
 
 namespace ringside {
@@ -128,8 +129,9 @@ bool rank_0_says(bool answer, Communicator& world, Device& device) {
 
 }  // namespace
 
-RankRun run_rank(const Case& c, const Variant& variant, std::string_view device_name, Communicator& world,
+RankRun run_rank(const Case& c, const Variant& right, std::string_view device_name, Communicator& world,
                  const TimingPlan& timing, InputsCache& inputs, int local_rank) {
+  const Variant variant = c.partials == DType::fp32 ? right : on_device<RoundedPartials>(right, c.partials);
   const DeviceEntry entry = usable_device(device_name);
   const Place place = Place::of(c, world.rank());
   const Positions tokens = place.tokens(c, variant.layout);

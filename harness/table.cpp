@@ -81,6 +81,7 @@ std::string heading(const CaseResult& r) {
   if (c.fill != Fill::gaussian) text += fmt::format(" {}", to_string(c.fill));
   if (c.seed != 1) text += fmt::format(" seed {}", c.seed);
   if (c.samples()) text += fmt::format(" sample {}", c.sample);
+  if (c.partials != DType::fp32) text += fmt::format(" partials {}", to_string(c.partials));
   if (r.status == Status::xfail) text += fmt::format("  known fault: {}", c.fault);
   return text;
 }

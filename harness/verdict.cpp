@@ -34,8 +34,6 @@ void judge_elements(TensorVerdict& v) {
       w.batch, w.head, w.token, w.dim, w.rank, w.value, w.expected, w.bound()));
 }
 
-bool is_random(Fill fill) { return fill == Fill::gaussian || fill == Fill::large_logit; }
-
 /// Rows against the honest run's envelope. Both sides are shares of the same element bound, so the check is
 /// about the size of the error alone; the maximum over a bucket of at least kEnvelopeElements elements is a
 /// stable figure, and kRowFactor leaves room for another order of summation. Where data are not random, an
@@ -111,6 +109,41 @@ void judge_bias(TensorVerdict& v, const Case& c, const TensorStats& honest) {
                   v.bias, v.bias_limit));
 }
 
+void judge_error(TensorVerdict& v, const Case& c, const TensorStats& honest, bool random) {
+  const TensorStats& s = v.stats;
+  const bool fixed = c.op == Operator::softmax || c.math == Math::fp32;
+  if (!random || !fixed || c.dtype == DType::fp32 || honest.elements < kTensorElements) return;
+  if (s.pattern_errors > 0) return;
+  const double explained = honest.sum_error2 + s.sum_share2 / 3;
+  const double limit2 = kTensorFactor * kTensorFactor * explained;
+  if (limit2 == 0) return;
+  v.error_share = std::sqrt(s.sum_error2 / limit2);
+  if (v.error_share <= 1) return;
+  v.failures.push_back(fmt::format("errs too much as a whole: relative error {:.3g}, of an honest run {:.3g}",
+                                   v.relative_error, std::sqrt(honest.sum_error2 / honest.sum_ref2)));
+}
+
+/// Ranks that hold numbers of a coarser type alone.
+void judge_grid(TensorVerdict& v, const Case& c) {
+  if (c.partials != DType::fp32 && c.partials != c.dtype) return;  // of one piece, it is right
+  const std::uint32_t fine = fine_bits(c.dtype);
+  std::uint32_t bits = 0;
+  std::int64_t elements = 0;
+  std::string ranks;
+  for (std::size_t r = 0; r < v.ranks.size(); ++r) {
+    const RankStats& rank = v.ranks[r];
+    if ((rank.bits & fine) != 0 || rank.coarse < kGridElements) continue;
+    bits |= rank.bits;
+    elements += rank.coarse;
+    ranks += fmt::format("{}{}", ranks.empty() ? "" : ", ", r);
+  }
+  v.coarse = elements;
+  if (elements == 0) return;
+  v.failures.push_back(fmt::format("holds {} numbers alone on rank {}, where {} elements need more bits",
+                                   (bits & fine_bits(DType::fp16)) == 0 ? "bf16" : "fp16 or TF32", ranks,
+                                   elements));
+}
+
 }  // namespace
 
 std::string_view to_string(Status status) {
@@ -134,7 +167,7 @@ std::string_view to_string(Status status) {
 bool tells_nothing(const TensorStats& stats) { return stats.telling == 0 && stats.nonfinite == 0; }
 
 TensorVerdict judge(const Case& c, const TensorStats& stats, std::vector<RankStats> ranks,
-                    const TensorStats& honest) {
+                    const TensorStats& honest, bool random) {
   TensorVerdict v;
   v.stats = stats;
   v.ranks = std::move(ranks);
@@ -152,6 +185,8 @@ TensorVerdict judge(const Case& c, const TensorStats& stats, std::vector<RankSta
   judge_elements(v);
   judge_rows(v, c, honest);
   judge_bias(v, c, honest);
+  judge_error(v, c, honest, random);
+  judge_grid(v, c);
   return v;
 }
 

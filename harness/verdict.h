@@ -38,6 +38,18 @@ inline constexpr double kRowRoundings = 8;
 /// has no envelope worth the name: the element bound alone judges its rows.
 inline constexpr std::int64_t kEnvelopeElements = 1024;
 
+/// The error bound: over a whole tensor of 16-bit storage, of at least kTensorElements elements, the
+/// roundings
+///   of random data average out. What an honest run errs by, and shares that are rounded before they are
+///   added (each |rounding| <= u·|share|, with a mean square of at most a third of that), explain ‖x - ref‖
+///   up to kTensorFactor, and what the honest run's own figure may be off by chance. In fp32 the order of
+///   sums decides, and rows are judged instead.
+inline constexpr double kTensorFactor = 1.3;
+inline constexpr std::int64_t kTensorElements = 4096;
+/// The grid: a rank all of whose values are numbers of another 16-bit type has rounded them to it. A value of
+///   an honest run is one by chance with a probability of 1/8 (fp16 as bf16) or less.
+inline constexpr std::int64_t kGridElements = 64;
+
 /// One tensor's figures and what is wrong with it, if anything.
 struct TensorVerdict {
   bool given = true;  ///< false: there is no such tensor, and nothing else here means anything
@@ -48,15 +60,18 @@ struct TensorVerdict {
   double legacy = 0;     ///< mean |x - y| on rank 0, differences and mean in bf16, as LASP prints it
   double row_share = 0;  ///< worst row: share of its limit
   RowShare worst_row{};
+  double error_share = 0;           ///< relative error: share of its limit
+  std::int64_t coarse = 0;          ///< elements that need bits which a whole rank's values lack
   double bias = 0, bias_limit = 0;  ///< |least-squares slope of x on ref - 1|, its limit on that side
   /// Errors so large that zeros would pass, though an honest run is much nearer: what is far off then passes.
   bool far_from_honest = false;
   std::vector<std::string> failures{};  ///< one line each; empty: passed
 };
 
-/// Judges one tensor of case `c`. `honest`: the same measurements of an honest single-rank run.
+/// Judges one tensor of case `c`. `honest`: the same measurements of an honest single-rank run. `random`:
+/// whether the inputs look as if they had been drawn.
 TensorVerdict judge(const Case& c, const TensorStats& stats, std::vector<RankStats> ranks,
-                    const TensorStats& honest);
+                    const TensorStats& honest, bool random);
 
 /// True if a tensor of zeros would have passed (a gradient that is zero by definition).
 bool tells_nothing(const TensorStats& stats);

@@ -104,6 +104,12 @@ void softmax_row(const Problem& problem, const Operands& x, const Arithmetic& ar
     add(o, p[j], v);
     if (p[j] != 0) add_abs(o_error, p[j] * (logit_error[j] + row_error + growth(visible, of_outer)), v);
   }
+  for (std::size_t c = 0; c < o_error.size(); ++c) {
+    double largest = 0;
+    for (std::size_t j = 0; j < size; ++j)
+      largest = std::max(largest, std::abs(double{x.v.row(b, kv, key(j))[c]}));
+    o_error[c] += kMerge * largest;
+  }
   double delta = 0, delta_storage = 0, delta_error = 0;
   for (std::size_t c = 0; c < dout.size(); ++c) {
     delta += double{dout[c]} * o[c];

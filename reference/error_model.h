@@ -17,7 +17,7 @@
 //   ε_ij = growth(d)·|scale|·Σ|q||k|                          logit
 //   r_i  = Σ_j P_ij ε_ij + kLse·(|lse_i| + log m) + growth(m)  lse of m visible keys, exp
 //   w_ij = ε_ij + r_i                                          relative error of P_ij
-//   o_i:  Σ_j P_ij (w_ij + growth(m)) |v_j|
+//   o_i:  Σ_j P_ij (w_ij + growth(m)) |v_j| + kMerge·max_j |v_j|
 //   Δ_i:  growth(e)·Σ|do||o| + Σ|do|·error_o
 //         and, o being rounded to storage first, D_i = Σ|do||o| in units of u_store
 //   dP_ij: growth(e)·A_ij, A = |do||v|ᵀ
@@ -30,6 +30,14 @@
 // P with the same errors. A merge of partial results multiplies by exp(lse_a - lse): for each of its keys
 // lse_a lies between s_ij and lse, so that |lse_a| <= |s_ij| + |lse|, and its roundings are counted with
 // those two; a running maximum lies between s_ij and max_j s_ij, whose size is at most |lse_i| + log m.
+//
+// The common merge, o <- o - σ·(o - o_b), σ = 1/(1 + exp(lse - lse_b)) the weight of block b among the keys
+// so far. Its difference, its product, and the sum and the division in σ are rounded in proportion to σ·(|o|
+// + |o_b|), where a sum of two products has (1 - σ)·|o| + σ·|o_b|: a partial o that is to vanish leaves a
+// trace. In the final result, where b weighs W_b = Σ_j∈b P_ij in all, these four add up to u·Σ_b W_b·(|o| +
+// |o_b|). That of o_b is among the roundings of a weight. |o| is a mean of what the row sees, at most max_j
+// |v_j| in its dim, and Σ_b W_b <= 1 whatever the number of blocks. What exp errs by is in proportion to σ·(1
+// - σ)·|o|, no more than o's own share after the merge: among those of the weight, too.
 //
 // Lightning: a sum of d (or e) products inside a sum of n terms, each times decay powers, in either order:
 //   error = Σ|terms|·(growth(d or e) + growth(n) + decay).
@@ -88,6 +96,9 @@ inline constexpr int kLse = 12;
 /// Of a weight, relative to it: exp to 2 ulps (4u) of the weight itself and of two rescales, normalisation,
 /// and the multiplications with these.
 inline constexpr int kWeight = 24;
+/// Of a merge, relative to the largest |v| that the row sees: o - o_b, its product with σ; in σ a sum and a
+/// division.
+inline constexpr int kMerge = 4;
 /// Of a score gradient, relative to it: the subtraction of Δ, the product with P, the scale, the store as an
 /// operand.
 inline constexpr int kScore = 4;

@@ -357,5 +357,24 @@ TEST(ErrorModel, TheFloorStaysFarBelowNormalResults) {
   }
 }
 
+// o <- o - σ·(o - o_b) at σ = 1 leaves what o - o_b was rounded by: of the size of what is to vanish, not of
+// what comes.
+TEST(Softmax, CommonMergeLeavesATraceWithinTheBound) {
+  double largest = 0;
+  for (int i = 1; i <= 100; ++i) {
+    Data data = make_data(test::softmax_problem({.seq = 2}));
+    data.q = {40, 40};
+    data.k = {0, 1};
+    data.v = {0.01F * static_cast<float>(i), 1e-6F};
+    const Truth truth = softmax_oracle(data.problem, data.operands(), 1);
+    const float sigma = 1 / (1 + std::exp(-40.0F)), o = data.v[0];
+    const float merged = o - sigma * (o - data.v[1]);
+    const double error = std::abs(double{merged} - truth.o.value[1]);
+    largest = std::max(largest, error / (0x1p-24 * double{truth.o.error[1]} + truth.o.floor));
+  }
+  EXPECT_LE(largest, 1);
+  EXPECT_GE(largest, 0.1);
+}
+
 }  // namespace
 }  // namespace ringside

@@ -64,18 +64,43 @@ struct Scratch {
         dq(kRows, problem.head_dim) {}
 };
 
+/// The largest |v| in each dim among the keys that each of the rows sees: [rows, value_dim]. Each end of what
+/// a row sees does not decrease: keys enter one by one, all anew where some have left.
+Matrix largest_seen(const Problem& problem, std::span<const Index> rows, const Matrix& abs_v) {
+  Matrix largest(std::ssize(rows), abs_v.cols());
+  Eigen::RowVectorXd of_seen(abs_v.cols());
+  TokenRange seen = {-1, -1};
+  for (Index i = 0; i < std::ssize(rows); ++i) {
+    const TokenRange keys = keys_seen(problem, rows[static_cast<std::size_t>(i)]);
+    if (keys.first != seen.first) {
+      seen = {keys.first, keys.first};
+      of_seen.setZero();
+    }
+    for (; seen.end < keys.end; ++seen.end) of_seen = of_seen.cwiseMax(abs_v.row(seen.end));
+    largest.row(i) = of_seen;
+  }
+  return largest;
+}
+
+/// What a kv head brings to its query heads.
+struct Keys {
+  Operand k, v;
+  Matrix largest_v;  ///< largest_seen() of the query rows
+};
+
 /// One query head against its kv head. Rows of q, o and their like are those of `rows`, in its order.
 class Head {
  public:
   Head(const Problem& problem, const Arithmetic& arithmetic, const Operands& operands,
-       std::span<const Index> rows, Index b, Index h, const Operand& k, const Operand& v, Scratch& scratch)
+       std::span<const Index> rows, Index b, Index h, const Keys& keys, Scratch& scratch)
       : problem_(problem),
         arithmetic_(arithmetic),
         rows_(rows),
         q_(to_matrix(operands.q, b, h, rows)),
         dout_(to_matrix(operands.dout, b, h, rows)),
-        k_(k),
-        v_(v),
+        k_(keys.k),
+        v_(keys.v),
+        largest_v_(keys.largest_v),
         scratch_(scratch) {}
 
   /// Rows [first, first + rows): leaves their o and dq in the scratch, adds their share to dk and dv.
@@ -107,6 +132,7 @@ class Head {
   std::span<const Index> rows_;
   Operand q_, dout_;
   const Operand &k_, &v_;
+  const Matrix& largest_v_;
   Scratch& scratch_;
 };
 
@@ -169,7 +195,7 @@ void Head::block(Index first, Index rows, Bounded& dk, Bounded& dv) const {
 
   auto o = scratch_.o.value.topRows(rows), error_o = scratch_.o.error.topRows(rows);
   o.noalias() = p.transpose() * v_.x.middleRows(first_key, keys);
-  error_o.setZero();
+  error_o = kMerge * largest_v_.middleRows(first, rows);
   for (Index j = 0; j < keys; j += kKeys) {
     const Index count = std::min(kKeys, keys - j);
     const auto [row, seeing] = sight.of(j, count);
@@ -246,10 +272,12 @@ Truth softmax_oracle(const Problem& problem, const Operands& operands, int threa
   const std::vector<Index> rows = query_rows(problem, operands), keys = all_rows(problem.seq);
   for_each_group(problem, threads, [&](Index b, Index kv) {
     Scratch scratch(problem);
-    const Operand k(to_matrix(operands.k, b, kv, keys)), v(to_matrix(operands.v, b, kv, keys));
+    const Operand v(to_matrix(operands.v, b, kv, keys));
+    const Keys of_group = {Operand(to_matrix(operands.k, b, kv, keys)), v,
+                           largest_seen(problem, rows, v.abs)};
     Bounded dk(problem.seq, problem.head_dim), dv(problem.seq, problem.value_dim);
     for (Index h = kv * problem.group(); h < (kv + 1) * problem.group(); ++h) {
-      const Head query_head(problem, arithmetic, operands, rows, b, h, k, v, scratch);
+      const Head query_head(problem, arithmetic, operands, rows, b, h, of_group, scratch);
       Matrix dk_before, dv_before;
       if (problem.group() > 1) dk_before = dk.value, dv_before = dv.value;
       for (Index first = 0; first < std::ssize(rows); first += kRows) {

@@ -29,6 +29,9 @@ struct Expected {
   /// that rounds the sums of parts of a group to its storage type before it adds them up errs by up to
   /// u_store·shares more, since a part's sum is at most that of its heads' |shares|.
   std::vector<double> shares{};
+  /// Where an implementation rounds partial results, one by one, to a 16-bit type: it errs by up to that
+  /// type's unit roundoff times this more (partials.h). Else empty.
+  std::vector<double> partials{};
 
   double stored(std::size_t i) const {
     return storage.empty() ? std::max(std::abs(value[i]), smallest) : storage[i];

@@ -11,6 +11,7 @@
 
 #include "distributed/variant.h"
 #include "harness/communicator_decorator.h"
+#include "harness/device_decorator.h"
 
 namespace ringside {
 
@@ -80,22 +81,6 @@ template <typename C>
 void add_in_transit(Mutants& list, int number, std::string_view bug, std::string_view summary,
                     const std::vector<const Variant*>& variants) {
   for (const Variant* variant : variants) list.push_back({number, bug, summary, *variant, world_of<C>});
-}
-
-/// The variant on a device D(device, rank, size, more...) in both passes.
-template <typename D, typename... More>
-Variant on_device(const Variant& right, const More&... more) {
-  Variant twin = right;
-  twin.forward = [forward = right.forward, more...](const Context& c, const Inputs& in) {
-    D device(c.device, c.comm.rank(), c.comm.size(), more...);
-    return forward({c.comm, device, c.problem}, in);
-  };
-  twin.backward = [backward = right.backward, more...](const Context& c, const Inputs& in,
-                                                       const Forward& saved, const Tensor& dout) {
-    D device(c.device, c.comm.rank(), c.comm.size(), more...);
-    return backward({c.comm, device, c.problem}, in, saved, dout);
-  };
-  return twin;
 }
 
 /// Adds a bug of the device in each of `variants`.

@@ -135,6 +135,7 @@ void over_size(const Context& c, Layout, Gradients& grad) {
   scale(grad.dq, 1 / static_cast<float>(c.comm.size()));
 }
 void dq_as_bf16(const Context&, Layout, Gradients& grad) { transform(grad.dq, as_bf16); }
+void dk_as_bf16(const Context&, Layout, Gradients& grad) { transform(grad.dk, as_bf16); }
 void dq_in_other_dtype(const Context& c, Layout, Gradients& grad) {
   const DType other = grad.dq.dtype() == DType::fp32 ? DType::bf16 : DType::fp32;
   const Tensor dq = scratch(c.device, grad.dq.shape(), other);
@@ -180,6 +181,8 @@ void add_result_bugs(Mutants& list) {
   add(34, "labels_shifted", "labels are shifted after the sequence is cut: do is off by a token", with_dout,
       shift_labels, distributed);
   add(36, "dq_rounded", "dq goes through bf16", with_gradients, dq_as_bf16, all);
+  add(58, "tensor_rounded_to_another_16_bit_type", "dk goes through bf16, which fp16 has more bits than",
+      with_gradients, dk_as_bf16, all);
   add(36, "dq_dtype", "dq comes back in another dtype", with_gradients, dq_in_other_dtype, all);
   add(49, "mean_of_chunk", "the loss is averaged per chunk, whatever the chunk's length", with_dout,
       mean_of_chunk, distributed);

@@ -35,6 +35,27 @@ struct DeltaLeftOut : DeviceDecorator {
   void softmax_delta(const Tensor&, const Tensor&, const Tensor& delta) override { real_.fill(delta, 0); }
 };
 
+/// dq, dk and dv as they stand after each block, and after each hop's addition, have 16 bits: those of the
+/// storage type, of bf16 for fp32.
+struct SumsIn16Bits : DeviceDecorator {
+  using DeviceDecorator::DeviceDecorator;
+  DType narrow = DType::bf16;
+
+  void softmax_backward(const SoftmaxBlock& b, const Tensor& dout, const Tensor& lse, const Tensor& delta,
+                        const Tensor& dq, const Tensor& dk, const Tensor& dv) override {
+    real_.softmax_backward(b, dout, lse, delta, dq, dk, dv);
+    if (b.q.dtype() != DType::fp32) narrow = b.q.dtype();
+    for (const Tensor& x : {dq, dk, dv}) round(x);
+  }
+  void add(const Tensor& from, const Tensor& to) override {
+    real_.add(from, to);
+    round(to);
+  }
+  void round(const Tensor& x) const {
+    transform(x, [this](float value) { return rounded_to(narrow, value); });
+  }
+};
+
 struct LseOfAnotherHead : DeviceDecorator {
   using DeviceDecorator::DeviceDecorator;
   void softmax_backward(const SoftmaxBlock& b, const Tensor& dout, const Tensor& lse, const Tensor& delta,
@@ -61,6 +82,8 @@ void add_softmax_bugs(Mutants& list) {
   add_on_device<MaskTooNarrow>(list, 1, "mask_too_narrow", "ranks > 0 do not see their own token", all);
   add_on_device<ScaleTwice>(list, 23, "scale_twice", "logits are scaled twice", all);
   add_on_device<DeltaLeftOut>(list, 25, "delta_left_out", "delta = 0", all);
+  add_on_device<SumsIn16Bits>(list, 57, "gradients_summed_in_16_bits",
+                              "gradients are rounded to 16 bits after each block", merging_variants());
   add_on_device<LseOfAnotherHead>(list, 0, "lse_of_another", "backward uses the lse of another head", all);
   add_on_device<DeltaOfAnotherHead>(list, 0, "delta_of_another", "backward uses the delta of another head",
                                     all);
