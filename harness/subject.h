@@ -37,8 +37,8 @@ struct RankRun {
   Timeline timeline{};  ///< of the last timed iteration
 };
 
-/// How long a case is timed: `repeat` iterations (0: not at all), but no new one once they have taken
-/// `limit_s` seconds. trace: with a timeline of what the rank did, though its device does it later than it is
+/// How long a case is timed: `repeat` iterations (0: not at all), but once they have taken `limit_s` seconds
+/// only one more. trace: with a timeline of what the rank did, though its device does it later than it is
 /// asked to and must be waited for after each operation; otherwise such a device's timeline has passes alone.
 struct TimingPlan {
   int repeat = 0;
@@ -48,7 +48,9 @@ struct TimingPlan {
 
 /// Takes one rank's inputs, runs forward and backward once on poisoned memory (the outputs that are judged),
 /// then timed, each iteration after a barrier over all ranks of `world`, the case's dp·sp ranks; all ranks
-/// make equally many. `local_rank`: see DeviceOptions. Throws what the variant, the device or the
+/// make equally many. The last has the same inputs, those before it, or one before it that is not timed, the
+/// same values in the opposite order: what a variant keeps of one iteration is wrong in the next.
+/// `local_rank`: see DeviceOptions. Throws what the variant, the device or the
 /// communicator throw.
 RankRun run_rank(const Case& c, const Variant& variant, std::string_view device, Communicator& world,
                  const TimingPlan& timing, InputsCache& inputs, int local_rank = 0);
