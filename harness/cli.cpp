@@ -108,7 +108,7 @@ void add_sweep_options(CLI::App& app, SweepOptions& options) {
       ->type_name("N")
       ->check(quiet(CLI::Range(1, 1'000'000)));
   app.add_option("--time-limit", options.time_limit_s,
-                 "Seconds of timed iterations of a case after which no further one begins")
+                 "Seconds of timed iterations of a case after which only one more begins")
       ->type_name("SECONDS")
       ->check(CLI::Validator(check_seconds, ""))
       ->capture_default_str();
@@ -129,7 +129,7 @@ void add_time_options(CLI::App& app, TimeOptions& options) {
       ->check(quiet(CLI::Range(1, 1'000'000)))
       ->capture_default_str();
   app.add_option("--time-limit", options.time_limit_s,
-                 "Seconds of timed iterations of a case after which no further one begins")
+                 "Seconds of timed iterations of a case after which only one more begins")
       ->type_name("SECONDS")
       ->check(CLI::Validator(check_seconds, ""))
       ->capture_default_str();

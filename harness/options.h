@@ -33,7 +33,7 @@ struct SweepOptions : SessionOptions {
   /// little.
   std::optional<int> repeat = {};
   bool perf = true;         ///< measure times beside verdicts
-  double time_limit_s = 3;  ///< no further iteration of a case once they have taken this many seconds
+  double time_limit_s = 3;  ///< one more iteration of a case once they have taken this many seconds
   bool fail_fast = false;   ///< stop after the first wrong result
   bool resume = false;      ///< keep the rows that `out` holds and run the other cases
   Color color = Color::automatic;
@@ -47,7 +47,7 @@ inline int timed_iterations(const SweepOptions& options, bool oversubscribed) {
 struct TimeOptions : SessionOptions {
   std::string out;          ///< file for a line a case
   int repeat = 1000;        ///< timed iterations a case, at most
-  double time_limit_s = 1;  ///< no further iteration of a case once they have taken this many seconds
+  double time_limit_s = 1;  ///< one more iteration of a case once they have taken this many seconds
 };
 
 struct ExplainOptions : SessionOptions {};

@@ -80,9 +80,10 @@ Estimate estimate(const Case& c, const Repeats& repeats, int cores) {
   const double materialised =
       7 * std::max(0.0, in_forward / 4 - elements) * static_cast<double>(c.head_dim + c.value_dim);
   const double flops = std::max(useful.forward + useful.backward, materialised);
+  const int iterations = repeats(c) == 1 ? 2 : repeats(c);  // one on other inputs
   return {.bytes = standard_bytes(whole) + std::max(making, hosts + in_forward + in_backward),
           .seconds = kCaseOverhead * ranks + elements / kElementRate / cores +
-                     flops * (1 + repeats(c) + kRunsPerCheck * checks) / kVariantRate /
+                     flops * (1 + iterations + kRunsPerCheck * checks) / kVariantRate /
                          std::min<double>(cores, ranks)};
 }
 

@@ -1,7 +1,7 @@
 // The whole program, with a fault in every variant, under its own name: what the gate is to find
 // (ringside_faulty). RINGSIDE_FAULT, a word of the environment, says which: "slow=0.1" (each pass takes a
 // tenth longer), "wrong" (the last rank's output is), "hungry" (the forward pass holds more memory), "killed"
-// (the last rank, in its first forward pass), "killed_later" (in its third: a verdict makes two); empty:
+// (the last rank, in its first forward pass), "killed_later" (in its fourth: a verdict makes three); empty:
 // none.
 #include <unistd.h>
 
@@ -89,7 +89,7 @@ Variant faulty(const Variant& right, const std::string& how) {
   if (how == "wrong") return wrong(right);
   if (how == "hungry") return hungry(right);
   if (how == "killed") return killed(right, 1);
-  if (how == "killed_later") return killed(right, 3);
+  if (how == "killed_later") return killed(right, 4);
   std::_Exit(2);
 }
 

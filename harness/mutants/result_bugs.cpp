@@ -50,6 +50,23 @@ Variant with_dout(const Variant& right, SpoilGradient spoil) {
   return twin;
 }
 
+/// Forward takes the keys of the rank's run before, if there was one.
+Variant keys_of_last_run(const Variant& right) {
+  Variant twin = right;
+  twin.forward = [forward = right.forward](const Context& c, const Inputs& in) {
+    thread_local std::vector<std::byte> kept;  // a case's ranks are threads of its own
+    Inputs stale = in;
+    stale.k = snapshot(in.k);
+    edit(stale.k, [](const Tensor& host) {
+      std::vector<std::byte> own(host.data(), host.data() + host.size_bytes());
+      std::ranges::copy(kept, host.data());
+      kept = std::move(own);
+    });
+    return forward(c, stale);
+  };
+  return twin;
+}
+
 /// x with its heads, as a matrix of so many columns, transposed.
 Tensor transposed_heads(const Tensor& x, Index columns) {
   Tensor y = snapshot(x);
@@ -188,6 +205,13 @@ void add_result_bugs(Mutants& list) {
       mean_of_chunk, distributed);
   add(49, "remainder_dropped", "tokens beyond a multiple of P get no gradient", with_gradients,
       drop_remainder, distributed);
+  for (const Variant* variant : all) {
+    list.push_back({.number = 56,
+                    .bug = "keys_of_last_run",
+                    .summary = "forward takes the keys that the run before it has left",
+                    .twin = keys_of_last_run(*variant),
+                    .needs_repeat = true});
+  }
   for (Mutant& mutant : list) {
     if (mutant.bug == "dq_dtype") mutant.ends_with = " gave dq as ";
   }
