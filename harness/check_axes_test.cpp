@@ -93,6 +93,13 @@ TEST_F(CheckOthers, AxesThatMayBeMisreadAreToldWhereTheVerdictIsRed) {
   EXPECT_THAT(
       unwrapped(bnhd.out),
       HasSubstr("bnhd: read as 64 heads of 4 tokens each; if 64 is the number of tokens: --axes bnhd"));
+  for (const char* name : kAllNames) {
+    const std::string file = fmt::format("{}.npy", name);
+    write_array(made(folder_ / "bhnd") / file, swapped(read_array(folder_ / ("bnhd/" + file))));
+  }
+  const Outcome bhnd = check(folder_ / "bhnd", "--axes bnhd");
+  EXPECT_EQ(bhnd.status, 1);
+  EXPECT_THAT(unwrapped(bhnd.out), HasSubstr("if 64 is the number of tokens: --axes bhnd"));
 }
 
 /// Others cut the whole sequence, whatever is packed into it, where ours cuts each document by itself.

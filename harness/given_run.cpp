@@ -169,7 +169,7 @@ std::vector<std::string> notes_on(const GivenTensors& tensors, const Case& c,
     std::string meant;
     for (const char letter : name)
       meant += static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
-    if (meant == "out" || meant == "dout") meant.resize(meant.size() - 2);
+    if (meant == "out" || meant == "dout") meant.resize(meant.size() - 2);  // as others call o and do
     if (name != kSlopes) {
       const bool is_near = is_known(meant) && !tensors.has(meant);
       unused.push_back(plain_text(place) + (is_near ? fmt::format(" ({}?)", meant) : ""));
@@ -186,15 +186,14 @@ std::vector<std::string> notes_on(const GivenTensors& tensors, const Case& c,
 }
 
 /// What to try if the outputs are wrong and nobody said how many tokens there are: with fewer tokens than
-/// batch entries or heads, axes may be another's.
+/// batch entries or heads, their axis may be another's.
 std::string axes_hint(const Case& c, Axes axes, const std::vector<CaseCell>& said) {
   const Index most = std::max(c.batch, c.heads);
-  if (find_cell(said, "seq") || c.seq >= most) return "";
-  const bool batch = most == c.batch;
-  const Axes other = batch ? Axes::sbhd : axes == Axes::bhnd ? Axes::bnhd : Axes::bhnd;
-  if (other == axes) return "";
+  if (find_cell(said, "seq") || c.seq >= most || axes == Axes::thd) return "";
+  constexpr std::array kTokensAt = {Axes::sbhd, Axes::bnhd, Axes::bhnd};
+  const std::size_t at = to_string(axes).find(most == c.batch ? 'b' : 'h');
   return fmt::format("read as {0} {1} of {2} tokens each; if {0} is the number of tokens: --axes {3}", most,
-                     batch ? "batch entries" : "heads", c.seq, to_string(other));
+                     most == c.batch ? "batch entries" : "heads", c.seq, to_string(kTokensAt[at]));
 }
 
 }  // namespace
