@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
 #include <utility>
 
@@ -39,7 +40,28 @@ std::string_view to_string(Fill fill) {
   return std::ranges::find(kFillNames, fill, &std::pair<Fill, std::string_view>::first)->second;
 }
 
+namespace {
+
+/// FNV-1a of whole numbers of 8 bytes.
+class Digest {
+ public:
+  void add(std::uint64_t number) {
+    for (int byte = 0; byte < 8; ++byte) value_ = (value_ ^ (number >> (8 * byte) & 0xff)) * 0x100000001b3;
+  }
+  std::uint64_t value() const { return value_; }
+
+ private:
+  std::uint64_t value_ = 0xcbf29ce484222325;
+};
+
+}  // namespace
+
 std::string to_string(const DecaySpec& decay) {
+  if (!decay.given.empty()) {
+    Digest digest;
+    for (const float slope : decay.given) digest.add(std::bit_cast<std::uint32_t>(slope));
+    return fmt::format("slopes_{:016x}", digest.value());
+  }
   if (!decay.slope) return "alibi";
   std::array<char, 32> digits{};
   const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), *decay.slope).ptr;
@@ -54,13 +76,9 @@ namespace {
 std::string name_of_documents(const std::vector<Index>& cu_seqlens) {
   constexpr std::size_t kNamedDocuments = 8;
   if (cu_seqlens.size() > kNamedDocuments + 1) {
-    std::uint64_t digest = 0xcbf29ce484222325;
-    for (const Index bound : cu_seqlens) {
-      for (int byte = 0; byte < 8; ++byte) {
-        digest = (digest ^ (static_cast<std::uint64_t>(bound) >> (8 * byte) & 0xff)) * 0x100000001b3;
-      }
-    }
-    return fmt::format("{}_{:016x}", cu_seqlens.size() - 1, digest);
+    Digest digest;
+    for (const Index bound : cu_seqlens) digest.add(static_cast<std::uint64_t>(bound));
+    return fmt::format("{}_{:016x}", cu_seqlens.size() - 1, digest.value());
   }
   std::string text;
   for (const Index bound : cu_seqlens) text += fmt::format("{}{}", text.empty() ? "" : "_", bound);
@@ -106,6 +124,8 @@ Problem Case::problem_of(Index batch_entries) const {
   if (padding > 0 && cu_seqlens.empty()) problem.cu_seqlens = {0, seq - padding};
   if (op == Operator::softmax) {
     problem.scale = default_scale(head_dim);
+  } else if (!decay.given.empty()) {
+    problem.slopes = decay.given;
   } else if (decay.slope) {
     problem.slopes.assign(static_cast<std::size_t>(heads), *decay.slope);
   } else {

@@ -43,14 +43,17 @@ std::string_view to_string(Check check);
 /// "none", or names joined by '+'.
 std::string to_string(const std::vector<Check>& checks);
 
-/// Decay slopes of lightning attention: one explicit slope (>= 0) for all heads, or the ALiBi rule.
+/// Decay slopes of lightning attention: one explicit slope (>= 0) for all heads, the ALiBi rule, or those of
+/// somebody else's file, which no case file can ask for.
 struct DecaySpec {
   std::optional<float> slope = {};  ///< empty: alibi_slopes()
+  std::vector<float> given = {};    ///< one a query head, stronger than the above; empty: none
 
   friend bool operator==(const DecaySpec&, const DecaySpec&) = default;
 };
 
-/// "alibi", or the slope in the fewest digits that read back as the same fp32 value.
+/// "alibi", or the slope in the fewest digits that read back as the same fp32 value; of given ones
+/// "slopes_1f2e3d4c5b6a7988", a digest of them.
 std::string to_string(const DecaySpec& decay);
 
 /// "0+100+250", or "none" for one document.

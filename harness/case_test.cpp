@@ -67,6 +67,7 @@ TEST(CaseName, WritesSlopesShortAndWhole) {
   EXPECT_EQ(to_string(DecaySpec{.slope = 1e30f}), "1e30");
   EXPECT_EQ(to_string(DecaySpec{.slope = 1e-30f}), "1e-30");
   EXPECT_NE(to_string(DecaySpec{.slope = 0.1f}), to_string(DecaySpec{.slope = std::nextafter(0.1f, 1.0f)}));
+  EXPECT_NE(to_string(DecaySpec{.given = {0.1f, 0.2f}}), to_string(DecaySpec{.given = {0.2f, 0.1f}}));
 }
 
 TEST(CaseName, IsDifferentForDifferentCases) {
@@ -118,6 +119,14 @@ TEST(CaseProblem, IsGlobalOrOneGroups) {
   EXPECT_EQ(local.q_shape(), (Shape{4, 12, 2048, 128}));
   EXPECT_EQ(local.slopes, whole.slopes);
   EXPECT_EQ(kLasp.ranks(), 6);
+}
+
+TEST(CaseProblem, HasGivenSlopesAboveAll) {
+  Case c;
+  c.op = Operator::lightning;
+  c.heads = 2;
+  c.decay = {.slope = 0.5f, .given = {0.1f, 0.2f}};
+  EXPECT_EQ(c.problem().slopes, (std::vector{0.1f, 0.2f}));
 }
 
 TEST(CaseProblem, HasSlopesOrScale) {

@@ -126,6 +126,11 @@ TEST_F(CheckFiles, PositionsInAFile) {
                             own[1][2])));
   write_array(made / "dk.rank3.npy", part_of(read_array(whole / "dk.npy"), {1}, own[1]));
   EXPECT_EQ(expect_green(made, "--dp 2 --layout " + file).at("case").at("sp"), 2);
+  fs::copy_file(file, made / "positions.npy");
+  const std::string unused = "not judged: positions.npy\n";
+  EXPECT_THAT(check(made, "--dp 2 --layout " + file).out, HasSubstr(unused));
+  EXPECT_THAT(check(made, "--dp 2 --layout " + (made / "positions.npy").string()).out,
+              Not(HasSubstr(unused)));
 }
 
 TEST_F(CheckFiles, EitherOrderOfAxes) {

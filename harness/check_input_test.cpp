@@ -1,4 +1,4 @@
-// What check and make-inputs do with input that they cannot use: status 2, one line that names the file and
+// What check does with input that it cannot use: status 2, one line that names the file and
 // what was expected, little memory, results of earlier runs untouched.
 #include <gmock/gmock.h>
 #include <sys/stat.h>
@@ -121,6 +121,66 @@ TEST_F(BadTensors, AxesThatDoNotFit) {
   expect_all_said({"/v.npy: shape (1, 12, 2, 4) as b,h,n,d: kv_heads 12, but 2 in ", "/k.npy"});
 }
 
+TEST_F(BadTensors, ThreeAxesAndFour) {
+  write("q.npy", npy_bytes({.shape = {1, 12, 2, 4}, .values = std::vector<float>(96)}, "<f4"));
+  expect_refused("/q.npy: shape (1, 12, 2, 4): expected three axes, token, head, dim", "--axes thd");
+  write("q.npy", header_of("'<f4'", "(12, 2, 4)", 384));
+  expect_refused(
+      "/q.npy: shape (12, 2, 4): expected four axes, batch, head, token, dim; --axes thd reads token, head, "
+      "dim");
+  expect_refused("/q.npy: shape (12, 2, 4): expected four axes, token, batch, head, dim", "--axes sbhd");
+  write("q.npy", text_of(whole() / "q.npy"));
+  expect_refused("/q.npy: shape (1, 2, 12, 4) as s,b,h,d: batch 2, but " + file("case.json") + " has 1",
+                 "--axes sbhd");
+}
+
+TEST_F(BadTensors, QueriesAndKeysOfDifferentLengths) {
+  remove("case.json");
+  for (const char* name : {"q", "o", "do", "dq"}) {
+    const Array all = read_array(whole() / fmt::format("{}.npy", name));
+    write(fmt::format("{}.npy", name), npy_bytes(part_of(all, {0}, {8, 9, 10, 11}), "<f4"));
+  }
+  expect_all_said({"/k.npy: shape (1, 2, 12, 4) as b,h,n,d: seq 12, but 4 in ",
+                   "/q.npy; queries and keys of different lengths are not judged\n"});
+}
+
+TEST_F(BadTensors, Slopes) {
+  const auto slopes = [&](const std::vector<float>& values) {
+    const Index count = std::ssize(values);
+    write_npy(file("slopes.npy"), std::span(&count, 1), values);
+  };
+  const std::string lightning = "--operator lightning";
+  for (const auto& [values, said] : std::vector<std::pair<std::vector<float>, std::string>>{
+           {{0.5F}, "shape (1,); expected (2,)"},
+           {{0.5F, 0.5F, 0.5F}, "shape (3,); expected (2,)"},
+           {{0.5F, -0.25F}, "-0.25 of head 1: slopes are finite numbers >= 0"},
+           {{NAN, 0.5F}, "nan of head 0: slopes are finite numbers >= 0"},
+           {{0.5F, INFINITY}, "inf of head 1: slopes are finite numbers >= 0"}}) {
+    slopes(values);
+    expect_refused(file("slopes.npy") + ": " + said, lightning);
+  }
+  const std::string nearly = little_endian(0x3fb999999999999a, 8);  // 0.1
+  write("slopes.npy", preamble(dictionary("'<f8'", "(2,)")) + nearly + nearly);
+  expect_refused(file("slopes.npy") + ": not all are numbers of fp32", lightning);
+  slopes({0.5F, 0.25F});
+  expect_refused(file("slopes.npy") + ": 0.25 of head 1, but --decay 0.5 says 0.5",
+                 lightning + " --decay 0.5");
+  expect_refused(file("slopes.npy") + ": 0.5 of head 0, but --decay alibi says 0.0625",
+                 lightning + " --decay alibi");
+  expect_refused(file("slopes.npy") + ": 0.25 of head 1, but --case 0.5 says 0.5",
+                 "--case operator=lightning,seq=12,head_dim=4,heads=2,decay=0.5");
+  remove("slopes.npy");
+  for (const Index rank : {0, 1})
+    slopes({0.5F, 0.5F}), fs::rename(file("slopes.npy"), file(fmt::format("slopes.rank{}.npy", rank)));
+  expect_refused("slopes.rank0.npy: the files of 2 ranks; expected 'slopes' whole", lightning);
+}
+
+TEST_F(BadTensors, WordsThatAreNoOptionsAreToldInTheirOrder) {
+  expect_refused("ringside: not expected: --softcap 50. See ringside check --help", "--softcap 50");
+  expect_refused("ringside: --window: only causal softmax attention has a window",
+                 "--causal false --window 3");
+}
+
 TEST_F(BadTensors, Safetensors) {
   for (const char* name : kAllNames) remove(fmt::format("{}.npy", name));
   const std::string values(384, '\0'), shape = "[1,2,12,4]";
@@ -238,8 +298,7 @@ TEST_F(BadTensors, Inputs) {
   std::string wide = npy_bytes(v, "<f8");
   wide.replace(wide.size() - 8, 8, little_endian(0x3fb999999999999a, 8));  // 0.1
   write("v.npy", wide);
-  expect_refused(file("v.npy") +
-                 ": 1 values of batch entry 0 are no numbers of fp32: inputs must be rounded");
+  expect_refused(file("v.npy") + ": 1 values at batch 0 are no numbers of fp32: inputs must be rounded");
   remove("v.npy");
   expect_refused(folder_ / "d: v is missing: q, k and v are there together or not at all");
   write("v.npy", npy_bytes(v, "<f4"));
@@ -279,7 +338,7 @@ TEST_F(BadTensors, Cases) {
       {R"({"dtype":"bf61"})", "d/case.json: unknown dtype 'bf61'"},
       {R"({"decay":0.5})", "d/case.json: softmax attention has no decay"},
       {R"({"window":-1})", "d/case.json: window must be a whole number"},
-      {R"({"axes":"nhbd"})", "d/case.json: axes 'nhbd'; expected bhnd or bnhd"},
+      {R"({"axes":"nhbd"})", "d/case.json: axes 'nhbd'; expected bhnd, bnhd, sbhd or thd"},
       {R"({"sample":6})", "d: sample: only make-inputs makes a do that is 0 in all other rows"},
       {R"({"layout":"spiral"})", "d/case.json: unknown layout 'spiral'"},
       {R"({"heads":2000000000000})",
@@ -322,43 +381,6 @@ TEST_F(BadTensors, ABadOneAmongManyIsRefusedBeforeAnyIsJudged) {
               AllOf(StartsWith("ringside: " + (many / "c/dv.npy").string() + ": "), EndsWith("\n")));
   EXPECT_EQ(outcome.out, "");
   EXPECT_EQ(text_of(folder_ / "results.jsonl"), "earlier\n");
-}
-
-TEST(MakeInputs, WhatCannotBeMade) {
-  const TempFolder folder;
-  folder.write("file", "");
-  const std::string to = " -o " + folder / "d";
-  const std::vector<std::pair<std::string, std::string>> wrong{
-      {"seq=8" + to, "head_dim must be given"},
-      {"seq=8,head_dim=0" + to, "head_dim must be a whole number from 1"},
-      {"seq=8,head_dim=4,heads=3,kv_heads=2" + to, "heads 3 is not a multiple of kv_heads 2"},
-      {"seq=8,head_dim=4,fill=given" + to, "unknown fill 'given'"},
-      {"seq=8,head_dim=4,variant=rign" + to, "unknown variant 'rign'"},
-      {"seq=8,head_dim=4 --layout spiral" + to, "unknown layout 'spiral'"},
-      {"seq=8,head_dim=4 --axes nhbd" + to, "--axes"},
-      {"=8" + to, "'=8' is not column=value"},
-      {folder / "none.csv" + to, "none.csv: cannot open: "},
-      {RINGSIDE_CASES "/smoke.csv" + to, "--filter must leave one"},
-      {"seq=8,head_dim=4 -o " + folder / "file/d", "file/d: cannot be made"},
-      {"seq=2000000000,head_dim=64,heads=8" + to, " there is room for "},
-      {"seq=8,head_dim=4", "--out"},
-  };
-  for (const auto& [args, said] : wrong) {
-    SCOPED_TRACE(args);
-    const Outcome outcome = ringside("make-inputs " + args);
-    EXPECT_EQ(outcome.status, 2);
-    EXPECT_EQ(outcome.out, "");
-    EXPECT_THAT(outcome.err, AllOf(StartsWith("ringside: "), HasSubstr(said), EndsWith("\n")));
-    EXPECT_LT(outcome.peak_kb, 256 << 10);
-  }
-}
-
-TEST(MakeInputs, ALongSequenceTakesLittleMemory) {
-  const TempFolder folder;  // q and k take 32 MB each
-  const Outcome outcome = ringside("make-inputs seq=524288,head_dim=16,value_dim=1 -o " + folder / "d");
-  EXPECT_EQ(outcome.status, 0) << outcome.err;
-  EXPECT_EQ(fs::file_size(folder / "d/q.npy"), 128 + (std::uintmax_t{1} << 25));
-  EXPECT_LT(outcome.peak_kb, 24 << 10);
 }
 
 }  // namespace

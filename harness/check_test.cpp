@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "harness/test_check.h"
+#include "harness/test_safetensors.h"
 
 namespace ringside {
 namespace {
@@ -208,6 +209,79 @@ TEST_F(Check, WhatIsThereIsJudged) {
     EXPECT_THAT(given.err, HasSubstr("; inputs given\n"));
     EXPECT_EQ(row().at("case").at("fill"), "given");
   }
+}
+
+TEST_F(Check, WhatIsNotJudgedIsNamed) {
+  const fs::path whole = dump().of("ring_zigzag-softmax-fp32-fp32");
+  copy_tensors(whole, folder_ / "all", kAllNames);
+  EXPECT_THAT(check(folder_ / "all").out, Not(HasSubstr("judged")));
+  copy_tensors(whole, folder_ / "some", std::array{"q", "k", "v", "do", "o", "dv"});
+  const std::string q = text_of(whole / "q.npy");
+  for (const char* name : {"dQ.npy", "out.npy", "lse.rank0.npy", "lse.rank1.npy", "slopes.npy"})
+    folder_.write(std::string("some/") + name, q);
+  folder_.write("some/m.safetensors",
+                safetensors("{" + tensor("sinks\\u001b[31m", "F32", "[1]", 0, 4) + "}") + "abcd");
+  folder_.write("some/notes.txt", "");
+  const std::string out = unwrapped(check(folder_ / "some").out);
+  EXPECT_THAT(
+      out, HasSubstr("some: not judged: dQ.npy (dq?), sinks\\x1b[31m of m.safetensors, out.npy, slopes.npy "
+                     "(softmax has none), lse.rank0.npy …\n"));
+  EXPECT_THAT(out, HasSubstr("some: not there, so not judged: dq, dk\n"));
+  EXPECT_THAT(out, HasSubstr("1 cases: 1 passed"));
+}
+
+TEST_F(Check, GradientsOfAZeroDoAreNoPass) {
+  const fs::path whole = dump().of("ring_zigzag-softmax-fp32-fp32");
+  copy_tensors(whole, folder_ / "zero", kAllNames);
+  for (const char* name : {"do", "dq", "dk", "dv"}) {
+    Array array = read_array(whole / fmt::format("{}.npy", name));
+    std::ranges::fill(array.values, 0.0F);
+    write_array(folder_ / fmt::format("zero/{}.npy", name), array);
+  }
+  const Outcome outcome = check(folder_ / "zero");
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_THAT(outcome.out, HasSubstr("1 cases: 0 passed, 0 failed, 1 mistrusted, 0 skipped\n"));
+  EXPECT_THAT(outcome.out, HasSubstr("mistrusted: zeros would have passed for every gradient as well"));
+  for (const char* name : {"dq", "dk", "dv"}) fs::remove(folder_ / fmt::format("zero/{}.npy", name));
+  EXPECT_EQ(check(folder_ / "zero").status, 0);  // o does not depend on it
+  // v of ones: o is 1, dq and dk are 0 by definition, dv is not
+  const SweptDump constant("variant,seq,head_dim,fill\nring,16,4,constant\n");
+  copy_tensors(constant.cases().at(0), folder_ / "ones", kAllNames, false);
+  const Outcome ones = check(folder_ / "ones");
+  EXPECT_EQ(ones.status, 0) << ones.out;
+  EXPECT_THAT(ones.out, HasSubstr("ones: zeros would have passed too: dq, dk\n"));
+}
+
+/// Heads in the other order have the other's slopes, which are none of ALiBi's.
+TEST_F(Check, SlopesBesideTheTensorsAreThoseThatCount) {
+  const fs::path whole = dump().of("lasp_naive-lightning-fp32");
+  const std::string here = folder_ / "slopes";
+  copy_tensors(whole, here, kAllNames);
+  const auto write = [&](float first, float second) {
+    const Index heads = 2;
+    write_npy(here + "/slopes.npy", std::span(&heads, 1), std::array{first, second});
+  };
+  write(0x1p-4F, 0x1p-8F);
+  EXPECT_EQ(expect_green(here).at("name"), expect_green(whole).at("name"));  // the case's own
+  write(7 * 0x1p-4F, 7 * 0x1p-8F);
+  const Outcome other = check(here);
+  EXPECT_EQ(other.status, 1);
+  EXPECT_THAT(other.out, HasSubstr("  slopes_"));
+  EXPECT_THAT(other.err, HasSubstr("; slopes given\n"));
+  for (const char* name : kAllNames) {
+    Array array = read_array(whole / fmt::format("{}.npy", name));
+    std::ranges::rotate(array.values, array.values.begin() + std::ssize(array.values) / 2);
+    write_array(here + fmt::format("/{}.npy", name), array);
+  }
+  EXPECT_EQ(check(here).status, 1);
+  write(0x1p-8F, 0x1p-4F);
+  EXPECT_THAT(expect_green(here).at("case").at("decay").get<std::string>(), ::testing::StartsWith("slopes_"));
+  fs::remove(here + "/slopes.npy");
+  EXPECT_EQ(check(here).status, 1);
+  const std::array slopes{0x1p-8F, 0x1p-4F};
+  folder_.write("slopes/m.safetensors", safetensors("{" + tensor("slopes", "F32", "[2]", 0, 8) + "}") +
+                                            std::string(reinterpret_cast<const char*>(slopes.data()), 8));
+  expect_green(here);
 }
 
 TEST_F(Check, InputsThatAreNotTheSeedsAreTakenAsTheyAre) {

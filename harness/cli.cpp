@@ -146,11 +146,11 @@ void add_tensor_options(CLI::App& app, TensorOptions& options) {
       ->type_name("REGEX")
       ->check(CLI::Validator(check_regex, ""));
   app.add_option_function<std::string>(
-         "--axes",
-         [&options](const std::string& name) { options.axes = name == "bnhd" ? Axes::bnhd : Axes::bhnd; },
-         "Order of the tensors' axes: b batch, h head, n token, d dim; default: bhnd")
-      ->type_name("bhnd|bnhd")
-      ->check(quiet(CLI::IsMember({"bhnd", "bnhd"})));
+         "--axes", [&options](const std::string& name) { options.axes = parse_axes(name); },
+         "Order of the tensors' axes: b batch, h head, n, s or t token, d dim; thd: one sequence, without a "
+         "batch axis; default: bhnd")
+      ->type_name("bhnd|bnhd|sbhd|thd")
+      ->check(quiet(CLI::IsMember({"bhnd", "bnhd", "sbhd", "thd"})));
 }
 
 void add_make_inputs_options(CLI::App& app, MakeInputsOptions& options) {
@@ -337,8 +337,11 @@ Command parse_command_line(std::span<const std::string> args) {
     return Text{text.substr(0, text.find_last_not_of('\n') + 1)};
   } catch (const CLI::ParseError& error) {
     const auto used = app.get_subcommands();
-    throw UsageError(fmt::format("{}. See ringside {}--help", error.what(),
-                                 used.empty() ? "" : used.front()->get_name() + " "));
+    const bool unknown = dynamic_cast<const CLI::ExtrasError*>(&error);  // it tells the last word first
+    throw UsageError(
+        fmt::format("{}. See ringside {}--help",
+                    unknown ? "not expected: " + CLI::detail::join(app.remaining(true), " ") : error.what(),
+                    used.empty() ? "" : used.front()->get_name() + " "));
   }
   if (list_app->parsed()) return list_command;
   if (sweep_app->parsed()) return sweep;

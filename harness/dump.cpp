@@ -25,21 +25,20 @@ std::array<Index, 4> dims(const Shape& s) { return {s.batch, s.heads, s.tokens, 
 void write_input(const Path& path, const Case& c, TensorId id, const std::vector<Index>& batches,
                  const Positions& tokens, Axes axes) {
   const Index heads = shape_of(c, id).heads, dim = shape_of(c, id).dim, entries = std::ssize(batches);
-  const std::array<Index, 4> shape = axes == Axes::bhnd ? std::array{entries, heads, count(tokens), dim}
-                                                        : std::array{entries, count(tokens), heads, dim};
-  NpyWriter file(path, shape);
-  const auto append = [&](Index b, HeadRange some,
+  NpyWriter file(path, from_bhnd(axes, {entries, heads, count(tokens), dim}));
+  const auto append = [&](std::span<const Index> of, HeadRange some,
                           Index at_once) {  // tokens, lest a long head be held whole
     for (const Run& run : tokens) {
       for (Index i = 0; i < run.count; i += at_once) {
         const Run part = {run.position(i), run.stride, std::min(at_once, run.count - i)};
-        file.append(generate(c, id, std::span(&b, 1), some, {part}));
+        file.append(generate(c, id, of, some, {part}));
       }
     }
   };
-  for (const Index b : batches) {
-    if (axes == Axes::bnhd) append(b, {0, heads}, 1);
-    for (Index h = 0; axes == Axes::bhnd && h < heads; ++h) append(b, {h, h + 1}, 4096);
+  if (axes == Axes::sbhd || axes == Axes::thd) append(batches, {0, heads}, 1);
+  for (const Index& b : batches) {
+    if (axes == Axes::bnhd) append(std::span(&b, 1), {0, heads}, 1);
+    for (Index h = 0; axes == Axes::bhnd && h < heads; ++h) append(std::span(&b, 1), {h, h + 1}, 4096);
   }
   file.finish();
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <map>
 #include <numeric>
 
@@ -26,38 +27,32 @@ DType stored_in(StoredType type) {
   return type == StoredType::bf16 ? DType::bf16 : type == StoredType::fp16 ? DType::fp16 : DType::fp32;
 }
 
-std::string as_written(const std::array<Index, 4>& shape, Axes axes) {
-  const auto& [b, h, n, d] = shape;
-  const std::array<Index, 4> written = axes == Axes::bhnd ? std::array{b, h, n, d} : std::array{b, n, h, d};
-  return fmt::format("{} as {}", tuple_text(written), axes == Axes::bhnd ? "b,h,n,d" : "b,n,h,d");
+std::string as_written(const Bhnd& shape, Axes axes) {
+  std::string letters;
+  for (const char letter : to_string(axes)) letters += (letters.empty() ? "" : ",") + std::string(1, letter);
+  return fmt::format("{} as {}", tuple_text(from_bhnd(axes, shape)), letters);
 }
 
-/// One entry of an axis order: [heads, tokens, dim] <- what the file has of one batch entry.
-void to_bhnd(std::span<const float> from, Index heads, Index tokens, Index dim, Axes axes, float* to) {
-  if (axes == Axes::bhnd) {
-    std::ranges::copy(from, to);
-    return;
-  }
-  for (Index t = 0; t < tokens; ++t) {
-    for (Index h = 0; h < heads; ++h) {
-      std::copy_n(from.data() + (t * heads + h) * dim, dim, to + (h * tokens + t) * dim);
-    }
-  }
+/// What the axes of a file are to be.
+std::string expected_axes(Axes axes, std::size_t there) {
+  std::string words;
+  for (const char letter : to_string(axes))
+    words += fmt::format("{}{}", words.empty() ? "" : ", ", kAxisWords[axis_of(letter)]);
+  return fmt::format("expected {} axes, {}{}", axes == Axes::thd ? "three" : "four", words,
+                     there == 3 ? "; --axes thd reads token, head, dim" : "");
 }
 
-/// Throws unless every value is a number of `dtype`, infinite or NaN. `shape`: of values, [heads, tokens,
-/// dim].
-void demand_numbers(std::span<const float> values, Index batch, const std::array<Index, 4>& shape,
-                    DType dtype, const std::string& source) {
+/// Throws unless every value of a row is a number of `dtype`, infinite or NaN. `row`: its batch entry, head
+/// and token.
+void demand_numbers(std::span<const float> values, const Bhnd& row, DType dtype, const std::string& source) {
   const auto wrong =
       std::ranges::find_if(values, [&](float x) { return !std::isnan(x) && rounded_to(dtype, x) != x; });
   if (wrong == values.end()) return;
-  const Index at = wrong - values.begin(), dim = shape[3], tokens = shape[2];
   refuse_file(
       source,
       fmt::format("{:.9g} at batch {}, head {}, token {}, dim {} is no number of {}: what was computed "
                   "on is not what is here (--dtype says what the implementation was given)",
-                  *wrong, batch, at / (dim * tokens), at / dim % tokens, at % dim, to_string(dtype)));
+                  *wrong, row[0], row[1], row[2], wrong - values.begin(), to_string(dtype)));
 }
 
 }  // namespace
@@ -115,13 +110,10 @@ GivenTensors::GivenTensors(const std::filesystem::path& directory, std::optional
     for (std::size_t i = 0; i < files->paths.size(); ++i) {
       const ArrayReader array = files->open(i, dtype.value_or(DType::fp32));
       const std::vector<Index>& s = array.shape();
-      if (s.size() != 4) {
+      if (s.size() != to_string(axes).size())
         refuse_file(array.source(),
-                    fmt::format("shape {}: expected four axes, {}", tuple_text(s),
-                                axes == Axes::bhnd ? "batch, head, token, dim" : "batch, token, head, dim"));
-      }
-      const bool heads_first = axes == Axes::bhnd;
-      given.shapes.push_back({s[0], s[heads_first ? 1 : 2], s[heads_first ? 2 : 1], s[3]});
+                    fmt::format("shape {}: {}", tuple_text(s), expected_axes(axes, s.size())));
+      given.shapes.push_back(to_bhnd(axes, s));
       given.sources.push_back(array.source());
       const auto& [b, h, n, d] = given.shapes.back();
       if (b == 0 || h == 0 || d == 0 || (n == 0 && !files->by_rank))  // a rank may hold no tokens
@@ -176,17 +168,20 @@ std::vector<CaseCell> GivenTensors::sizes(int dp, const std::vector<CaseCell>& k
   struct Size {
     Index value = 0;
     std::string source;
+    bool of_keys = false;  // who said it: k, v, dk or dv
   };
   std::map<std::string_view, Size> sizes;
-  const auto learn = [&](std::string_view column, Index value, const std::array<Index, 4>& shape,
-                         const std::string& source) {
-    const auto [at, is_new] = sizes.try_emplace(column, Size{value, source});
+  bool of_keys = false;  // the tensor that is looked at
+  const auto learn = [&](std::string_view column, Index value, const Bhnd& shape, const std::string& source) {
+    const auto [at, is_new] = sizes.try_emplace(column, Size{value, source, of_keys});
     if (!is_new && at->second.value != value) {
-      refuse_file(
-          source,
-          fmt::format("shape {}: {} {}, but {} in {}{}", as_written(shape, axes_), column, value,
-                      at->second.value, at->second.source,
-                      axes_ == Axes::bhnd ? " (is the order of axes b,n,h,d? then --axes bnhd)" : ""));
+      const bool lengths = column == "seq" && at->second.of_keys != of_keys;
+      refuse_file(source, fmt::format("shape {}: {} {}, but {} in {}{}{}", as_written(shape, axes_), column,
+                                      value, at->second.value, at->second.source,
+                                      lengths ? "; queries and keys of different lengths are not judged" : "",
+                                      axes_ == Axes::bhnd && shape[1] > shape[2]
+                                          ? " (is the order of axes b,n,h,d? then --axes bnhd)"
+                                          : ""));
     }
     const CaseCell* const wanted = find_cell(known, column);
     if (wanted && wanted->text != std::to_string(value) && wanted->text != "heads" &&
@@ -198,6 +193,7 @@ std::vector<CaseCell> GivenTensors::sizes(int dp, const std::vector<CaseCell>& k
   };
   for (const Given& given : given_) {
     const auto columns = columns_of(given.files.name);
+    of_keys = columns[1] == "kv_heads";
     Index tokens = 0;  // over the sequence ranks of the first group
     const auto sp = given.shapes.size() / static_cast<std::size_t>(given.files.by_rank ? dp : 1);
     for (std::size_t i = 0; i < given.shapes.size(); ++i) {
@@ -220,39 +216,42 @@ std::vector<float> GivenTensors::read(std::string_view name, const Case& c, cons
   const Given& given = *find(name);
   const Index heads = given.shapes[0][1], dim = given.shapes[0][3];
   std::vector<float> all(static_cast<std::size_t>(c.batch * heads * c.seq * dim));
-  std::vector<float> file_order, entry;
+  const std::string_view letters = to_string(axes_);
+  std::vector<float> piece;  // what is at one place of the file's first axis
   for (std::size_t i = 0; i < given.files.paths.size(); ++i) {
     const ArrayReader array = given.files.open(i, c.dtype);
     const auto& shape = given.shapes[i];
-    if (const auto& s = array.shape(); s[0] * s[1] * s[2] * s[3] != shape[0] * shape[1] * shape[2] * shape[3])
-      refuse_file(array.source(), "has changed while it was read");
+    const std::vector<Index> sizes = from_bhnd(axes_, shape);
+    if (array.shape() != sizes) refuse_file(array.source(), "has changed while it was read");
     const auto rank = static_cast<int>(i);
     const std::vector<Index>* const own =
         given.files.by_rank ? &tokens[static_cast<std::size_t>(rank % c.sp)] : nullptr;
     if (own && std::ssize(*own) != shape[2]) {
       refuse_file(array.source(),
-                  fmt::format("shape {}: sequence rank {} of {} holds {} tokens in this layout",
+                  fmt::format("shape {}: sequence rank {} of {} holds {} tokens in this layout (--layout "
+                              "FILE says which, a .npy of the position of each token)",
                               as_written(shape, axes_), rank % c.sp, c.sp, own->size()));
     }
-    const auto size = static_cast<std::size_t>(heads * shape[2] * dim);
-    file_order.resize(size);
-    entry.resize(size);
-    for (Index b = 0; b < shape[0]; ++b) {
-      const Index changed = array.read(b * static_cast<Index>(size), file_order);
-      to_bhnd(file_order, heads, shape[2], dim, axes_, entry.data());
-      if (exact && changed > 0) {
-        refuse_file(array.source(), fmt::format("{} values of batch entry {} are no numbers of fp32: inputs "
-                                                "must be rounded before anything is computed from them",
-                                                changed, b));
+    const Index rows = std::accumulate(sizes.begin() + 1, sizes.end() - 1, Index{1}, std::multiplies());
+    piece.resize(static_cast<std::size_t>(rows * dim));
+    for (Index first = 0; first < sizes[0]; ++first) {
+      if (const Index changed = array.read(first * rows * dim, piece); exact && changed > 0) {
+        refuse_file(array.source(), fmt::format("{} values at {} {} are no numbers of fp32: inputs must be "
+                                                "rounded before anything is computed from them",
+                                                changed, kAxisWords[axis_of(letters[0])], first));
       }
-      if (exact) demand_numbers(entry, b, shape, c.dtype, array.source());
-      const Index batch = own ? rank / c.sp + b * c.dp : b;
-      for (Index h = 0; h < heads; ++h) {
-        float* const head = all.data() + (batch * heads + h) * c.seq * dim;
-        const float* row = entry.data() + h * shape[2] * dim;
-        for (Index t = 0; t < shape[2]; ++t, row += dim) {
-          std::copy_n(row, dim, head + (own ? (*own)[static_cast<std::size_t>(t)] : t) * dim);
-        }
+      for (Index row = 0; row < rows; ++row) {
+        Bhnd at{};  // its place in the file
+        at[axis_of(letters[0])] = first;
+        Index rest = row;
+        for (std::size_t axis = sizes.size() - 2; axis > 0; rest /= sizes[axis--])
+          at[axis_of(letters[axis])] = rest % sizes[axis];
+        const auto values =
+            std::span(piece).subspan(static_cast<std::size_t>(row * dim), static_cast<std::size_t>(dim));
+        if (exact) demand_numbers(values, at, c.dtype, array.source());
+        const Index batch = own ? rank / c.sp + at[0] * c.dp : at[0];
+        const Index token = own ? (*own)[static_cast<std::size_t>(at[2])] : at[2];
+        std::ranges::copy(values, all.data() + ((batch * heads + at[1]) * c.seq + token) * dim);
       }
     }
   }

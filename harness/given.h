@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "distributed/layout.h"
+#include "harness/axes.h"
 #include "harness/case_file.h"
 #include "harness/options.h"
 #include "harness/tensor_file.h"
@@ -36,7 +37,7 @@ std::vector<int> holders(const Tokens& tokens);
 class GivenTensors {
  public:
   /// `dtype`: what they are stored in, if one was named. Throws UsageError "file: message": none of
-  /// kTensorNames is there, as find_tensor() and TensorFiles::open(), other than four dimensions, no
+  /// kTensorNames is there, as find_tensor() and TensorFiles::open(), other axes than `axes`, no
   /// values (but for a rank that holds no tokens), files by rank of different numbers of ranks.
   GivenTensors(const std::filesystem::path& directory, std::optional<DType> dtype, Axes axes);
 
@@ -66,10 +67,10 @@ class GivenTensors {
   std::vector<float> read(std::string_view name, const Case& c, const Tokens& tokens, bool exact) const;
 
  private:
-  /// A tensor's files and their shapes as batch, heads, tokens, dim.
+  /// A tensor's files and their shapes.
   struct Given {
     TensorFiles files{};
-    std::vector<std::array<Index, 4>> shapes{};
+    std::vector<Bhnd> shapes{};
     std::vector<std::string> sources{};  ///< what messages call each
   };
   const Given* find(std::string_view name) const;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <cstring>
 #include <functional>
@@ -10,6 +11,7 @@
 #include "harness/case_json.h"
 #include "harness/fingerprint.h"
 #include "harness/inputs.h"
+#include "harness/plain_text.h"
 #include "harness/plan.h"
 #include "harness/select_cases.h"
 #include "harness/table.h"
@@ -17,6 +19,9 @@
 
 namespace ringside {
 namespace {
+
+/// Lightning's decay slopes, one a query head, beside the tensors.
+constexpr std::string_view kSlopes = "slopes";
 
 /// A case's variant column where nobody of ours computed anything.
 constexpr const char* kGiven = "given";
@@ -134,6 +139,77 @@ void refuse_what_does_not_fit(const std::filesystem::path& directory, const Case
   }
 }
 
+/// Gives the case the slopes that lie beside the tensors, unless they are its own. Throws UsageError: no
+/// slopes of its query heads, or others than `cells` have from an option.
+void take_slopes(const std::filesystem::path& directory, const std::vector<CaseCell>& cells, Case& c) {
+  if (c.op != Operator::lightning || !find_tensor(directory, kSlopes)) return;
+  const ArrayReader array = open_tensor(directory, kSlopes, DType::fp32);
+  array.require_shape(std::span(&c.heads, 1));
+  std::vector<float> slopes(static_cast<std::size_t>(c.heads));
+  if (array.read(0, slopes) > 0)
+    refuse_file(array.source(),
+                "not all are numbers of fp32: round them before anything is computed from them");
+  const std::vector<float> own = c.problem().slopes;
+  const CaseCell* const said = find_cell(cells, "decay");
+  for (std::size_t h = 0; h < slopes.size(); ++h) {
+    if (!std::isfinite(slopes[h]) || !(slopes[h] >= 0)) {
+      refuse_file(array.source(), fmt::format("{} of head {}: slopes are finite numbers >= 0", slopes[h], h));
+    }
+    slopes[h] += 0.0F;  // -0 becomes 0
+    if (said && said->source.starts_with("--") && slopes[h] != own[h]) {
+      refuse_file(array.source(), fmt::format("{} of head {}, but {} {} says {}", slopes[h], h, said->source,
+                                              said->text, own[h]));
+    }
+  }
+  if (slopes != own) c.decay = {.given = std::move(slopes)};
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  constexpr std::size_t kShown = 16;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(words.size(), kShown); ++i) text += (i == 0 ? "" : ", ") + words[i];
+  return words.size() <= kShown ? text : fmt::format("{} and {} more", text, words.size() - kShown);
+}
+
+/// What of the directory has no part in the verdict, and what of the verdict is not in the directory.
+/// `layout`: the file that says which tokens ranks hold, if there is one.
+std::vector<std::string> notes_on(const GivenTensors& tensors, const Case& c,
+                                  const std::filesystem::path& layout) {
+  const auto is_known = [](std::string_view name) { return std::ranges::count(kTensorNames, name) > 0; };
+  std::vector<std::string> unused, missing, notes;
+  for (const auto& [name, place] : tensors_in(tensors.directory())) {
+    std::error_code error;
+    if (is_known(name) || std::filesystem::equivalent(tensors.directory() / place, layout, error)) continue;
+    std::string meant;
+    for (const char letter : name)
+      meant += static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
+    if (meant == "out" || meant == "dout") meant.resize(meant.size() - 2);  // as others call o and do
+    if (name != kSlopes) {
+      const bool is_near = is_known(meant) && !tensors.has(meant);
+      unused.push_back(plain_text(place) + (is_near ? fmt::format(" ({}?)", meant) : ""));
+    } else if (c.op == Operator::softmax) {
+      unused.push_back(plain_text(place) + " (softmax has none)");
+    }
+  }
+  for (const Out out : kOuts) {
+    if (!tensors.has(to_string(out))) missing.emplace_back(to_string(out));
+  }
+  if (!unused.empty()) notes.push_back("not judged: " + joined(unused));
+  if (!missing.empty() && tensors.has("do")) notes.push_back("not there, so not judged: " + joined(missing));
+  return notes;
+}
+
+/// What to try if the outputs are wrong and nobody said how many tokens there are: with fewer tokens than
+/// batch entries or heads, their axis may be another's.
+std::string axes_hint(const Case& c, Axes axes, const std::vector<CaseCell>& said) {
+  const Index most = std::max(c.batch, c.heads);
+  if (find_cell(said, "seq") || c.seq >= most || axes == Axes::thd) return "";
+  constexpr std::array kTokensAt = {Axes::sbhd, Axes::bnhd, Axes::bhnd};
+  const std::size_t at = to_string(axes).find(most == c.batch ? 'b' : 'h');
+  return fmt::format("read as {0} {1} of {2} tokens each; if {0} is the number of tokens: --axes {3}", most,
+                     most == c.batch ? "batch entries" : "heads", c.seq, to_string(kTokensAt[at]));
+}
+
 }  // namespace
 
 InputTensors::InputTensors(const GivenTensors& tensors, const Tokens& tokens, bool has_case, Case& c) {
@@ -173,15 +249,17 @@ InputSource InputTensors::source(const Case& c) const {
   };
 }
 
-GivenRun::GivenRun(const std::filesystem::path& directory, const CheckOptions& options) {
+GivenRun::GivenRun(const std::filesystem::path& directory, const CheckOptions& options, Cut cut) {
   std::vector<CaseCell> cells = known_cells(directory, options);
   const CaseCell *const of_layout = find_cell(cells, kFileColumns[0]), *const of_axes =
                                                                            find_cell(cells, kFileColumns[1]);
   const CaseCell layout =
       !options.layout.empty() || !of_layout ? CaseCell{"layout", options.layout, "--layout"} : *of_layout;
-  const Axes axes = options.axes.value_or(of_axes && of_axes->text == "bnhd" ? Axes::bnhd : Axes::bhnd);
-  if (of_axes && of_axes->text != "bhnd" && of_axes->text != "bnhd")
-    refuse_file(of_axes->source, fmt::format("axes {}; expected bhnd or bnhd", shown(of_axes->text)));
+  const std::optional<Axes> axes_there = parse_axes(of_axes ? of_axes->text : "bhnd");
+  if (!axes_there)
+    refuse_file(of_axes->source,
+                fmt::format("axes {}; expected bhnd, bnhd, sbhd or thd", shown(of_axes->text)));
+  const Axes axes = options.axes.value_or(*axes_there);
   std::erase_if(cells,
                 [](const CaseCell& cell) { return std::ranges::count(kFileColumns, cell.column) > 0; });
   const Case said = read_as(cells);
@@ -198,6 +276,7 @@ GivenRun::GivenRun(const std::filesystem::path& directory, const CheckOptions& o
                 "make-inputs the results are");
   }
   c = given_case(tensors, said, cells);
+  take_slopes(directory, cells, c);
   refuse_what_does_not_fit(directory, c);
   const bool is_file = layout.text.ends_with(".npy");
   if (is_file && tensors.ranks() == 0) {
@@ -208,11 +287,21 @@ GivenRun::GivenRun(const std::filesystem::path& directory, const CheckOptions& o
   maker.block = c.seq;  // whose blocks are not known
   maker.layout = is_file ? Layout::contiguous : layout_named(layout, cells);
   maker.rounds_shares = c.heads > c.kv_heads && c.dtype != DType::fp32;
-  const Tokens tokens =
-      is_file ? read_tokens(layout.text, tensors.counts(c.dp, c.sp)) : tokens_of(c, maker.layout);
+  Case undivided = c;  // as a zigzag that cuts all at once takes it
+  undivided.cu_seqlens.clear();
+  undivided.padding = 0;
+  const Tokens tokens = is_file ? read_tokens(layout.text, tensors.counts(c.dp, c.sp))
+                                : tokens_of(cut == Cut::whole ? undivided : c, maker.layout);
   maker.holder = holders(tokens);
-  pieces = is_file ? runs_of(tokens) : pieces_of(c, maker.layout);
+  pieces = runs_of(tokens);
   inputs = std::make_unique<InputTensors>(tensors, tokens, has_case, c);
+  notes = notes_on(tensors, c, is_file ? layout.text : "");
+  hint = axes_hint(c, axes, cells);
+  if (tensors.ranks() > 0 && !is_file && !inputs->generated()) {
+    const Tokens whole = tokens_of(undivided, maker.layout);
+    maybe_whole = whole != tokens && std::ranges::equal(tensors.counts(c.dp, c.sp), whole, {}, {},
+                                                        [](const auto& own) { return std::ssize(own); });
+  }
   for (const Out out : kOuts) {
     if (!given[out]) continue;
     outputs[out] = tensors.read(to_string(out), c, tokens, false);

@@ -39,9 +39,12 @@ class InputTensors {
 
 /// Everything that is known of a run.
 struct GivenRun {
+  /// How a zigzag cuts packed documents and padding into chunks: each by itself, as ours do, or all at once.
+  enum class Cut { documents, whole };
+
   /// Reads a directory's inputs and outputs. `options.directory` is not looked at. Throws UsageError: what
   /// is there makes no case, does not fit into memory, is not what a case or the options say.
-  GivenRun(const std::filesystem::path& directory, const CheckOptions& options);
+  GivenRun(const std::filesystem::path& directory, const CheckOptions& options, Cut cut = Cut::documents);
 
   Case c{};
   Maker maker{};
@@ -49,6 +52,9 @@ struct GivenRun {
   PerOut<bool> given{};                  ///< which outputs there are
   HostOutputs outputs{};                 ///< those, in the shapes of c.problem()
   std::unique_ptr<InputTensors> inputs;  ///< an address of its own: source() refers to it
+  bool maybe_whole = false;              ///< the files of ranks may hold other tokens, by Cut::whole
+  std::vector<std::string> notes{};      ///< what is there and not judged, or judged and not there
+  std::string hint{};                    ///< what may be misread if the outputs are wrong; or empty
 };
 
 }  // namespace ringside

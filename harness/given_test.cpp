@@ -116,6 +116,20 @@ TEST_F(Given, SizesAreThoseThatTheShapesTell) {
               HasSubstr("dk.npy: shape (2, 3, 7, 4) as b,n,h,d: seq 3, but 6 in "));
 }
 
+TEST_F(Given, SizesInOtherOrdersOfAxes) {
+  write("o.npy", {7, 2, 6, 5});
+  EXPECT_EQ(text(given(Axes::sbhd).sizes(1, {})), "batch=2 heads=6 seq=7 value_dim=5 ");
+  EXPECT_THAT(refused([&] { given(Axes::thd); }),
+              HasSubstr("o.npy: shape (7, 2, 6, 5): expected three axes, token, head, dim"));
+  for (const char* name : {"o.rank0.npy", "o.rank1.npy"}) {
+    const std::array<Index, 3> shape{7, 6, 5};
+    write_npy(folder_ / name, shape, std::vector<float>(7 * 6 * 5));
+  }
+  std::filesystem::remove(folder_ / "o.npy");
+  EXPECT_EQ(text(given(Axes::thd).sizes(1, {})), "batch=1 heads=6 seq=14 value_dim=5 ");
+  EXPECT_EQ(text(given(Axes::thd).sizes(2, {})), "batch=2 heads=6 seq=7 value_dim=5 ");
+}
+
 TEST_F(Given, SizesOverRanks) {
   write("o.rank0.npy", {1, 6, 4, 5});  // 2 groups of 2 ranks
   write("o.rank1.npy", {1, 6, 3, 5});

@@ -36,6 +36,10 @@ int make_inputs(const MakeInputsOptions& options) {
   if (!find_cell(cells, "variant")) cells.push_back({"variant", "given"});
   const Case c = parse_case(cells, operators);
   const Layout layout = layout_named({"layout", options.layout, "--layout"}, cells);
+  const Axes axes = options.axes.value_or(Axes::bhnd);
+  if (const Index entries = options.by_rank ? c.batch / c.dp : c.batch; axes == Axes::thd && entries > 1) {
+    throw UsageError(fmt::format("--axes thd has no batch axis, but a file holds {} batch entries", entries));
+  }
   make_dump_directory(options.directory);
   for (const std::string_view out : kOutNames) {
     if (find_tensor(options.directory, out))
@@ -43,9 +47,8 @@ int make_inputs(const MakeInputsOptions& options) {
                   fmt::format("holds {} already, of other inputs perhaps: remove it first", out));
   }
   demand_room(options.directory, c);
-  write_inputs(options.directory, c, options.axes.value_or(Axes::bhnd),
-               options.by_rank ? std::optional(layout) : std::nullopt);
-  std::vector<CaseCell> of_files = {{"axes", options.axes == Axes::bnhd ? "bnhd" : "bhnd"}};
+  write_inputs(options.directory, c, axes, options.by_rank ? std::optional(layout) : std::nullopt);
+  std::vector<CaseCell> of_files = {{"axes", std::string(to_string(axes))}};
   if (options.by_rank) of_files.push_back({"layout", to_string(layout)});
   write_case_json(options.directory, c, of_files);
   fmt::print(

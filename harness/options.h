@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "harness/axes.h"
 #include "harness/case_file.h"
 #include "harness/terminal.h"
 
@@ -51,9 +52,6 @@ struct TimeOptions : SessionOptions {
 };
 
 struct ExplainOptions : SessionOptions {};
-
-/// Order of a tensor's axes: batch, head, token, dim; or batch, token, head, dim.
-enum class Axes { bhnd, bnhd };
 
 /// A case that is not in a sweep, and how its tensors lie in files.
 struct TensorOptions {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "harness/bytes.h"
@@ -83,6 +84,13 @@ std::string why_mistrusted(const CaseResult& result) {
   if (std::ranges::all_of(tensors,
                           [](const TensorVerdict& v) { return !v.given || tells_nothing(v.stats); })) {
     return "mistrusted: zeros everywhere would have passed as well, so nothing was checked";
+  }
+  // Of given inputs nobody knows that they tell something: a do of zeros makes every gradient zero.
+  const auto gradients = std::span(tensors).last(3);
+  if (result.c.fill == Fill::given && std::ranges::any_of(gradients, &TensorVerdict::given) &&
+      std::ranges::all_of(gradients,
+                          [](const TensorVerdict& v) { return !v.given || tells_nothing(v.stats); })) {
+    return "mistrusted: zeros would have passed for every gradient as well; is do zero?";
   }
   for (const Out out : kOuts) {
     if (result.tensors[out].given && result.tensors[out].far_from_honest) {

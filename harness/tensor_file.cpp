@@ -127,6 +127,25 @@ std::optional<TensorFiles> find_tensor(const fs::path& dir, std::string_view nam
   return found;
 }
 
+std::vector<TensorName> tensors_in(const fs::path& dir) {
+  std::vector<TensorName> all;
+  const auto add = [&](std::string name, const std::string& place) {
+    if (std::ranges::count(all, name, &TensorName::name) > 0) return;  // other ranks have it too
+    all.push_back({std::move(name), place});
+  };
+  for (const Name& file : names_in(dir)) {
+    const char* const others = file.rank ? " …" : "";
+    if (file.extension == kNpy) {
+      const std::string name = file.rank ? file.before.substr(0, file.before.size() - 1) : file.before;
+      add(name, file.text + others);
+      continue;
+    }
+    for (const auto& [name, entry] : read_safetensors_header(dir / file.text))
+      add(name, fmt::format("{} of {}{}", name, file.text, others));
+  }
+  return all;
+}
+
 ArrayReader open_tensor(const fs::path& dir, std::string_view name, DType dtype) {
   const std::optional<TensorFiles> files = find_tensor(dir, name);
   if (!files) refuse_file(dir.string(), fmt::format("no {0}.npy, and no .safetensors file with '{0}'", name));

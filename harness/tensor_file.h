@@ -36,6 +36,15 @@ struct TensorFiles {
 /// are 0, 1, 3"), or its .safetensors lacks the tensor; a rank's number is not plain; `dir` cannot be read.
 std::optional<TensorFiles> find_tensor(const std::filesystem::path& dir, std::string_view name);
 
+/// A tensor in some file of a directory.
+struct TensorName {
+  std::string name{};   ///< "lse"
+  std::string place{};  ///< "lse.npy", "lse.rank0.npy …", "lse of m.safetensors"
+};
+
+/// All that find_tensor() could be asked for in `dir`, by file. Throws UsageError as find_tensor().
+std::vector<TensorName> tensors_in(const std::filesystem::path& dir);
+
 /// Opens a tensor that must be there, whole. Throws UsageError as find_tensor() and TensorFiles::open(), or
 /// saying what was expected.
 ArrayReader open_tensor(const std::filesystem::path& dir, std::string_view name, DType dtype);

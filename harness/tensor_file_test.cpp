@@ -179,6 +179,22 @@ TEST_F(TensorFilesIn, NoFolder) {
   EXPECT_EQ(error_of("k"), "DIR/m.safetensors: ends within the length of its header");
 }
 
+TEST_F(TensorFilesIn, AreAllNamedOnceEach) {
+  write_array("lse.npy", 1);
+  write_array("rank0.npy", 1);
+  for (const int r : {0, 1}) {
+    write_array(fmt::format("o.rank{}.npy", r), 1);
+    write_tensors(fmt::format("m.rank{}.safetensors", r), {"k", "w"}, 1);
+  }
+  write_tensors("m.safetensors", {"sinks"}, 1);
+  write("notes.txt", "");
+  std::vector<std::string> all;
+  for (const TensorName& tensor : tensors_in(folder())) all.push_back(tensor.name + ": " + tensor.place);
+  EXPECT_THAT(all,
+              ElementsAre("lse: lse.npy", "sinks: sinks of m.safetensors", "k: k of m.rank0.safetensors …",
+                          "w: w of m.rank0.safetensors …", "o: o.rank0.npy …", ": rank0.npy …"));
+}
+
 TEST_F(TensorFilesIn, BitsOfBf16) {
   write("q.npy", preamble(dictionary("'<u2'", "(1,)")) + "\xc0\x3f");
   EXPECT_THAT(error_of("q"), HasSubstr("DIR/q.npy: values of dtype '<u2', but the tensor is not bf16"));
