@@ -230,6 +230,21 @@ TEST_F(Check, WhatIsNotJudgedIsNamed) {
   EXPECT_THAT(out, HasSubstr("1 cases: 1 passed"));
 }
 
+TEST_F(Check, RoundedPartialResultsAreAllowedWhereTheyAreSaid) {
+  const SweptDump rings(
+      "variant,dtype,math,seq,heads,head_dim,sp,seed,partials\n"
+      "ring,bf16,bf16,128,4,64,32,4,bf16\n");
+  EXPECT_THAT(check(rings.path()).err, HasSubstr("; partial results of 32 blocks in bf16"));
+  EXPECT_EQ(row().at("status"), "pass");
+  const Outcome unsaid = check(rings.path(), "--partials fp32");
+  EXPECT_EQ(unsaid.status, 1);
+  EXPECT_THAT(unsaid.err, HasSubstr("; partial results in fp32"));
+  EXPECT_THAT(unsaid.out, HasSubstr("if blocks' results have 16 bits"));
+  EXPECT_THAT(check(rings.path(), "--partials fp8").err, HasSubstr("unknown partials 'fp8'"));
+  EXPECT_THAT(check(dump().of("lasp_naive-lightning-bf16"), "--partials bf16").err,
+              HasSubstr("finite softmax attention, not of lightning"));
+}
+
 TEST_F(Check, GradientsOfAZeroDoAreNoPass) {
   const fs::path whole = dump().of("ring_zigzag-softmax-fp32-fp32");
   copy_tensors(whole, folder_ / "zero", kAllNames);
