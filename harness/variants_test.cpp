@@ -15,8 +15,8 @@ struct Setting {
   const Variant* variant;
   Arithmetic arithmetic;
   bool causal;
-  /// fp32 runs everything, the others a few splits and values: what splits and documents do is the same, and
-  /// what dtypes do is in the device.
+  /// fp32 runs everything, and again, the others a few splits and values: what splits and documents do is the
+  /// same, and what dtypes do is in the device.
   bool thorough() const { return arithmetic.math == Math::fp32 && arithmetic.storage == DType::fp32; }
   /// Packed in bf16, too.
   bool packed() const { return thorough() || arithmetic.math == Math::bf16; }
@@ -56,8 +56,8 @@ class EveryVariant : public testing::TestWithParam<Setting> {
       c.dp = dp;
       c.sp = sp;
       if (variant->unsupported(c.local_problem(), sp)) continue;
-      const CaseResult result =
-          run_case(c, *variant, "cpu", {.repeat = 1, .limit_s = 1}, standard, fleet_, inputs_);
+      const TimingPlan again = {.repeat = GetParam().thorough() ? 1 : 0};
+      const CaseResult result = run_case(c, *variant, "cpu", again, standard, fleet_, inputs_);
       ++ran_;
       EXPECT_EQ(result.status, Status::pass) << failure_report(result, "variants_test");
     }
