@@ -215,7 +215,7 @@ TEST(CaseTable, IsReadBackAsItIsWritten) {
   EXPECT_EQ(parse_cases(case_table(cases), "t.csv", operators), cases);
   const std::string table = case_table({cases[2]});
   EXPECT_EQ(table.substr(table.find('\n') + 1),
-            "ring,softmax,fp32,fp32,1,40,1,1,1,1,1,2,false,alibi,gaussian,1,16,0,none,0,none,pass\n");
+            "ring,softmax,fp32,fp32,1,40,1,1,1,1,1,2,false,alibi,gaussian,1,16,0,none,0,fp32,none,pass\n");
 }
 
 }  // namespace

@@ -18,8 +18,8 @@ namespace ringside {
 struct Rounding {
   double accumulator = 0;
   double storage = 0;
-  double partials = 0;
   double overflow = std::numeric_limits<double>::infinity();
+  double partials = 0;
   double partials_overflow = std::numeric_limits<double>::infinity();
 };
 

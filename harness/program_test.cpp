@@ -114,14 +114,11 @@ void expect_whole_row(const Json& row, int world, int repeat) {
   const bool poisoned = c.at("fill") == "inf" || c.at("fill") == "nan";
   EXPECT_THAT(keys(row.at("tensors")), ElementsAreArray({"o", "dq", "dk", "dv"}));
   for (const auto& [name, tensor] : row.at("tensors").items()) {
-    const std::vector<std::string> figures{"max_abs",        "mean_abs",
-                                           "relative_error", "bound_share",
-                                           "row_share",      "bias",
-                                           "bias_limit",     "legacy",
-                                           "published",      "elements",
-                                           "telling",        "failed",
-                                           "worst",          "relative_error_by_rank",
-                                           "failed_by_rank", "digest"};
+    const std::vector<std::string> figures{
+        "max_abs",        "mean_abs", "relative_error", "bound_share", "row_share",
+        "error_share",    "bias",     "bias_limit",     "legacy",      "published",
+        "elements",       "telling",  "failed",         "worst",       "relative_error_by_rank",
+        "failed_by_rank", "digest"};
     EXPECT_THAT(keys(tensor), ElementsAreArray(figures)) << name;
     EXPECT_THAT(keys(tensor.at("worst")),
                 ElementsAreArray({"batch", "head", "position", "dim", "rank", "value", "expected", "bound"}));

@@ -172,8 +172,8 @@ Standard make_standard(const Case& of, Fleet& fleet, const InputSource& inputs, 
 Rounding rounding_of(const Case& c) {
   return {.accumulator = unit_roundoff(DType::fp32),
           .storage = unit_roundoff(c.dtype),
-          .partials = unit_roundoff(c.partials),
           .overflow = overflow_threshold(c.dtype),
+          .partials = unit_roundoff(c.partials),
           .partials_overflow = overflow_threshold(c.partials)};
 }
 
