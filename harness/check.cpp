@@ -27,8 +27,8 @@ struct Judged {
 /// What the bounds allow an implementation to round, beside sums and what is stored.
 std::string assumed(const GivenRun& run) {
   const Case& c = run.c;
-  if (c.op != Operator::softmax) return "";
-  if (c.partials == DType::fp32) return "; partial results in fp32";
+  if (c.partials == DType::fp32)
+    return c.op == Operator::softmax && c.dtype != DType::fp32 ? "; partial results in fp32" : "";
   return fmt::format("; partial results of {} blocks in {}", run.pieces.size(), to_string(c.partials));
 }
 
