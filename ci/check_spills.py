@@ -5,8 +5,8 @@ their code calls what it does not hold.
 Reads the *.ptxas files that ci/keep_ptxas.py leaves beside the objects. Prints a table kernel | arch | registers | shared
 memory | stack | spilled and ends with 1 if a kernel of HOT_KERNELS has a stack frame or spills registers (both are local
 memory: as slow as the GPU's own), or if there is no such kernel in some architecture of the build, or nothing to read.
-With --all the table has every kernel, otherwise the hot ones and those that spill: known of are those of fp32 products
-with dims of 128, SoftmaxBackwardKeysKernel<FmaProduct, …> on sm_80, whose sums fill all registers.
+With --all the table has every kernel, otherwise the hot ones and those that spill. One is known: CUDA 13.0 spills 20 bytes
+of SoftmaxBackwardKeysKernel<FmaProduct, …> with dims of 128 on sm_80, whose sums fill all registers.
 
 Ends with 1 as well if PTX in the objects declares a function without a body (`.extern .func`): printf(), assert(), an
 allocation, which a kernel has no use for. PTX alone is read that nvcc's -no-compress left as text, as in the strict build;
