@@ -118,7 +118,8 @@ struct Operand {
 
 /// All kThreads threads of a block: rows first..first + count - 1 of matrices whose rows are aligned to 16
 /// bytes and have the operand's type (matrices.h) -> operand; the rest of it is zero. The copies are of a
-/// group that the caller commits. A thread's addresses are each so far behind the one before.
+/// group that the caller commits. A thread's copies are equally far apart: addresses are stepped, not
+/// computed.
 template <typename Machine, int kThreads, typename T, int kRows, int kCols>
 RINGSIDE_DEVICE void load_operand(const Operand<T, kRows, kCols>& to, const HeadRows& from, Index first,
                                   int count) {
