@@ -14,7 +14,7 @@ endfunction()
 
 ringside_gpu_check(all ringside kernel_times)
 ringside_gpu_check(primitives primitives_test memory_test elementwise_test unfused_test softmax_test lightning_test
-                              lightning_blocks_test)
+                              lightning_blocks_test operands_test)
 ringside_gpu_check(communicators device_communicator_test)
 ringside_gpu_check(nccl nccl_communicator_test)
 file(GENERATE OUTPUT ${PROJECT_BINARY_DIR}/gpu_check.list CONTENT "${lines}")

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # ci/gpu_check_test.sh BUILD_FOLDER: gpu_check.sh where there need be no GPU: its usage, a stage on the emulated GPU, what it
-# says of a device that cannot be used, and that a later stage's results join the earlier ones.
+# says of a device that cannot be used, and that a later stage's results join the earlier ones. And that it runs every
+# program with tests of all devices.
 set -euo pipefail
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
@@ -29,3 +30,9 @@ if "$1/ringside" list | grep -q '^  cuda .*(unavailable: '; then
 fi
 expect 0 'sweep/smoke/results.jsonl' tar -tzf "$out/results/results.tar.gz"
 expect 0 '^sweep  *passed' grep -E 'sweep|mutants' "$out/results/summary.txt"
+
+for program in "$1"/{kernels,distributed}/*_test; do
+  if [[ $("$program" --gtest_list_tests --gtest_filter='*/emulated*') == */emulated* ]]; then
+    expect 0 . grep "/${program##*/}$" "$1/gpu_check.list"
+  fi
+done

@@ -142,6 +142,7 @@ void sends_are_counted(Communicator& comm, Device& device) {
   if (comm.size() > 1 && comm.rank() < 2) {
     const Tensor a = filled(device, 10, 0);
     const Tensor b = device.allocate({1, 2, 3, 1}, DType::bf16);
+    device.fill(b, 0);
     std::vector<Message> messages{{first ? 1 : 0, a}, {first ? 1 : 0, b}};
     comm.exchange(first ? messages : std::vector<Message>{}, first ? std::vector<Message>{} : messages,
                   "a, b")

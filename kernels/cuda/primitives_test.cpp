@@ -104,6 +104,11 @@ TEST_P(Primitives, Tf32DropsTheLastBits) {
   EXPECT_EQ(got[0], 2);
 }
 
+TEST_P(Primitives, StandardAdvance) {
+  const auto got = run<StandardAdvance>(numbers(65));
+  for (std::size_t thread = 0; thread < 64; ++thread) EXPECT_EQ(got[thread], static_cast<float>(thread + 2));
+}
+
 TEST_P(Primitives, MatricesAsFragments) {
   const auto plain = run<LoadMatrices<false>>(numbers(4)), transposed = run<LoadMatrices<true>>(numbers(4));
   for (std::size_t thread = 0; thread < 64; ++thread) {

@@ -28,5 +28,6 @@ template std::vector<float> run_on_gpu(MultiplyTf32, std::span<const float>);
 template std::vector<float> run_on_gpu(LoadMatrices<false>, std::span<const float>);
 template std::vector<float> run_on_gpu(LoadMatrices<true>, std::span<const float>);
 template std::vector<float> run_on_gpu(Functions, std::span<const float>);
+template std::vector<float> run_on_gpu(StandardAdvance, std::span<const float>);
 
 }  // namespace ringside

@@ -2,7 +2,9 @@
 // with an emulated one and both with what the PTX manual says.
 #pragma once
 
+#include <iterator>
 #include <span>
+#include <stdexcept>
 #include <vector>
 
 #include "kernels/simt/machine.h"
@@ -135,8 +137,27 @@ struct Functions : Primitive {
   }
 };
 
+/// A constexpr function of the standard library that asks __builtin_constant_p: what nvcc makes of it depends
+/// on ci/targets.cmake. Product code calls none (DEVICE_STD of ci/check_includes.py). out: in[in[thread]].
+struct StandardAdvance : Primitive {
+  static constexpr int kResults = 1, kShared = 0;
+
+  template <typename Machine>
+  RINGSIDE_DEVICE void run() const {
+    const float* at = in;
+    std::advance(at, static_cast<int>(in[Machine::thread()]));
+    out[Machine::thread()] = *at;
+  }
+};
+
 /// What a kernel writes on the first GPU. in: 16-byte aligned there.
 template <typename Kernel>
+#if defined(RINGSIDE_TEST_CUDA)
 std::vector<float> run_on_gpu(Kernel kernel, std::span<const float> in);
+#else
+std::vector<float> run_on_gpu(Kernel, std::span<const float>) {
+  throw std::logic_error("built without CUDA");
+}
+#endif
 
 }  // namespace ringside

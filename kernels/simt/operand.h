@@ -102,32 +102,40 @@ struct Operand {
 
   T* data = nullptr;
 
-  /// Where piece `piece` of a row begins.
+  /// Where piece `number` of a row begins.
   RINGSIDE_DEVICE T* piece(int row, int number) const {
-    constexpr int kLine = 128 / static_cast<int>(sizeof(T));        // elements in all banks
-    constexpr int kRowsOfLine = kCols < kLine ? kLine / kCols : 1;  // short rows share a line
-    constexpr int kPermuted = kPieces < 8 ? kPieces : 8;
     return data + row * kCols + (number ^ (row / kRowsOfLine & (kPermuted - 1))) * kPiece;
   }
+  /// Whether rows so far apart have their pieces in one order.
+  static constexpr bool permutes_alike(int rows) { return rows % (kRowsOfLine * kPermuted) == 0; }
   RINGSIDE_DEVICE T& at(int row, int col) const { return piece(row, col / kPiece)[col & (kPiece - 1)]; }
+
+ private:
+  static constexpr int kLine = 128 / static_cast<int>(sizeof(T));        // elements in all banks
+  static constexpr int kRowsOfLine = kCols < kLine ? kLine / kCols : 1;  // short rows share a line
+  static constexpr int kPermuted = kPieces < 8 ? kPieces : 8;
 };
 
 /// All kThreads threads of a block: rows first..first + count - 1 of matrices whose rows are aligned to 16
 /// bytes and have the operand's type (matrices.h) -> operand; the rest of it is zero. The copies are of a
-/// group that the caller commits.
+/// group that the caller commits. A thread's copies are equally far apart: addresses are stepped, not
+/// computed.
 template <typename Machine, int kThreads, typename T, int kRows, int kCols>
 RINGSIDE_DEVICE void load_operand(const Operand<T, kRows, kCols>& to, const HeadRows& from, Index first,
                                   int count) {
   using To = Operand<T, kRows, kCols>;
   static_assert(kThreads % To::kPieces == 0);
+  constexpr int kStride = kThreads / To::kPieces;
   const int number = Machine::thread() & (To::kPieces - 1), col = number * To::kPiece;
+  const int own = Machine::thread() / To::kPieces, valid = col < from.dim ? count : 0;
+  const T* source = reinterpret_cast<const T*>(from.data) + (first + own) * from.stride + col;
+  T* target = to.piece(own, number);
   RINGSIDE_ROLLED
-  for (int row = Machine::thread() / To::kPieces; row < kRows; row += kThreads / To::kPieces) {
-    const bool valid = row < count && col < from.dim;
-    Machine::copy_async(to.piece(row, number),
-                        valid ? reinterpret_cast<const T*>(from.data) + (first + row) * from.stride + col
-                              : reinterpret_cast<const T*>(from.data),
-                        valid);
+  for (int row = own; row < kRows; row += kStride) {
+    if constexpr (!To::permutes_alike(kStride)) target = to.piece(row, number);
+    Machine::copy_async(target, source, row < valid);
+    source += kStride * from.stride;
+    target += kStride * kCols;
   }
 }
 

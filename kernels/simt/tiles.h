@@ -68,17 +68,30 @@ class WarpTiles {
     Machine::commit();
     return operand;
   }
-  /// Rows first.. of memory <- x, each element rounded once.
+  /// Rows first.. of memory <- x, each element rounded once. A whole tile goes in pairs, which an even stride
+  /// aligns, and asks of no element whether it counts.
   template <typename X>
   RINGSIDE_DEVICE void store(X& x, const HeadRows& memory, Index first) const {
+    const bool whole = x.rows == X::kRows && x.cols == X::kCols && memory.stride % 2 == 0;
     with_type_of(memory, [&]<typename T>(T) {
-      each_in_memory<T>(x, memory, first, [](T& stored, float element) { stored = from_float<T>(element); });
+      each_pair_in_memory<T>(x, memory, first, [&](T* to, int cols, float low, float high) {
+        const Pair<T> pair = rounded_pair<Machine, T>(low, high);
+        if (whole) {
+          *reinterpret_cast<Pair<T>*>(to) = pair;
+          return;
+        }
+        if (cols > 0) to[0] = pair.low;
+        if (cols > 1) to[1] = pair.high;
+      });
     });
   }
   /// Rows first.. of fp32 memory += x; no other block's.
   template <typename X>
   RINGSIDE_DEVICE void add(X& x, const HeadRows& memory, Index first) const {
-    each_in_memory<float>(x, memory, first, [](float& stored, float element) { stored += element; });
+    each_pair_in_memory<float>(x, memory, first, [](float* to, int cols, float low, float high) {
+      if (cols > 0) to[0] += low;
+      if (cols > 1) to[1] += high;
+    });
   }
 
   template <typename Cursor, int... kCols>
@@ -263,9 +276,10 @@ class WarpTiles {
       if (row < x.rows && col < x.cols) f(row, col, element);
     });
   }
-  /// f(what is stored in memory, x) for them; T: its type.
+  /// f(where it is in memory, how many from there on count, low, high) for pairs in rows that count; T:
+  /// memory's type.
   template <typename T, typename X, typename F>
-  RINGSIDE_DEVICE void each_in_memory(X& x, const HeadRows& memory, Index first, F&& f) const {
+  RINGSIDE_DEVICE void each_pair_in_memory(X& x, const HeadRows& memory, Index first, F&& f) const {
     const Lane<Machine> lane;
     RINGSIDE_UNROLL
     for (int slot = 0; slot < X::kSlots; ++slot) {
@@ -274,10 +288,8 @@ class WarpTiles {
       T* const address = reinterpret_cast<T*>(memory.at(first + row, 2 * lane.t));
       RINGSIDE_UNROLL
       for (int n = 0; n < X::kWide; ++n) {
-        RINGSIDE_UNROLL
-        for (int i = 0; i < 2; ++i) {
-          if (8 * n + 2 * lane.t + i < x.cols) f(address[8 * n + i], x.c[slot / 2][n][2 * (slot % 2) + i]);
-        }
+        const auto& four = x.c[slot / 2][n];
+        f(address + 8 * n, x.cols - 8 * n - 2 * lane.t, four[2 * (slot % 2)], four[2 * (slot % 2) + 1]);
       }
     }
   }
