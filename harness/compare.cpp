@@ -293,6 +293,7 @@ TensorStats measure(const HeadView& head, std::span<RankStats> by_rank) {
     stats.telling += telling;
     if (telling > 0) stats.zeros += sum(row.zeros);
     stats.sum_error2 += error2;
+    stats.sum_row_error4 += error2 * error2;
     stats.sum_share2 += sum(row.share2);
     stats.slope_store += slope_store;
     stats.slope_store2 += slope_store * slope_store;
@@ -338,6 +339,7 @@ void merge(TensorStats& total, const TensorStats& part) {
   total.sum_abs += part.sum_abs;
   total.sum_error2 += part.sum_error2;
   total.sum_ref2 += part.sum_ref2;
+  total.sum_row_error4 += part.sum_row_error4;
   total.sum_share2 += part.sum_share2;
   total.sum_x_ref += part.sum_x_ref;
   total.slope_certain += part.slope_certain;

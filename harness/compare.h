@@ -66,15 +66,16 @@ struct TensorStats {
   std::int64_t telling = 0;  ///< elements whose reference is beyond its bound: a zero there would fail
   double max_abs = 0, sum_abs = 0;  ///< of |x - ref|
   double sum_error2 = 0, sum_ref2 = 0;
-  double sum_share2 = 0;     ///< Σ (what rounded shares add to the bound)²
-  double max_share = 0;      ///< of |x - ref| / bound
-  Element worst;             ///< where max_share is
-  double sum_x_ref = 0;      ///< Σ x·ref
-  double slope_certain = 0;  ///< Σ (accumulator part of the bound + floor)·|ref|
-  double slope_store = 0;    ///< Σ (storage part)·|ref|
-  double slope_store2 = 0;   ///< Σ over rows of (row's storage part·|ref|)²
-  double slope_error2 = 0;   ///< Σ over rows of (row's (x - ref)·ref)²
-  double legacy_sum = 0;     ///< Σ bf16(|x - y|) over rank 0's elements
+  double sum_row_error4 = 0;  ///< Σ over rows of (row's Σ |x - ref|²)²
+  double sum_share2 = 0;      ///< Σ (what rounded shares add to the bound)²
+  double max_share = 0;       ///< of |x - ref| / bound
+  Element worst;              ///< where max_share is
+  double sum_x_ref = 0;       ///< Σ x·ref
+  double slope_certain = 0;   ///< Σ (accumulator part of the bound + floor)·|ref|
+  double slope_store = 0;     ///< Σ (storage part)·|ref|
+  double slope_store2 = 0;    ///< Σ over rows of (row's storage part·|ref|)²
+  double slope_error2 = 0;    ///< Σ over rows of (row's (x - ref)·ref)²
+  double legacy_sum = 0;      ///< Σ bf16(|x - y|) over rank 0's elements
   std::int64_t legacy_elements = 0;
   std::int64_t rounded_shares = 0;  ///< 1 if the bound allows for rounded shares
   std::uint64_t digest = 0;         ///< of the values' bits, in global order

@@ -109,15 +109,18 @@ void judge_bias(TensorVerdict& v, const Case& c, const TensorStats& honest) {
                   v.bias, v.bias_limit));
 }
 
+/// Whether a tensor errs more than an honest run and the stated roundings explain; verdict.h has the reasons.
 void judge_error(TensorVerdict& v, const Case& c, const TensorStats& honest, bool random) {
   const TensorStats& s = v.stats;
   const bool fixed = c.op == Operator::softmax || c.math == Math::fp32;
   if (!random || !fixed || c.dtype == DType::fp32 || honest.elements < kTensorElements) return;
   if (s.pattern_errors > 0) return;
-  const double explained = honest.sum_error2 + s.sum_share2 / 3;
-  const double limit2 = kTensorFactor * kTensorFactor * explained;
-  if (limit2 == 0) return;
-  v.error_share = std::sqrt(s.sum_error2 / limit2);
+  if (honest.sum_error2 * honest.sum_error2 < kTensorRows * honest.sum_row_error4) return;
+  double explained = honest.sum_error2 + s.sum_share2 / 3;
+  if (c.partials != DType::fp32)
+    explained += std::pow(unit_roundoff(c.partials), 2) * kMeanSquareRounding * s.sum_ref2;
+  if (explained == 0) return;
+  v.error_share = std::sqrt(s.sum_error2 / explained) / kTensorFactor;
   if (v.error_share <= 1) return;
   v.failures.push_back(fmt::format("errs too much as a whole: relative error {:.3g}, of an honest run {:.3g}",
                                    v.relative_error, std::sqrt(honest.sum_error2 / honest.sum_ref2)));
