@@ -106,18 +106,19 @@ bool same_as_generated(const Case& c, const std::array<std::vector<float>, 4>& v
   return true;
 }
 
-/// The tokens of each rank in evenly spaced runs.
-Positions runs_of(Tokens tokens) {
-  Positions runs;
+/// The tokens of each rank, in evenly spaced runs.
+Pieces runs_of(Tokens tokens) {
+  Pieces all;
   for (std::vector<Index>& held : tokens) {
     std::ranges::sort(held);
+    Positions& runs = all.emplace_back();
     for (std::size_t i = 0; i < held.size();) {
       Run run = {held[i], i + 1 < held.size() ? held[i + 1] - held[i] : 1, 1};
       while (++i < held.size() && held[i] == run.position(run.count)) ++run.count;
       runs.push_back(run);
     }
   }
-  return runs;
+  return all;
 }
 
 void refuse_what_does_not_fit(const std::filesystem::path& directory, const Case& c) {
@@ -293,7 +294,7 @@ GivenRun::GivenRun(const std::filesystem::path& directory, const CheckOptions& o
   const Tokens tokens = is_file ? read_tokens(layout.text, tensors.counts(c.dp, c.sp))
                                 : tokens_of(cut == Cut::whole ? undivided : c, maker.layout);
   maker.holder = holders(tokens);
-  pieces = runs_of(tokens);
+  pieces = is_file ? runs_of(tokens) : pieces_of(cut == Cut::whole ? undivided : c, maker.layout);
   inputs = std::make_unique<InputTensors>(tensors, tokens, has_case, c);
   notes = notes_on(tensors, c, is_file ? layout.text : "");
   hint = axes_hint(c, axes, cells);

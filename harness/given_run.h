@@ -48,9 +48,9 @@ struct GivenRun {
 
   Case c{};
   Maker maker{};
-  Positions pieces{};                    ///< the runs of tokens that ranks hold
-  PerOut<bool> given{};                  ///< which outputs there are
-  HostOutputs outputs{};                 ///< those, in the shapes of c.problem()
+  Pieces pieces{};        ///< of what is rounded apart: runs that ranks hold, or ranks of a file
+  PerOut<bool> given{};   ///< which outputs there are
+  HostOutputs outputs{};  ///< those, in the shapes of c.problem()
   std::unique_ptr<InputTensors> inputs;  ///< an address of its own: source() refers to it
   bool maybe_whole = false;              ///< the files of ranks may hold other tokens, by Cut::whole
   std::vector<std::string> notes{};      ///< what is there and not judged, or judged and not there

@@ -1,5 +1,6 @@
 #include "harness/honest.h"
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 
@@ -154,12 +155,15 @@ void GroupRun::lightning(Communicator& comm) {
   download(grad.dv, Out::dv, all);
 }
 
-/// The tokens of a run that are among `rows`, which increase; no rows: all.
-Positions asked(const Run& run, std::span<const Index> rows) {
-  if (rows.empty()) return {run};
+/// The tokens of a piece that are among `rows`, which increase; no rows: all.
+Positions asked(const Positions& piece, std::span<const Index> rows) {
+  if (rows.empty()) return piece;
+  const auto holds = [](const Run& run, Index row) {
+    return (row - run.start) % run.stride == 0 && row >= run.start && row < run.position(run.count);
+  };
   Positions tokens;
   for (const Index row : rows) {
-    if ((row - run.start) % run.stride == 0 && row >= run.start && row < run.position(run.count))
+    if (std::ranges::any_of(piece, [&](const Run& run) { return holds(run, row); }))
       tokens.push_back({row, 1, 1});
   }
   return tokens;
@@ -167,13 +171,13 @@ Positions asked(const Run& run, std::span<const Index> rows) {
 
 }  // namespace
 
-HostOutputs run_honest(const Case& c, const Problem& whole, const Operands& operands, const Positions& pieces,
+HostOutputs run_honest(const Case& c, const Problem& whole, const Operands& operands, const Pieces& pieces,
                        Fleet& fleet) {
   HostOutputs result;
   for (const Out out : kOuts) result[out].resize(static_cast<std::size_t>(shape_of(whole, out).size()));
   std::vector<Positions> queries, keys;
-  for (const Run& piece : c.partials == DType::fp32 ? Positions{{0, 1, whole.seq}} : pieces) {
-    keys.push_back({piece});
+  for (const Positions& piece : c.partials == DType::fp32 ? Pieces{{{0, 1, whole.seq}}} : pieces) {
+    keys.push_back(piece);
     queries.push_back(asked(piece, operands.rows));
     if (queries.back().empty()) queries.pop_back();
   }

@@ -4,7 +4,7 @@
 #include "harness/case.h"
 #include "harness/fleet.h"
 #include "harness/outputs.h"
-#include "reference/positions.h"
+#include "reference/partials.h"
 #include "reference/truth.h"
 
 namespace ringside {
@@ -13,7 +13,7 @@ namespace ringside {
 /// threads share. With c.partials the blocks that a ring would compute, each of one of the `pieces` against
 /// another, rounded before they are merged or summed in fp32; else one block. Query rows that `operands` do
 /// not ask for are left at 0.
-HostOutputs run_honest(const Case& c, const Problem& whole, const Operands& operands, const Positions& pieces,
+HostOutputs run_honest(const Case& c, const Problem& whole, const Operands& operands, const Pieces& pieces,
                        Fleet& fleet);
 
 }  // namespace ringside

@@ -42,20 +42,22 @@ double sampled_share(const Case& c) {
 }
 
 /// Bytes of Truth and of the honest run, which live as long as the standard.
-double standard_bytes(const Problem& p) {
+double standard_bytes(const Problem& p, bool partials) {
   const auto size = [](const Shape& shape) { return static_cast<double>(shape.size()); };
   double bytes = elements_of(p) * (8 + 4 + 4);  // value, error; honest
   if (p.op == Operator::softmax) bytes += 8 * (size(p.q_shape()) + size(p.k_shape()));  // storage
   if (p.group() > 1) bytes += 8 * (size(p.k_shape()) + size(p.v_shape()));              // shares
+  if (partials) bytes += 8 * elements_of(p);
   return bytes;
 }
 
 /// Of the oracles' threads. Softmax: two panels of 128 rows, k, v, dk and dv as they are and their
-/// magnitudes, all fp64 and as long as the sequence; lightning goes through it in pieces.
+/// magnitudes, of v the largest too, all fp64 and as long as the sequence; lightning goes through it in
+/// pieces.
 double oracle_bytes(const Problem& p, int cores) {
   if (p.op == Operator::lightning) return 0;
   const double threads = std::min<double>(cores, static_cast<double>(p.batch * p.kv_heads));
-  return threads * 8 * static_cast<double>(p.seq * (2 * 128 + 5 * (p.head_dim + p.value_dim)));
+  return threads * 8 * static_cast<double>(p.seq * (2 * 128 + 5 * p.head_dim + 6 * p.value_dim));
 }
 
 }  // namespace
@@ -81,7 +83,8 @@ Estimate estimate(const Case& c, const Repeats& repeats, int cores) {
       7 * std::max(0.0, in_forward / 4 - elements) * static_cast<double>(c.head_dim + c.value_dim);
   const double flops = std::max(useful.forward + useful.backward, materialised);
   const int iterations = repeats(c) == 1 ? 2 : repeats(c);  // one on other inputs
-  return {.bytes = standard_bytes(whole) + std::max(making, hosts + in_forward + in_backward),
+  return {.bytes = standard_bytes(whole, c.partials != DType::fp32) +
+                   std::max(making, hosts + in_forward + in_backward),
           .seconds = kCaseOverhead * ranks + elements / kElementRate / cores +
                      flops * (1 + iterations + kRunsPerCheck * checks) / kVariantRate /
                          std::min<double>(cores, ranks)};

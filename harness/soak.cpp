@@ -132,14 +132,17 @@ int soak(const SoakOptions& options) {
     InputsCache inputs;
     const Case problem = random.problem();
     std::optional<Standard> standard;
+    std::string standard_of;
     for (const Case& c : random.runs_of(problem, 4)) {
       if (!goes_on()) break;
       if (device.unsupported(c.local_problem(), c.dtype, c.math)) continue;
       ++done;
       const Variant& variant = *find_variant(c.variant, c.op);
       const bool common = has_common_merge(variant, runs[c.variant]++);
-      // which partial results are rounded depends on the layout
-      if (!standard || c.partials != DType::fp32) standard = make_standard(c, fleet);
+      if (std::string key = standard_key(c); key != standard_of) {
+        standard = make_standard(c, fleet);
+        standard_of = std::move(key);
+      }
       try {
         const CaseResult result = run_case(c, common ? on_device<CommonMerge>(variant) : variant,
                                            options.device, {.repeat = 1}, *standard, fleet, inputs);

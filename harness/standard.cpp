@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "harness/bytes.h"
 #include "harness/either.h"
@@ -13,7 +14,6 @@
 #include "harness/parallel.h"
 #include "harness/stopwatch.h"
 #include "reference/lightning_oracle.h"
-#include "reference/partials.h"
 #include "reference/softmax_oracle.h"
 
 namespace ringside {
@@ -52,26 +52,41 @@ Values make_values(const Case& c, const Shard& shard, const Problem& problem, co
           make(TensorId::v, problem.v_shape(), 1), make(TensorId::dout, problem.o_shape(), group)};
 }
 
-/// Whether one head's values, [tokens, dim], look drawn: their means over tokens are small. Those of n
-/// independent values of mean 0 have 1/n of their square.
-bool looks_random(std::span<const float> values, Index tokens, Index dim) {
+/// Whether one head's values, [tokens, dim], look drawn from something like a Gaussian. Their means over
+/// tokens are small: those of n independent values of mean 0 have 1/n of their square. No few of them carry
+/// the sum of squares: Σx⁴ is 3 times that of equal values for Gaussian ones, times 1 + 9·√(96/n) at most for
+/// that many.
+bool looks_drawn(std::span<const float> values, Index tokens, Index dim) {
   std::vector<double> sums(static_cast<std::size_t>(dim));
-  double squares = 0, of_means = 0;
+  double squares = 0, fourths = 0, of_means = 0;
   for (std::size_t i = 0; i < values.size(); ++i) {
-    sums[i % sums.size()] += double{values[i]};
-    squares += double{values[i]} * double{values[i]};
+    const double x = double{values[i]};
+    sums[i % sums.size()] += x;
+    squares += x * x;
+    fourths += x * x * x * x;
   }
-  const auto n = static_cast<double>(tokens);
+  const auto n = static_cast<double>(tokens), count = static_cast<double>(values.size());
   for (const double sum : sums) of_means += sum * sum / n;
-  return squares > 0 && of_means <= (4 / n + 1.0 / 16) * squares;
+  return squares > 0 && of_means <= (4 / n + 1.0 / 16) * squares &&
+         fourths * count <= (3 + 9 * std::sqrt(96 / count)) * squares * squares;
 }
 
-bool look_random(const Operands& operands) {
+/// Whether a softmax problem's inputs look so, and its logits have no more than twice the spread of the usual
+/// ones.
+bool look_random(const Problem& problem, const Operands& operands) {
+  const auto mean_square = [](const View<const float>& x) {
+    double sum = 0;
+    for (const float value : x.all()) sum += double{value} * double{value};
+    return sum / static_cast<double>(x.shape.size());
+  };
+  const double spread2 = problem.scale * problem.scale * static_cast<double>(problem.head_dim) *
+                         mean_square(operands.q) * mean_square(operands.k);
+  if (problem.op == Operator::softmax && !(spread2 <= 4)) return false;
   return std::ranges::all_of(
       std::array{operands.q, operands.k, operands.v, operands.dout}, [](const View<const float>& x) {
         for (Index h = 0; h < x.shape.heads; ++h) {
           const std::span one(x.head(0, h), static_cast<std::size_t>(x.shape.head_size()));
-          if (!looks_random(one, x.shape.tokens, x.shape.dim)) return false;
+          if (!looks_drawn(one, x.shape.tokens, x.shape.dim)) return false;
         }
         return true;
       });
@@ -125,20 +140,18 @@ const Variant& single_rank_variant(Operator op) {
   return *find_variant(op == Operator::softmax ? "ring" : "lightning", op);
 }
 
-Positions pieces_of(const Case& c, const Layout& layout) {
-  Positions pieces;
+Pieces pieces_of(const Case& c, const Layout& layout) {
+  Pieces pieces;
   for (int rank = 0; rank < c.sp; ++rank) {
-    const Positions held = positions(layout, c.local_problem(), c.sp, rank);
-    pieces.insert(pieces.end(), held.begin(), held.end());
+    for (const Run& run : positions(layout, c.local_problem(), c.sp, rank)) pieces.push_back({run});
   }
   return pieces;
 }
 
-Standard make_standard(const Case& of, Fleet& fleet, const InputSource& inputs, const Positions& given) {
+Standard make_standard(const Case& of, Fleet& fleet, const InputSource& inputs, const Pieces& given) {
   Case c = of;
   const bool rounds = c.partials != DType::fp32;
-  const Positions pieces =
-      rounds && given.empty() ? pieces_of(c, find_variant(c.variant, c.op)->layout) : given;
+  const Pieces pieces = rounds && given.empty() ? pieces_of(c, find_variant(c.variant, c.op)->layout) : given;
   c.dp = c.sp = 1;
   Standard s;
   s.shard = Shard::of(c, fleet.processes().rank(), fleet.processes().size());
@@ -153,7 +166,7 @@ Standard make_standard(const Case& of, Fleet& fleet, const InputSource& inputs, 
     const Values values = make_values(c, s.shard, s.problem, inputs ? inputs : generated, threads);
     s.inputs_s = watch.lap();
     const Operands operands = values.operands(s.problem, s.rows);
-    s.random = is_random(c.fill) || (c.fill == Fill::given && look_random(operands));
+    s.random = c.fill == Fill::gaussian || (c.fill == Fill::given && look_random(s.problem, operands));
     // first: its memory goes before the truth's comes
     s.honest = run_honest(c, s.problem, operands, pieces, fleet);
     const Arithmetic arithmetic = {c.dtype, c.math};

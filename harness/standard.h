@@ -11,6 +11,7 @@
 #include "harness/fleet.h"
 #include "harness/inputs.h"
 #include "harness/shard.h"
+#include "reference/partials.h"
 #include "reference/truth.h"
 
 namespace ringside {
@@ -19,7 +20,7 @@ namespace ringside {
 struct Standard {
   Shard shard;
   Problem problem;            ///< shard.problem(case)
-  bool random = false;        ///< whether the inputs are drawn, or look as if they were
+  bool random = false;        ///< whether the inputs are Gaussian, or look as if they were
   std::vector<Index> rows;    ///< sampled_rows(case): of o and dq, truth and honest run have no others
   Truth truth;                ///< fp64 oracle
   HostOutputs honest;         ///< one rank's run in the same dtype and math, on the CPU
@@ -39,14 +40,14 @@ const Variant& single_rank_variant(Operator op);
 /// call it at the same time.
 using InputSource = std::function<void(TensorId id, Index b, Index h, const Run& run, std::span<float> rows)>;
 
-/// The runs of tokens that the ranks of a layout hold, all ranks'.
-Positions pieces_of(const Case& c, const Layout& layout);
+/// Each run of tokens that a rank of a layout holds, all ranks'.
+Pieces pieces_of(const Case& c, const Layout& layout);
 
 /// Computes a case's standard; variant, dp and sp do not matter, unless partial results are rounded: then
 /// those of `pieces`, or if there are none of the variant's layout. Collective over the fleet's processes.
 /// `inputs`: null for those that fill_rows() makes.
 Standard make_standard(const Case& c, Fleet& fleet, const InputSource& inputs = nullptr,
-                       const Positions& pieces = {});
+                       const Pieces& pieces = {});
 
 /// What measuring must know of who made the outputs.
 struct Maker {

@@ -109,6 +109,7 @@ class SweptDump {
     std::ranges::sort(cases_);
   }
   std::string path() const { return folder_ / "dump"; }
+  std::string table() const { return folder_ / "cases.csv"; }
   /// Its folders, by name.
   const std::vector<std::filesystem::path>& cases() const { return cases_; }
   /// The one whose name begins so.

@@ -38,25 +38,28 @@ inline constexpr double kRowRoundings = 8;
 /// has no envelope worth the name: the element bound alone judges its rows.
 inline constexpr std::int64_t kEnvelopeElements = 1024;
 
-/// The limit of a whole tensor of 16-bit storage: over kTensorElements elements or more, and where the honest
-/// run's
-///   error is not that of fewer than kTensorRows rows, the roundings of random data average out. What an
-///   honest run errs by, and the roundings that are stated, explain ‖x - ref‖ up to kTensorFactor:
+/// The limit of a whole tensor: over kTensorElements elements or more, and where the honest run's error is
+/// not that
+///   of fewer than kTensorRows rows, the roundings of Gaussian data average out. Explained is what an honest
+///   run errs by, but no less than what one operand and the result are rounded by (kMeanSquareRounding·u²·x²
+///   each, for a fraction between 1 and 2 of logarithmic distribution: an honest run may be exact where
+///   weights are equal); and the roundings that are stated:
 ///   - shares that are rounded before they are added: at most u·|share| each, with a third of its square in
 ///   the mean;
 ///   - partial results, once more than in the honest run, whose blocks are the smallest there may be, and
 ///   exact where
-///     they have one key: kMeanSquareRounding·u²·x², for a fraction between 1 and 2 of logarithmic
-///     distribution.
-///   kTensorFactor is calibrated: over the 3,700 tensors of 10,000 random cases the largest ratio was 1.17.
-///   In fp32 the order of sums decides, in lightning attention on rounded operands which of them are computed
-///   (a single rank has no state to round): rows are judged instead.
+///     they have one key.
+///   ‖x - ref‖ may be kTensorFactor times that, which is calibrated: over 10,000 random cases honest results
+///   were at most 1.16 times. Where nothing is rounded but sums the order decides; in lightning attention on
+///   rounded operands which of them are computed (a single rank has no state to round): rows are judged
+///   instead.
 inline constexpr double kTensorFactor = 1.3;
 inline constexpr double kTensorRows = 16;
 inline constexpr double kMeanSquareRounding = 0.18;  // ∫ 1/x³ dx / (3·ln 2) from 1 to 2
 inline constexpr std::int64_t kTensorElements = 4096;
 /// The grid: a rank all of whose values are numbers of another 16-bit type has rounded them to it. A value of
-///   an honest run is one by chance with a probability of 1/8 (fp16 as bf16) or less.
+///   an honest run is one by chance with a probability of 1/8 (fp16 as bf16) or less. One element with more
+///   bits is enough to pass: heads are not judged apart.
 inline constexpr std::int64_t kGridElements = 64;
 
 /// One tensor's figures and what is wrong with it, if anything.

@@ -85,17 +85,18 @@ void softmax_row(const Problem& problem, const Operands& x, const Arithmetic& ar
 
   const auto size = static_cast<std::size_t>(visible);
   std::vector<double> p(size), logit_error(size);
-  double max = -std::numeric_limits<double>::infinity();
+  double max = -std::numeric_limits<double>::infinity(), largest_logit = 0;
   for (std::size_t j = 0; j < size; ++j) {
     const auto k = x.k.row(b, kv, key(j));
     p[j] = scale * dot(q, k);
     logit_error[j] = std::abs(scale) * growth(problem.head_dim, kLogit + of_inputs) * abs_dot(q, k);
     if (!(p[j] <= max)) max = p[j];  // NaN stays
+    if (std::isfinite(p[j])) largest_logit = std::max(largest_logit, std::abs(p[j]));
   }
   double sum = 0, mean_error = 0;
   for (double& weight : p) sum += weight = std::exp(weight - max);
   for (std::size_t j = 0; j < size; ++j) mean_error += weighted(p[j] /= sum, logit_error[j]);
-  const double row_error = weight_error(visible, max + std::log(sum), mean_error);
+  const double row_error = weight_error(visible, max + std::log(sum), mean_error, largest_logit);
 
   const auto o = row(truth.o.value, truth.o.shape, b, h, i),
              o_error = row(sums.o_error, truth.o.shape, b, h, i);

@@ -15,7 +15,8 @@
 // Softmax, s = scale·q·k, P = exp(s - lse). An absolute error of a logit is a relative error of its
 // probability:
 //   ε_ij = growth(d)·|scale|·Σ|q||k|                          logit
-//   r_i  = Σ_j P_ij ε_ij + kLse·(|lse_i| + log m) + growth(m)  lse of m visible keys, exp
+//   r_i  = Σ_j P_ij ε_ij + kLse·(|lse_i| + log m)              lse of m visible keys
+//          + kMergedLse·max_j |s_ij| + growth(m)               exp
 //   w_ij = ε_ij + r_i                                          relative error of P_ij
 //   o_i:  Σ_j P_ij (w_ij + growth(m)) |v_j| + kMerge·max_j |v_j|
 //   Δ_i:  growth(e)·Σ|do||o| + Σ|do|·error_o
@@ -38,6 +39,11 @@
 // |o_b|). That of o_b is among the roundings of a weight. |o| is a mean of what the row sees, at most max_j
 // |v_j| in its dim, and Σ_b W_b <= 1 whatever the number of blocks. What exp errs by is in proportion to σ·(1
 // - σ)·|o|, no more than o's own share after the merge: among those of the weight, too.
+// Its lse <- lse - log σ', σ' = 1/(1 + exp(lse_b - lse)): where lse_b is far above, the difference and the
+// logarithm are of the size of lse_b - lse and rounded in proportion to that. Such steps climb, from the
+// smallest logit that the row sees, or more, to the largest and log m: by 2·max_j |s_ij| in all, twice, and
+// log m, which kLse has room for. The other way round, o <- o_b + (1 - σ)·(o - o_b), errs by its o_b in every
+// block, the more the more blocks there are: nothing here covers that.
 //
 // Lightning: a sum of d (or e) products inside a sum of n terms, each times decay powers, in either order:
 //   error = Σ|terms|·(growth(d or e) + growth(n) + decay).
@@ -108,6 +114,8 @@ inline constexpr int kLogit = 8;
 /// Of an lse, relative to |lse| + log(visible): stored, two for log2(e), subtracted; eight merges one after
 /// the other.
 inline constexpr int kLse = 12;
+/// Of an lse that the common merge makes, relative to the largest |logit| that the row sees.
+inline constexpr int kMergedLse = 4;
 /// Of a weight, relative to it: exp to 2 ulps (4u) of the weight itself and of two rescales, normalisation,
 /// and the multiplications with these.
 inline constexpr int kWeight = 24;
@@ -159,12 +167,12 @@ inline double growth_of_few(Index len, double roundings = 0) {
   return std::max(growth(len), static_cast<double>(len) / 3) + roundings;
 }
 
-/// r_i above: relative error of a softmax weight, but for that of its own logit. logit_error: Σ_j P_ij ε_ij.
-/// A row that sees nothing has no weights: 0.
-inline double weight_error(Index visible, double lse, double logit_error) {
+/// r_i above: relative error of a softmax weight, but for that of its own logit. logit_error: Σ_j P_ij ε_ij;
+/// largest: max_j |s_ij|. A row that sees nothing has no weights: 0.
+inline double weight_error(Index visible, double lse, double logit_error, double largest) {
   if (visible == 0) return 0;
   return logit_error + kLse * (std::abs(lse) + std::log(static_cast<double>(visible))) +
-         growth(visible, kWeight);
+         kMergedLse * largest + growth(visible, kWeight);
 }
 
 /// Relative error of a product of decay powers λ^k in all, k < seq, each computed as exp(-slope·k), its

@@ -340,7 +340,7 @@ TEST(ErrorModel, EqualTermsAddedOneByOneStayWithin) {
 }
 
 TEST(ErrorModel, ARowThatSeesNothingHasNoError) {
-  EXPECT_EQ(weight_error(0, -std::numeric_limits<double>::infinity(), 0), 0);
+  EXPECT_EQ(weight_error(0, -std::numeric_limits<double>::infinity(), 0, 0), 0);
 }
 
 TEST(ErrorModel, TheFloorStaysFarBelowNormalResults) {
@@ -371,6 +371,25 @@ TEST(Softmax, CommonMergeLeavesATraceWithinTheBound) {
     const float merged = o - sigma * (o - data.v[1]);
     const double error = std::abs(double{merged} - truth.o.value[1]);
     largest = std::max(largest, error / (0x1p-24 * double{truth.o.error[1]} + truth.o.floor));
+  }
+  EXPECT_LE(largest, 1);
+  EXPECT_GE(largest, 0.1);
+}
+
+// lse <- lse - log σ' rounds in proportion to what is left behind, and the weights of backward with it.
+TEST(Softmax, CommonMergeOfAnLseFarBelowStaysWithinTheBound) {
+  double largest = 0;
+  for (int i = 1; i <= 100; ++i) {
+    Data data = make_data(test::softmax_problem({.seq = 2}));
+    const float low = -1000 - 0.37F * static_cast<float>(i), high = 0.3F;
+    data.q = {1, 1};
+    data.k = {low, high};
+    data.v = {1, 1};
+    data.dout = {0, 1};
+    const Truth truth = softmax_oracle(data.problem, data.operands(), 1);
+    const float apart = low - high, lse = low - (apart - std::log1p(std::exp(apart)));
+    const double error = std::abs(double{std::exp(high - lse)} - truth.dv.value[1]);
+    largest = std::max(largest, error / (0x1p-24 * double{truth.dv.error[1]} + truth.dv.floor));
   }
   EXPECT_LE(largest, 1);
   EXPECT_GE(largest, 0.1);

@@ -124,8 +124,12 @@ class Head {
     }
   };
   Sight sight(Index first, Index rows) const;
-  /// Logits [keys, rows] -> weights, 0 where a row does not see a key. Returns the lse of each row.
-  static Row softmax(Eigen::Ref<Matrix> p, const Sight& sight);
+  /// Of each row: its lse, and the largest |logit| of those it sees.
+  struct Logits {
+    Row lse, largest;
+  };
+  /// Logits [keys, rows] -> weights, 0 where a row does not see a key.
+  static Logits softmax(Eigen::Ref<Matrix> p, const Sight& sight);
 
   const Problem& problem_;
   const Arithmetic& arithmetic_;
@@ -148,13 +152,17 @@ Head::Sight Head::sight(Index first, Index rows) const {
   return sight;
 }
 
-Row Head::softmax(Eigen::Ref<Matrix> p, const Sight& sight) {
+Head::Logits Head::softmax(Eigen::Ref<Matrix> p, const Sight& sight) {
   const Index keys = p.rows(), rows = p.cols();
   Row max = Row::Constant(rows, -std::numeric_limits<double>::infinity()), sum = Row::Zero(rows);
+  Row largest = Row::Zero(rows);
   for (Index j = 0; j < keys; ++j) {
     const Seeing seeing = sight.of(j, 1);
     auto seen = max.segment(seeing.first, seeing.count);
-    seen = seen.max(p.row(j).segment(seeing.first, seeing.count).array());
+    const auto logits = p.row(j).segment(seeing.first, seeing.count).array();
+    seen = seen.max(logits);
+    auto of_seen = largest.segment(seeing.first, seeing.count);
+    of_seen = of_seen.max(logits.abs());
   }
   for (Index j = 0; j < keys; ++j) {
     const Seeing seeing = sight.of(j, 1);
@@ -166,7 +174,7 @@ Row Head::softmax(Eigen::Ref<Matrix> p, const Sight& sight) {
     sum += weight;
   }
   p.array().rowwise() /= sum;
-  return max + sum.log();
+  return {max + sum.log(), largest};
 }
 
 void Head::block(Index first, Index rows, Bounded& dk, Bounded& dv) const {
@@ -184,12 +192,12 @@ void Head::block(Index first, Index rows, Bounded& dk, Bounded& dv) const {
   p.noalias() = scale * k_.x.middleRows(first_key, keys) * q.transpose();
   logit_error.noalias() = (abs_scale * growth(problem_.head_dim, kLogit + of_inputs)) *
                           k_.abs.middleRows(first_key, keys) * abs_q.transpose();
-  const Row lse = softmax(p, sight);
+  const auto [lse, largest_logit] = softmax(p, sight);
   Row row_error = Row::Zero(rows), row_growth(rows);
   for (Index j = 0; j < keys; ++j) row_error += p.row(j).array() * logit_error.row(j).array();
   for (Index r = 0; r < rows; ++r) {
     const Index m = keys_seen(problem_, rows_[static_cast<std::size_t>(first + r)]).count();
-    row_error[r] = weight_error(m, lse[r], row_error[r]);
+    row_error[r] = weight_error(m, lse[r], row_error[r], largest_logit[r]);
     row_growth[r] = growth(m, of_outer);
   }
 
@@ -272,9 +280,9 @@ Truth softmax_oracle(const Problem& problem, const Operands& operands, int threa
   const std::vector<Index> rows = query_rows(problem, operands), keys = all_rows(problem.seq);
   for_each_group(problem, threads, [&](Index b, Index kv) {
     Scratch scratch(problem);
-    const Operand v(to_matrix(operands.v, b, kv, keys));
-    const Keys of_group = {Operand(to_matrix(operands.k, b, kv, keys)), v,
-                           largest_seen(problem, rows, v.abs)};
+    Keys of_group = {
+        Operand(to_matrix(operands.k, b, kv, keys)), Operand(to_matrix(operands.v, b, kv, keys)), {}};
+    of_group.largest_v = largest_seen(problem, rows, of_group.v.abs);
     Bounded dk(problem.seq, problem.head_dim), dv(problem.seq, problem.value_dim);
     for (Index h = kv * problem.group(); h < (kv + 1) * problem.group(); ++h) {
       const Head query_head(problem, arithmetic, operands, rows, b, h, of_group, scratch);

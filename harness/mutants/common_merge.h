@@ -1,6 +1,7 @@
 // The merge of partial results that most rings have, for bounds to be honest to it. No bug.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -10,7 +11,7 @@
 namespace ringside {
 
 /// o <- o - σ·(o - block_o), lse <- lse - log σ', with σ = 1/(1 + exp(lse - block_lse)) and σ' = 1 - σ: where
-/// σ is near 1 an o that should vanish leaves a trace of its rounding.
+/// σ is near 1 an o, and an lse, that should vanish leave a trace of their rounding.
 class CommonMerge final : public DeviceDecorator {
  public:
   using DeviceDecorator::DeviceDecorator;
@@ -27,9 +28,12 @@ class CommonMerge final : public DeviceDecorator {
           if (from_l[row] == kNothing) continue;
           const float sigma = to_l[row] == kNothing ? 1 : 1 / (1 + std::exp(to_l[row] - from_l[row]));
           for (std::size_t i = row * dims; i < (row + 1) * dims; ++i) to[i] -= sigma * (to[i] - from[i]);
-          const float apart = from_l[row] - to_l[row];  // log1p of what does not overflow
-          to_l[row] = apart > 0 ? from_l[row] + std::log1p(std::exp(-apart))
-                                : to_l[row] + std::log1p(std::exp(apart));
+          if (to_l[row] == kNothing) {
+            to_l[row] = from_l[row];
+            continue;
+          }
+          const float x = to_l[row] - from_l[row];
+          to_l[row] -= std::min(x, 0.0F) - std::log1p(std::exp(-std::abs(x)));  // log 1/(1 + exp(-x))
         }
       });
     });

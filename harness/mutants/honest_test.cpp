@@ -123,17 +123,44 @@ TEST_F(Honest, OneRankOfACoarserTypeIsNamed) {
   EXPECT_THAT(result.reason, HasSubstr("dq: holds bf16 numbers alone on rank 1, where"));
 }
 
-/// What inputs make of their own accord is no rounding: integers, equal numbers, operands of bf16.
-TEST_F(Honest, CoarseNumbersOfCoarseDataAreNot) {
-  for (const Fill fill : {Fill::exact, Fill::constant, Fill::one_hot, Fill::gaussian}) {
-    for (const Math math : {Math::fp32, Math::bf16}) {
-      Case c = kCase;
-      c.seq = 5;
-      c.fill = fill;
-      c.math = math;
-      EXPECT_THAT(run(c).reason, Not(HasSubstr("holds"))) << c.name();
-    }
+/// A query that sees one key gives it as products take it: rank 0 has numbers of TF32 or bf16 alone.
+TEST_F(Honest, NumbersThatProductsMakeCoarseAreNotRounded) {
+  for (const Math math : {Math::tf32, Math::bf16}) {
+    Case c = kCase;
+    c.seq = c.sp = 5;
+    c.math = math;
+    HostOutputs outputs;
+    EXPECT_EQ(run(c, *find_variant(c.variant, c.op), &outputs).status, Status::pass) << c.name();
+    const float first = outputs[Out::o].front();
+    EXPECT_EQ(first, math == Math::tf32 ? truncated_to_tf32(first) : rounded_to(DType::bf16, first));
   }
+}
+
+TEST(WholeTensor, IsRedBeyondTheFactorOnGaussianDataOfManyRows) {
+  TensorStats honest;
+  honest.elements = kTensorElements;
+  honest.telling = 1;
+  honest.sum_error2 = 1;
+  honest.sum_row_error4 = 0.01;
+  honest.sum_ref2 = honest.sum_x_ref = 1e4;
+  const auto is_red = [&](double factor, const TensorStats& of_honest, bool random, Case c) {
+    TensorStats stats = honest;
+    stats.sum_error2 = factor * factor;
+    return !judge(c, stats, {}, of_honest, random).failures.empty();
+  };
+  Case c = kCase;
+  c.dtype = DType::bf16;
+  EXPECT_FALSE(is_red(kTensorFactor - 0.001, honest, true, c));
+  EXPECT_TRUE(is_red(kTensorFactor + 0.001, honest, true, c));
+  EXPECT_FALSE(is_red(2, honest, false, c));
+  TensorStats few = honest;
+  few.elements = kTensorElements - 1;
+  EXPECT_FALSE(is_red(2, few, true, c));
+  few = honest;
+  few.sum_row_error4 = 1.01 / kTensorRows;
+  EXPECT_FALSE(is_red(2, few, true, c));
+  c.dtype = DType::fp32;
+  EXPECT_FALSE(is_red(2, honest, true, c));
 }
 
 // At 8 ranks no element need be beyond its bound.
