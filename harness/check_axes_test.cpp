@@ -144,6 +144,15 @@ TEST_F(CheckOthers, AZigzagOfAWholePackedSequenceIsToldApart) {
     EXPECT_THAT(check(folder_ / "ours").out, Not(HasSubstr("zigzag")));
     expect_green(folder_ / "ours");
     fs::remove_all(folder_ / "ours");
+    // make-inputs' own inputs say by which cut they are only where they are by rank
+    ASSERT_EQ(ringside("make-inputs " + cells + " -o " + folder_ / "ours").status, 0);
+    for (const char* name : kOutputNames) write("ours", name, false);
+    const Outcome generated = check(folder_ / "ours", "--layout zigzag");
+    EXPECT_EQ(generated.status, 0) << generated.out;
+    EXPECT_THAT(generated.err, HasSubstr("inputs as `ringside make-inputs` makes them"));
+    EXPECT_THAT(generated.err, HasSubstr("; once more, as a zigzag of the whole sequence\n"));
+    EXPECT_THAT(unwrapped(generated.out), HasSubstr(said));
+    fs::remove_all(folder_ / "ours");
   }
 }
 

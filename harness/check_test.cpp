@@ -242,7 +242,19 @@ TEST_F(Check, RoundedPartialResultsAreAllowedWhereTheyAreSaid) {
   const Outcome unsaid = check(rings.path(), "--partials fp32");
   EXPECT_EQ(unsaid.status, 1);
   EXPECT_THAT(unsaid.err, HasSubstr("; partial results in fp32"));
-  EXPECT_THAT(unsaid.out, HasSubstr("if blocks' results have 16 bits"));
+  const std::string hint = "if blocks' results have 16 bits";
+  EXPECT_THAT(unsaid.out, HasSubstr(hint));
+  const fs::path whole = dump().of("ulysses-softmax-bf16");
+  copy_tensors(whole, folder_ / "zero", kAllNames);
+  for (const char* name : {"do", "dq", "dk", "dv"}) {
+    Array array = read_array(whole / fmt::format("{}.npy", name));
+    std::ranges::fill(array.values, 0.0F);
+    write_array(folder_ / fmt::format("zero/{}.npy", name), array);
+  }
+  const Outcome mistrusted = check(folder_ / "zero");  // no value is wrong
+  EXPECT_THAT(mistrusted.out, HasSubstr("1 mistrusted"));
+  EXPECT_THAT(mistrusted.out, Not(HasSubstr(hint)));
+  EXPECT_THAT(check(whole, "--partials bf16 --sp 1").err, HasSubstr("; partial results of 1 block in bf16"));
   EXPECT_THAT(check(rings.path(), "--partials fp8").err, HasSubstr("unknown partials 'fp8'"));
   EXPECT_THAT(check(dump().of("lasp_naive-lightning-bf16"), "--partials bf16").err,
               HasSubstr("rounded of softmax attention alone"));

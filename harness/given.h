@@ -51,6 +51,11 @@ class GivenTensors {
     const auto rank = static_cast<std::size_t>(batch % c.dp * c.sp + sp_rank);
     return given.sources[given.files.by_rank ? rank : 0];
   }
+  /// Whether it is there by rank.
+  bool by_rank(std::string_view name) const {
+    const Given* const given = find(name);
+    return given && given->files.by_rank;
+  }
   /// Files a tensor that is given by rank; 0: all are whole.
   int ranks() const { return ranks_; }
   /// Tokens of the files of each sequence rank. Needs ranks() = dp·sp. Throws UsageError "file: message" if

@@ -298,7 +298,10 @@ GivenRun::GivenRun(const std::filesystem::path& directory, const CheckOptions& o
   inputs = std::make_unique<InputTensors>(tensors, tokens, has_case, c);
   notes = notes_on(tensors, c, is_file ? layout.text : "");
   hint = axes_hint(c, axes, cells);
-  if (tensors.ranks() > 0 && !is_file && !inputs->generated()) {
+  // inputs of make-inputs by rank are at their positions by this cut
+  const bool told =
+      inputs->generated() && std::ranges::any_of(kInputs, [&](auto name) { return tensors.by_rank(name); });
+  if (tensors.ranks() > 0 && !is_file && !told) {
     const Tokens whole = tokens_of(undivided, maker.layout);
     maybe_whole = whole != tokens && std::ranges::equal(tensors.counts(c.dp, c.sp), whole, {}, {},
                                                         [](const auto& own) { return std::ssize(own); });

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <iterator>
+#include <set>
 #include <system_error>
 #include <tuple>
 #include <utility>
@@ -129,9 +130,10 @@ std::optional<TensorFiles> find_tensor(const fs::path& dir, std::string_view nam
 
 std::vector<TensorName> tensors_in(const fs::path& dir) {
   std::vector<TensorName> all;
-  const auto add = [&](std::string name, const std::string& place) {
-    if (std::ranges::count(all, name, &TensorName::name) > 0) return;  // other ranks have it too
-    all.push_back({std::move(name), place});
+  std::set<std::string> seen;
+  const auto add = [&](std::string name, std::string place) {
+    if (!seen.insert(name).second) return;  // other ranks have it too
+    all.push_back({std::move(name), std::move(place)});
   };
   for (const Name& file : names_in(dir)) {
     const char* const others = file.rank ? " …" : "";

@@ -1,5 +1,4 @@
-// What rounded partial results add to bounds, against the sums written out, and against roundings that are
-// made.
+// What rounded partial results add to bounds, against the sums written out.
 #include "reference/partials.h"
 
 #include <gtest/gtest.h>
