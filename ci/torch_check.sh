@@ -44,6 +44,8 @@ stage "torch_check ring_wrong, rank 0" expect 1 '^ +o rank 0 .*\| 0 of [0-9]+ wr
 
 # Wrong by what an earlier call left or by luck, or never back.
 cat >"$folder/faults.py" <<'PYTHON'
+import ctypes
+import signal
 import time
 import torch
 import torch.distributed as dist
@@ -67,23 +69,35 @@ def hangs(q, k, v):
         time.sleep(3600)
     return ring(q, k, v)
 
+def stuck(q, k, v):
+    if dist.get_rank() == 2:
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])  # it would wake it
+        ctypes.CDLL(None).sleep(3600)
+    return ring(q, k, v)
+
 def raises(q, k, v):
     if dist.get_rank() == 1:
         raise ValueError(f"no {q.shape[2]} tokens")
     return q + 0 * k + 0 * v
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGALRM, print)  # an alarm of the caller's, which is there afterwards
+    signal.setitimer(signal.ITIMER_REAL, 3600)
     try:
         check(raises, "seq=64,head_dim=8")
     except (ValueError, RuntimeError) as error:
         print(f"rank {dist.get_rank()} caught: {error}", flush=True)
     check(ring, "seq=64,head_dim=8")
+    assert signal.getsignal(signal.SIGALRM) is print and signal.getitimer(signal.ITIMER_REAL)[0] > 3000
 PYTHON
 fault() { expect "$1" "$2" env PYTHONPATH="$folder:baselines/peers" "${example[@]}" "faults:$3" --deadline 5; }
 stage "torch_check of what is kept by size" fault 1 '^FAIL .*/between$' kept_by_size
 stage "torch_check of what counts its calls" \
   fault 1 '^torch_check.py: other bits when run again .*: o, dq, dk, dv of rank 0;' counts_calls
 stage "torch_check of what hangs" fault 2 'attention has not come back after 5 s, the deadline$' hangs
+stage "torch_check of what is stuck outside Python" fault 2 ', line [0-9]+ in stuck$' stuck
+stage "torch_check of no case" \
+  expect 2 "case '': '' is not column=value$" "$python" baselines/peers/torch_check.py ring --case ""
 stage "torch_check of what raises" expect 0 '^rank 3 caught: rank 1 raised ValueError' env PYTHONPATH=baselines/peers \
   mpirun -n 4 "$python" "$folder/faults.py"
 if "$python" -c 'from torch.utils import deterministic' 2>/dev/null; then

@@ -12,9 +12,9 @@ or from your own program, or a test of pytest, in every rank that mpirun or torc
 q: [b, h, c, d], k: [b, h_kv, c, d], v: [b, h_kv, c, e], o: [b, h, c, e] hold the rank's own tokens, in the order that
 --layout gives them (b,n,h,d with --axes bnhd, and so on). `ringside make-inputs` writes them, every rank runs forward and
 backward and saves o, dq, dk, dv, and `ringside check` judges them all together on rank 0. If that is right, another case
-is run and judged, and the first is run again, which must give the same bits: a call may leave nothing behind. What
-torch.empty() gives is filled with NaN meanwhile (PyTorch 2.2 or newer; an older one is told). Tensors of a red run are
-kept.
+is run and judged, and the first is run again, which must give the same bits: a call may leave nothing behind. In both runs
+of the first, what torch.empty() gives is NaN (PyTorch 2.2 or newer; an older one is told) and algorithms are deterministic,
+to which PyTorch ties that; the other case runs in your own mode. Tensors of a red run are kept.
 
 Shown on three implementations of causal softmax attention on contiguous tokens:
   sdpa         gathers k and v (differentiably; gloo does it in fp32 and fp16 only) and calls PyTorch's own
@@ -24,7 +24,9 @@ Shown on three implementations of causal softmax attention on contiguous tokens:
 
 Needs PyTorch with gloo (Debian: python3-torch, for /usr/bin/python3), NumPy and the built program. Exit status: that of
 `ringside check` (0 right, 1 wrong, 2 something is missing or does not fit, or raised), on every rank. An exception on one
-rank is one on all, with its traceback, and so is a rank that does not come back in time.
+rank is one on all, with its traceback, and so is a rank that is still in Python at the deadline. One that is stuck outside
+Python cannot raise: after twice the deadline and 10 s its process ends, with tracebacks and status 2 (10 s later, with
+status 1, if it holds Python's lock), and mpirun or torchrun ends the others.
 """
 
 import argparse
@@ -43,6 +45,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from typing import Callable, Iterator
 
@@ -106,29 +109,40 @@ class Ranks:
         return self.all(status)[0]
 
 
-@contextlib.contextmanager
-def deadline(seconds: float) -> Iterator[None]:
-    """TimeoutError in what takes longer. Where that never gets back to Python the process ends, with a traceback."""
-    def late(*_: object) -> None:
-        raise TimeoutError(f"attention has not come back after {seconds:g} s, the deadline")
+def in_time(call: Callable[[], torch.Tensor], seconds: float) -> torch.Tensor:
+    """What call() returns; TimeoutError if it takes longer; stuck outside Python it ends the process. pytest-timeout's alarm
+    waits, pytest's faulthandler_timeout is lost. (An alarm in a context manager's __exit__ would skip what disarms.)"""
+    running, began, left, interval = True, time.monotonic(), 0.0, 0.0
 
-    faulthandler.dump_traceback_later(2 * seconds + 10, exit=True, file=sys.__stderr__)
+    def late(*_: object) -> None:
+        if running:
+            raise TimeoutError(f"attention has not come back after {seconds:g} s, the deadline")
+
+    last = threading.Timer(2 * seconds + 10, lambda: (faulthandler.dump_traceback(sys.__stderr__), os._exit(2)))
+    last.daemon = True
+    last.start()
+    faulthandler.dump_traceback_later(2 * seconds + 20, exit=True, file=sys.__stderr__)  # without Python's lock
     is_main = threading.current_thread() is threading.main_thread()  # no other can handle signals
-    before = signal.signal(signal.SIGALRM, late) if is_main else None
-    if is_main:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+    handler = signal.signal(signal.SIGALRM, late) if is_main else None
     try:
-        yield
+        try:
+            left, interval = signal.setitimer(signal.ITIMER_REAL, seconds) if is_main else (0.0, 0.0)
+            return call()
+        finally:
+            running = False  # late() raises up to here
     finally:
+        last.cancel()
+        faulthandler.cancel_dump_traceback_later()
         if is_main:
             signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)
-        faulthandler.cancel_dump_traceback_later()
+            signal.signal(signal.SIGALRM, handler or signal.SIG_DFL)
+            if left > 0:  # what is overdue comes in a second: first the ranks hear of each other
+                signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - began), 1), interval)
 
 
 @contextlib.contextmanager
 def filled_memory() -> Iterator[None]:
-    """torch.empty() is full of NaN, if it can be."""
+    """torch.empty() is full of NaN, if it can be; algorithms are deterministic then, which is what PyTorch ties it to."""
     if deterministic is None:
         yield
         return
@@ -143,18 +157,23 @@ def filled_memory() -> Iterator[None]:
 
 
 def run(ranks: Ranks, attention: Attention, cells: Cells, folder: pathlib.Path, device: str,
-        seconds: float) -> dict[str, np.ndarray]:
+        seconds: float, filled: bool) -> dict[str, np.ndarray]:
     """This rank's results on its inputs in `folder`, where they are saved. Where one rank raises, all do."""
     dtype = DTYPES[cells.get("dtype", "fp32")]
     q, k, v, do = (torch.from_numpy(np.load(folder / f"{name}.rank{ranks.rank}.npy")).to(device, dtype)
                    for name in ("q", "k", "v", "do"))
     for x in (q, k, v):
         x.requires_grad_()
+
+    def both_passes() -> torch.Tensor:
+        o = attention(q, k, v)
+        o.backward(do)
+        return o
+
     results, raised = {}, None
     try:
-        with filled_memory(), deadline(seconds):
-            o = attention(q, k, v)
-            o.backward(do)
+        with filled_memory() if filled else contextlib.nullcontext():
+            o = in_time(both_passes, seconds)
         results = {"o": o, "dq": q.grad, "dk": k.grad, "dv": v.grad}
         if missing := [name for name, x in results.items() if x is None]:
             raise ValueError(f"no gradient: {', '.join(missing)}")
@@ -173,6 +192,8 @@ def run(ranks: Ranks, attention: Attention, cells: Cells, folder: pathlib.Path, 
 
 
 def cells_of(text: str) -> Cells:
+    if bad := [cell for cell in text.split(",") if "=" not in cell]:
+        raise ValueError(f"case {text!r}: {bad[0]!r} is not column=value")
     return dict(cell.split("=", 1) for cell in text.split(","))
 
 
@@ -208,7 +229,7 @@ def judge(ranks: Ranks, attention: Attention, first: Cells, folder: pathlib.Path
                                   "--layout", layout, "--axes", axes])
         if status != 0:
             return status
-        results.append(run(ranks, attention, cells, at, device, seconds))
+        results.append(run(ranks, attention, cells, at, device, seconds, name != "between"))
         if name != "again" or not repeatable:
             status = ranks.on_rank_0([ringside, "check", at])
         if status != 0:
