@@ -52,7 +52,7 @@ class Honest : public ::testing::Test {
 // Some of them exceed the bound without its kMerge: 8 of 24 did, up to 8 times.
 TEST_F(Honest, CommonMergeIsOfLargeLogits) {
   for (const char* name : {"ring", "ring_zigzag"}) {
-    for (std::uint64_t seed = 1; seed <= 12; ++seed) {
+    for (std::uint64_t seed = 1; seed <= 24; ++seed) {
       Case c = kCase;
       c.variant = name;
       c.fill = Fill::large_logit;
