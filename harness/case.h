@@ -21,7 +21,6 @@ inline constexpr std::array kFills = {Fill::gaussian, Fill::large_logit, Fill::e
                                       Fill::constant, Fill::denormal,    Fill::inf,   Fill::nan};
 
 std::string_view to_string(Fill fill);
-inline bool is_random(Fill fill) { return fill == Fill::gaussian || fill == Fill::large_logit; }
 
 /// Properties that a case's results must have whatever is right; properties.h says what each demands.
 enum class Check {

@@ -34,6 +34,8 @@ void judge_elements(TensorVerdict& v) {
       w.batch, w.head, w.token, w.dim, w.rank, w.value, w.expected, w.bound()));
 }
 
+bool is_random(Fill fill) { return fill == Fill::gaussian || fill == Fill::large_logit; }
+
 /// Rows against the honest run's envelope. Both sides are shares of the same element bound, so the check is
 /// about the size of the error alone; the maximum over a bucket of at least kEnvelopeElements elements is a
 /// stable figure, and kRowFactor leaves room for another order of summation. Where data are not random, an
@@ -43,8 +45,7 @@ void judge_rows(TensorVerdict& v, const Case& c, const TensorStats& honest) {
   const int parts = c.sp;
   const double truncation = chain_roundings(c.op, {c.dtype, c.math});
   // where operands are rounded and few weights are left, those may be exact by luck too
-  const bool random = c.fill == Fill::gaussian || (c.fill == Fill::large_logit && c.math == Math::fp32);
-  if (!random) return;
+  if (!is_random(c.fill) || (c.fill == Fill::large_logit && c.math != Math::fp32)) return;
   for (std::size_t i = 0; i < kRowBuckets; ++i) {
     const RowShare& row = v.stats.rows[i];
     if (row.elements < kEnvelopeElements || row.share == 0) continue;
