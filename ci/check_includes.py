@@ -2,30 +2,62 @@
 """check_includes.py [ROOT]: who may include whom, and other rules that a compiler does not check.
 
 Prints each violation as FILE:LINE: text and ends with 1 if there is one. The rules:
-- reference/ includes reference/ alone; kernels/ includes kernels/ and the vocabulary of reference/; distributed/
-  includes distributed/, the vocabulary and the boundary headers of kernels/; harness/ includes everything; nothing
-  outside harness/ includes harness/. Tests of distributed/ may include all of reference/ besides: oracles.
+- A file includes of ours what RULES lists for its room; a test of distributed/ all of reference/ besides, for oracles,
+  and a test of a room of harness/ what harness/testing/ has. No file of harness/ is outside of its rooms. No circles.
 - A quoted include names a file of ours from the repository's root; nothing else of ours is included.
 - Device code includes of the standard library what DEVICE_STD lists, and says of it the names there. Device code is
   each file that marks a function for the GPU, but for tests, and all of ours that such a file includes.
-- MPI is for distributed/ and harness/, CUDA and NCCL for kernels/cuda/, distributed/ and harness/; CLI11 stays in
-  harness/cli.cpp.
+- Headers of MPI, CUDA, NCCL and CLI11 are for the places in CONFINED.
 - Every header has #pragma once; no file has more than 400 lines.
 """
 import pathlib
 import re
 import sys
 
-ROOMS = ("reference", "kernels", "distributed", "harness")
-VOCABULARY = {f"reference/{name}.h"
-              for name in ("view", "shape", "storage", "dtype", "problem", "run", "positions", "error", "denormals")}
-BOUNDARY = {f"kernels/{name}.h" for name in ("device", "tensor", "decay", "documents", "mask", "token_tiles",
-                                             "cuda/call", "cuda/shared_library", "cuda/stream", "cuda/streams")}
+TOP = ("reference", "kernels", "distributed", "harness")
+VOCABULARY = tuple(f"reference/{name}.h" for name in
+                   ("view", "storage", "dtype", "problem", "run", "positions", "error", "denormals"))
+BOUNDARY = tuple(f"kernels/{name}.h" for name in ("device", "tensor", "decay", "documents", "mask", "token_tiles", "cuda/call",
+                                                  "cuda/shared_library", "cuda/stream", "cuda/streams"))
+ASKED = ("distributed/variant.h", "distributed/layout.h") + VOCABULARY
+COMPUTED = ("distributed/", "reference/") + BOUNDARY
+
+
+def rooms(names, *others):
+    """What a room of harness/ may include: the rooms `names` and `others`."""
+    return tuple(f"harness/{name}/" for name in names.split()) + others
+
+
+SWEEP = "base cases tensors run judge results report sweep"  # each may include those before it
+# Room: what its files may include, as beginnings of paths; of two rooms that a file is in, the longer name counts.
+RULES = {
+    "reference/": ("reference/",),
+    "kernels/": ("kernels/",) + VOCABULARY,
+    "distributed/": ("distributed/",) + BOUNDARY + VOCABULARY,
+    "distributed/comm/": ("distributed/comm/",) + BOUNDARY + VOCABULARY,
+    "harness/": (),
+    "harness/base/": rooms("base", "reference/error.h", "reference/view.h"),
+    "harness/cases/": rooms("base cases", *ASKED),
+    "harness/tensors/": rooms("base cases tensors", *ASKED),
+    "harness/run/": rooms("base cases tensors run", "distributed/", *BOUNDARY, *VOCABULARY),
+    "harness/judge/": rooms("base cases tensors run judge", *COMPUTED),
+    "harness/results/": rooms("base cases tensors run judge results", *COMPUTED),
+    "harness/report/": rooms("base cases tensors run judge results report", *COMPUTED),
+    "harness/sweep/": rooms(SWEEP, *COMPUTED),
+    "harness/check/": rooms(SWEEP + " check", *COMPUTED),
+    "harness/mutants/": rooms(SWEEP + " mutants", *COMPUTED),
+    "harness/history/": rooms("base results history", "reference/error.h"),
+    "harness/gate/": rooms("base cases tensors run judge results report history gate", *COMPUTED),
+    "harness/dashboard/": rooms("base cases tensors run judge results report history gate dashboard", *COMPUTED),
+    "harness/program/": ("harness/",) + COMPUTED,
+    "harness/fuzz/": ("harness/",) + COMPUTED,
+    "harness/testing/": rooms("base cases tensors results testing", *COMPUTED),
+}
 # Headers of others that only some places may include: pattern, places.
 CONFINED = [
-    (re.compile(r"mpi\.h$"), ("distributed/", "harness/")),
-    (re.compile(r"(cuda|cublas|nccl|cudnn)[^/]*\.h$"), ("kernels/cuda/", "distributed/", "harness/")),
-    (re.compile(r"CLI/"), ("harness/cli_parts.h",)),
+    (re.compile(r"mpi\.h$"), ("distributed/comm/", "harness/program/")),
+    (re.compile(r"(cuda|cublas|nccl|cudnn)[^/]*\.h$"), ("kernels/cuda/", "distributed/comm/")),
+    (re.compile(r"CLI/"), ("harness/program/cli_parts.h",)),
 ]
 # Header: names. nvcc compiles the standard library's constexpr functions for the GPU, and where one calls a builtin that
 # it takes for the host's, as std::advance does, it drops that function's body without a word. So device code has types,
@@ -57,19 +89,15 @@ def is_test(path):
 
 def may_include(path, target):
     """Whether `path` may include the file `target` of ours; both from the root."""
-    room = path.partition("/")[0]
-    if room == "harness" or target.startswith(room + "/"):
-        return True
-    if room == "kernels":
-        return target in VOCABULARY
-    if room == "distributed":
-        return target in VOCABULARY | BOUNDARY or (is_test(path) and target.startswith("reference/"))
-    return False
+    allowed = RULES[max((room for room in RULES if path.startswith(room)), key=len)]
+    if is_test(path):
+        allowed += {"distributed": ("reference/",), "harness": ("harness/testing/",)}.get(path.partition("/")[0], ())
+    return target.startswith(allowed)
 
 
 def check_include(path, quote, target):
     """Why the include is wrong, or None."""
-    if target.partition("/")[0] in ROOMS:
+    if target.partition("/")[0] in TOP:
         if quote == "<":
             return f"{target} is ours: include it in quotes"
         return None if may_include(path, target) else f"may not include {target}"
@@ -89,6 +117,8 @@ def check_file(path, text):
     if path.endswith((".h", ".cuh")) and "#pragma once" not in (line.strip() for line in lines):
         yield 1, "no #pragma once"
     if pathlib.PurePath(path).suffix in CXX:
+        if re.fullmatch(r"harness/[^/]*", path):
+            yield 1, "stands in no room of harness/"
         for number, line in enumerate(lines, 1):
             if match := INCLUDE.match(line):
                 if reason := check_include(path, *match.groups()):
@@ -124,10 +154,29 @@ def check_device(text):
                 yield number, f"std::{name}"
 
 
+def circle_of(texts):
+    """Of {path: text}, files that include each other in a circle, the first again at the end; [] if none do."""
+    state, trail = {}, []  # path: whether all that it includes has been seen
+
+    def visit(path):
+        trail.append(path)
+        state[path] = False
+        for _, code in code_lines(texts[path]):
+            target = (INCLUDE.match(code) or [""] * 3)[2]
+            if state.get(target) is False:
+                return trail[trail.index(target):] + [target]
+            if target in texts and target not in state and (circle := visit(target)):
+                return circle
+        state[trail.pop()] = True
+        return []
+
+    return next(filter(None, (visit(path) for path in texts if path not in state)), [])
+
+
 def check_tree(root):
     """Checks the rooms, ci/ and baselines/ below `root`: (number of files, violations as text)."""
     violations, files, texts = [], 0, {}
-    for room in ROOMS + ("ci", "baselines"):
+    for room in TOP + ("ci", "baselines"):
         for file in sorted((root / room).rglob("*")):
             if file.is_file() and (file.suffix in TEXT or file.name == "CMakeLists.txt"):
                 files += 1
@@ -138,6 +187,8 @@ def check_tree(root):
     for path, by in sorted(device_code(texts).items()):
         violations += [f"{path}:{line}: {what} is not for device code, to which {by} brings this file"
                        for line, what in check_device(texts[path])]
+    if circle := circle_of(texts):
+        violations.append(f"{circle[0]}:1: includes itself: {' includes '.join(circle)}")
     return files, violations
 
 

@@ -15,12 +15,19 @@ GOOD = {
     "kernels/cpu/body.h": '#pragma once\n#include "kernels/device.h"\n#include "reference/positions.h"\n',
     "kernels/cuda/body.cu": "#include <cuda_runtime.h>\n",
     "kernels/mask.h": "#pragma once\n#include <span>\nstd::span<int> seen;  // not std::vector\n",
-    "kernels/simt/kernel.h": '#pragma once\n#include "kernels/mask.h"\n#include <tuple>\nRINGSIDE_DEVICE std::tuple<int> f();\n',
-    "kernels/simt/host.h": '#pragma once\n#include <vector>\n#include "kernels/simt/kernel.h"\n// RINGSIDE_DEVICE\n',
-    "kernels/simt/test_kernel.h": "#pragma once\n#include <vector>\nRINGSIDE_DEVICE void test();\n",
-    "distributed/ring.cpp": '#include "kernels/device.h"\n#include "distributed/layout.h"\n#include <mpi.h>\n',
-    "distributed/ring_test.cpp": '#include "reference/softmax_oracle.h"\n',
-    "harness/cli_parts.h": '#pragma once\n#include <CLI/CLI.hpp>\n#include "reference/softmax_oracle.h"\n#include "kernels/cpu/body.h"\n',
+    "kernels/gpu/kernel.h": '#pragma once\n#include "kernels/mask.h"\n#include <tuple>\nRINGSIDE_DEVICE std::tuple<int> f();\n',
+    "kernels/gpu/host.h": '#pragma once\n#include <vector>\n#include "kernels/gpu/kernel.h"\n// RINGSIDE_DEVICE\n',
+    "kernels/gpu/test_kernel.h": "#pragma once\n#include <vector>\nRINGSIDE_DEVICE void test();\n",
+    "distributed/layout.h": "#pragma once\n",
+    "distributed/comm/mpi.cpp": '#include "kernels/device.h"\n#include <mpi.h>\n',
+    "distributed/variants/ring.cpp": '#include "kernels/device.h"\n#include "distributed/layout.h"\n',
+    "distributed/variants/ring_test.cpp": '#include "reference/softmax_oracle.h"\n',
+    "harness/base/text.h": '#pragma once\n#include "reference/error.h"\n',
+    "harness/cases/case.h": '#pragma once\n#include "harness/base/text.h"\n#include "distributed/layout.h"\n',
+    "harness/cases/case_test.cpp": '#include "harness/testing/process.h"\n',
+    "harness/judge/judge.cpp": '#include "harness/cases/case.h"\n#include "reference/softmax_oracle.h"\n',
+    "harness/gate/gate.cpp": '#include "harness/history/history.h"\n',
+    "harness/program/cli_parts.h": '#pragma once\n#include <CLI/CLI.hpp>\n#include "harness/gate/commands.h"\n',
 }
 
 
@@ -45,8 +52,8 @@ class CheckIncludes(unittest.TestCase):
         self.assertEqual(on_tree(GOOD, run_script), (0, [f"{len(GOOD)} files, 0 violations"]))
 
     def test_a_wrong_tree_and_an_empty_one_fail(self):
-        self.assertEqual(on_tree({"harness/report.h": ""}, run_script),
-                         (1, ["harness/report.h:1: no #pragma once", "1 files, 1 violations"]))
+        self.assertEqual(on_tree({"harness/base/report.h": ""}, run_script),
+                         (1, ["harness/base/report.h:1: no #pragma once", "1 files, 1 violations"]))
         self.assertEqual(on_tree({}, run_script)[0], 1)
 
     def test_each_planted_violation_is_found(self):
@@ -60,20 +67,38 @@ class CheckIncludes(unittest.TestCase):
             ("kernels/cpu/fast.cpp", '#include "distributed/layout.h"\n', 1),
             ("kernels/cpu/fast.cpp", "#include <cuda_runtime.h>\n", 1),
             ("kernels/cpu/fast.cpp", '#include "body.h"\n', 1),
-            ("distributed/ulysses.cpp", '#include "kernels/cpu/body.h"\n', 1),
-            ("distributed/ulysses.cpp", '#include "reference/softmax_oracle.h"\n', 1),
-            ("distributed/ulysses.cpp", '#include <vector>\n\n#include "harness/case.h"\n', 3),
-            ("distributed/ulysses_test.cpp", '#include "harness/case.h"\n', 1),
-            ("distributed/ulysses_test.cpp", '#include "kernels/cpu/body.h"\n', 1),
-            ("distributed/ulysses.cpp", "#include <distributed/layout.h>\n", 1),
+            ("distributed/variants/ulysses.cpp", '#include "kernels/cpu/body.h"\n', 1),
+            ("distributed/variants/ulysses.cpp", '#include "reference/softmax_oracle.h"\n', 1),
+            ("distributed/variants/ulysses.cpp", '#include <vector>\n\n#include "harness/cases/case.h"\n', 3),
+            ("distributed/variants/ulysses_test.cpp", '#include "harness/cases/case.h"\n', 1),
+            ("distributed/variants/ulysses_test.cpp", '#include "kernels/cpu/body.h"\n', 1),
+            ("distributed/variants/ulysses.cpp", "#include <distributed/layout.h>\n", 1),
+            ("distributed/variants/ulysses.cpp", "#include <mpi.h>\n", 1),
+            ("distributed/comm/group.h", '#pragma once\n#include "distributed/variants/block.h"\n', 2),
+            ("harness/base/table.h", '#pragma once\n#include "harness/cases/case.h"\n', 2),
+            ("harness/base/table.h", '#pragma once\n#include "reference/problem.h"\n', 2),
+            ("harness/cases/case.cpp", '#include "harness/tensors/npy.h"\n', 1),
+            ("harness/cases/case.cpp", '#include "harness/testing/process.h"\n', 1),
+            ("harness/cases/case.cpp", '#include "distributed/variants/block.h"\n', 1),
+            ("harness/tensors/inputs.cpp", '#include "reference/softmax_oracle.h"\n', 1),
+            ("harness/run/run_test.cpp", '#include "harness/judge/standard.h"\n', 1),
+            ("harness/judge/verdict.cpp", '#include "harness/results/results.h"\n', 1),
+            ("harness/check/check.cpp", '#include "harness/mutants/mutant.h"\n', 1),
+            ("harness/mutants/soak.cpp", '#include "harness/check/given.h"\n', 1),
+            ("harness/history/history.cpp", '#include "harness/gate/report.h"\n', 1),
+            ("harness/history/history.cpp", '#include "harness/judge/verdict.h"\n', 1),
+            ("harness/gate/gate.cpp", '#include "harness/sweep/plan.h"\n', 1),
+            ("harness/gate/gate.cpp", '#include "harness/program/options.h"\n', 1),
+            ("harness/room_less.cpp", "", 1),
+            ("harness/base/text.h", '#pragma once\n#include "harness/base/text.h"\n', 1),
             ("kernels/mask.h", "#pragma once\n#include <algorithm>\n", 2),
             ("kernels/mask.h", "#pragma once\n#include <span>\nauto x = std::upper_bound(a, b, c);\n", 3),
-            ("kernels/simt/body.h", "#pragma once\nRINGSIDE_DEVICE void g() { std::swap(a, b); }\n", 2),
+            ("kernels/gpu/body.h", "#pragma once\nRINGSIDE_DEVICE void g() { std::swap(a, b); }\n", 2),
             ("kernels/cuda/body.cu", "#include <string>\n__global__ void k();\n", 1),
-            ("harness/report.cpp", "#include <CLI/App.hpp>\n", 1),
-            ("harness/report.h", "#include <vector>\n", 1),
-            ("harness/report.h", "// #pragma once\n", 1),
-            ("harness/long.cpp", "\n" * 401, 401),
+            ("harness/base/report.cpp", "#include <CLI/App.hpp>\n", 1),
+            ("harness/base/report.h", "#include <vector>\n", 1),
+            ("harness/base/report.h", "// #pragma once\n", 1),
+            ("harness/base/long.cpp", "\n" * 401, 401),
             ("ci/long.py", "\n" * 401, 401),
         ]
         for path, text, line in bad:
@@ -81,6 +106,11 @@ class CheckIncludes(unittest.TestCase):
                 _, violations = on_tree(GOOD | {path: text}, check_includes.check_tree)
                 self.assertEqual(len(violations), 1, violations)
                 self.assertTrue(violations[0].startswith(f"{path}:{line}: "), violations)
+
+    def test_headers_that_the_rules_name_exist(self):
+        root = pathlib.Path(check_includes.__file__).parents[1]
+        named = {name for allowed in check_includes.RULES.values() for name in allowed + check_includes.BOUNDARY}
+        self.assertEqual([name for name in sorted(named) if not (root / name).exists()], [])
 
 
 if __name__ == "__main__":

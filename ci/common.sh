@@ -26,7 +26,7 @@ no_more_arguments() {
 }
 
 # strict_alone: for scripts that take those and --strict, which stays with build/release: warnings are errors (with CMake
-# 3.24), and a CUDA toolkit is used whether or not there is a driver, as ci/cuda_on_cpu.sh needs it.
+# 3.24), and a CUDA toolkit is used whether or not there is a driver, as ci/gpu/cuda_on_cpu.sh needs it.
 strict_alone() {
   if [[ ${ARGS[*]} == --strict ]]; then STRICT=1 ARGS=(); fi
   no_more_arguments

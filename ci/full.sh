@@ -2,7 +2,7 @@
 # ci/full.sh [--no-install] [--strict]: all tests under the address and undefined-behaviour sanitizers, those of threads
 # (without MPI, which is not clean there) under the thread sanitizer, the fuzz targets for 20 seconds each, every planted
 # bug, 500 random cases, the verdicts on implementations in PyTorch, the GPU kernels' registers, the CUDA code run on a CPU
-# (ci/cuda_on_cpu.sh), and the program run as it is installed. Without clang (with --no-install) the fuzz targets are left
+# (ci/gpu/cuda_on_cpu.sh), and the program run as it is installed. Without clang (with --no-install) the fuzz targets are left
 # out, without PyTorch what needs it, and the registers where build/release is without the device `cuda`; --strict builds it
 # wherever there is a toolkit. The CUDA code is left out where it cannot run, which --strict calls a failure.
 set -euo pipefail
@@ -31,11 +31,11 @@ fi
 
 build_preset release
 if has_cuda release; then
-  stage "registers of GPU kernels" python3 ci/check_spills.py build/release
+  stage "registers of GPU kernels" python3 ci/gpu/check_spills.py build/release
 else
   echo "[ci] CUDA: LEFT OUT, build/release is without it" >&2
 fi
-stage "CUDA on a CPU" bash ci/cuda_on_cpu.sh
+stage "CUDA on a CPU" bash ci/gpu/cuda_on_cpu.sh
 stage "mutants" build/release/ringside mutants
 if ((INSTALL)); then
   bash ci/torch_check.sh

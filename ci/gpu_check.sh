@@ -10,7 +10,7 @@
 #   mutants        planted bugs, one variant each, on the device
 #   times          kernels against their floors, beside PyTorch's in the same run where there is PyTorch
 #   published      LASP's table (4 A100) beside ours in bf16/tf32, with the legacy metric
-# DIR of --prebuilt is a build folder or one that ci/gpu_bundle.sh made. --device (default cuda) is for trying the script
+# DIR of --prebuilt is a build folder or one that ci/gpu/bundle.sh made. --device (default cuda) is for trying the script
 # out: on another device sweeps are cut to a few cases, and stages that need a GPU are left out.
 # Results go to --out (default build/gpu_check), five files in one folder: summary.txt, machine.txt, times.json,
 # published.txt, results.tar.gz (the rest, with logs, a folder a stage). Stages that run later with the same --out are added.
@@ -87,7 +87,7 @@ limited() {
   ((status != 124 && status != 137)) || note "out of time: $*"
   return "$status"
 }
-# nothing_to_build_for: why not even the build is worth while; nothing if it is. The files are those of ci/cuda.cmake.
+# nothing_to_build_for: why not even the build is worth while; nothing if it is. The files are those of ci/cmake/cuda.cmake.
 nothing_to_build_for() {
   [[ $device != cuda || -n $prebuilt || -e /proc/driver/nvidia/version || -e /dev/nvidiactl || -e /dev/dxg ]] ||
     echo "no NVIDIA driver"

@@ -2,14 +2,13 @@
 #pragma once
 
 #include <functional>
-#include <initializer_list>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "distributed/communicator.h"
+#include "distributed/comm/communicator.h"
 #include "distributed/layout.h"
 #include "kernels/device.h"
 #include "reference/problem.h"
@@ -89,16 +88,10 @@ struct Family {
   /// One of them; its name is set by the registry. Throws nothing: an N that does not fit a problem is for
   /// Variant::unsupported to refuse.
   Variant (*make)(int n);
+  std::vector<int> listed;  ///< those that are listed, and tested, like any other variant
 };
 
-/// Puts a variant on the list: one such object beside the variant's code.
-struct Registration {
-  explicit Registration(const Variant& variant);
-  /// Those of a family that are listed, and tested, like any other.
-  Registration(const Family& family, std::initializer_list<int> listed);
-};
-
-/// All registered variants, by name, then operator, of a family those that are listed. One algorithm that
+/// All variants on the list, by name, then operator, of a family those that are listed. One algorithm that
 /// serves two operators is two of them.
 std::span<const Variant> variants();
 
@@ -108,5 +101,9 @@ std::span<const Family> families();
 /// The variant of that name for that operator, of a family any ("usp.3"); or null. It lives as long as the
 /// program. Any thread may call it.
 const Variant* find_variant(std::string_view name, Operator op);
+
+/// Puts a variant on the list, before one of the same name and operator: for programs that have variants of
+/// their own. What variants() and find_variant() gave before is no longer valid.
+void add_variant(Variant variant);
 
 }  // namespace ringside

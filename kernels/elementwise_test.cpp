@@ -3,7 +3,7 @@
 #include <bit>
 #include <limits>
 
-#include "kernels/simt/guards.h"
+#include "kernels/gpu/guards.h"
 #include "kernels/test_support.h"
 
 namespace ringside {

@@ -6,8 +6,8 @@
 #pragma once
 
 #include "kernels/decay.h"
+#include "kernels/gpu/machine.h"
 #include "kernels/lightning_part.h"
-#include "kernels/simt/machine.h"
 #include "kernels/tile.h"
 
 namespace ringside {

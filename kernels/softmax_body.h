@@ -5,8 +5,8 @@
 #include <limits>
 #include <span>
 
+#include "kernels/gpu/machine.h"
 #include "kernels/mask.h"
-#include "kernels/simt/machine.h"
 #include "kernels/tile.h"
 
 namespace ringside {

@@ -24,7 +24,7 @@
 // warps behind a synchronize() alone; a stream's, and what load() was asked for before, are ready when next()
 // returns, and those of the step before may be written then. What operand() made is the first factor of
 // multiply_nn or multiply_nt, read by the warps that wrote it. The CPU's policy is cpu/tiles.h, the GPU's
-// simt/tiles.h, for lightning attention simt/lightning_tiles.h.
+// gpu/tiles.h, for lightning attention gpu/lightning_tiles.h.
 #pragma once
 
 namespace ringside {

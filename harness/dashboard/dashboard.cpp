@@ -6,12 +6,12 @@
 #include <string_view>
 #include <system_error>
 
-#include "harness/commands.h"
 #include "harness/dashboard/model.h"
 #include "harness/dashboard/page.h"
 #include "harness/gate/report.h"
 #include "harness/history/history.h"
-#include "harness/table.h"
+#include "harness/program/commands.h"
+#include "harness/report/table.h"
 #include "reference/error.h"
 
 namespace ringside {

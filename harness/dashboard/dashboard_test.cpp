@@ -7,11 +7,11 @@
 #include <filesystem>
 #include <string>
 
-#include "harness/commands.h"
 #include "harness/dashboard/model.h"
 #include "harness/dashboard/page.h"
-#include "harness/results.h"
-#include "harness/test_process.h"
+#include "harness/program/commands.h"
+#include "harness/results/results.h"
+#include "harness/testing/process.h"
 #include "reference/error.h"
 
 namespace ringside {

@@ -13,12 +13,12 @@
 #include <tuple>
 #include <utility>
 
-#include "harness/case.h"
-#include "harness/case_file.h"
-#include "harness/case_json.h"
-#include "harness/fingerprint.h"
-#include "harness/json_number.h"
-#include "harness/outputs.h"
+#include "harness/base/fingerprint.h"
+#include "harness/base/json_number.h"
+#include "harness/cases/case.h"
+#include "harness/cases/case_file.h"
+#include "harness/cases/case_json.h"
+#include "harness/tensors/outputs.h"
 
 namespace ringside {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "harness/gate/report.h"
 #include "harness/history/history.h"
-#include "harness/record.h"
+#include "harness/results/record.h"
 
 namespace ringside {
 

@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <system_error>
 
-#include "harness/line_file.h"
+#include "harness/base/line_file.h"
 #include "reference/error.h"
 
 namespace ringside {

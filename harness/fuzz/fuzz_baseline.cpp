@@ -2,7 +2,7 @@
 #include <set>
 #include <string>
 
-#include "harness/case_file.h"
+#include "harness/cases/case_file.h"
 #include "harness/fuzz/fuzz.h"
 #include "harness/gate/baseline_file.h"
 #include "reference/error.h"

@@ -5,7 +5,7 @@
 #include <set>
 #include <string>
 
-#include "harness/case_file.h"
+#include "harness/cases/case_file.h"
 #include "harness/fuzz/fuzz.h"
 #include "reference/error.h"
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "harness/case_json.h"
+#include "harness/cases/case_json.h"
 #include "harness/fuzz/fuzz.h"
 #include "reference/error.h"
 

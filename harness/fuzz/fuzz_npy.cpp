@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "harness/fuzz/fuzz.h"
-#include "harness/npy_reader.h"
-#include "harness/test_npy.h"
+#include "harness/tensors/npy_reader.h"
+#include "harness/testing/npy.h"
 #include "reference/error.h"
 
 namespace ringside {

@@ -5,9 +5,9 @@
 #include <string>
 #include <tuple>
 
-#include "harness/case_file.h"
+#include "harness/cases/case_file.h"
 #include "harness/fuzz/fuzz.h"
-#include "harness/results_reader.h"
+#include "harness/results/results_reader.h"
 #include "reference/error.h"
 
 namespace ringside {

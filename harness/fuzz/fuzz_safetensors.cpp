@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "harness/fuzz/fuzz.h"
-#include "harness/safetensors.h"
-#include "harness/test_safetensors.h"
+#include "harness/tensors/safetensors.h"
+#include "harness/testing/safetensors.h"
 #include "reference/error.h"
 
 namespace ringside {

@@ -13,8 +13,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "harness/base/statistics.h"
 #include "harness/gate/control.h"
-#include "harness/gate/statistics.h"
 #include "reference/error.h"
 
 namespace ringside {

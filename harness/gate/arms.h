@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
-#include "harness/case.h"
-#include "harness/gate/child.h"
+#include "harness/base/child.h"
+#include "harness/cases/case.h"
 #include "harness/gate/decide.h"
-#include "harness/options.h"
-#include "harness/record.h"
+#include "harness/program/options.h"
+#include "harness/results/record.h"
 
 namespace ringside {
 

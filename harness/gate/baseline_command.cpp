@@ -12,10 +12,10 @@
 #include <utility>
 #include <vector>
 
-#include "harness/commands.h"
-#include "harness/fingerprint.h"
+#include "harness/base/fingerprint.h"
+#include "harness/base/plain_text.h"
 #include "harness/gate/baselines.h"
-#include "harness/plain_text.h"
+#include "harness/program/commands.h"
 #include "reference/error.h"
 
 namespace ringside {

@@ -12,10 +12,10 @@
 #include <optional>
 #include <utility>
 
-#include "harness/case_file.h"
-#include "harness/case_text.h"
-#include "harness/csv_cell.h"
-#include "harness/plain_text.h"
+#include "harness/base/case_text.h"
+#include "harness/base/csv_cell.h"
+#include "harness/base/plain_text.h"
+#include "harness/cases/case_file.h"
 #include "reference/error.h"
 
 namespace ringside {

@@ -9,7 +9,7 @@
 #include <tuple>
 #include <vector>
 
-#include "harness/record.h"
+#include "harness/results/record.h"
 
 namespace ringside {
 

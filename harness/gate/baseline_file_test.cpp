@@ -5,8 +5,8 @@
 #include <cmath>
 #include <limits>
 
-#include "harness/csv_cell.h"
-#include "harness/plain_text.h"
+#include "harness/base/csv_cell.h"
+#include "harness/base/plain_text.h"
 #include "reference/error.h"
 
 namespace ringside {

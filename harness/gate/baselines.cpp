@@ -14,9 +14,9 @@
 #include <tuple>
 #include <utility>
 
-#include "harness/case_file.h"
-#include "harness/line_file.h"
-#include "harness/plain_text.h"
+#include "harness/base/line_file.h"
+#include "harness/base/plain_text.h"
+#include "harness/cases/case_file.h"
 #include "reference/error.h"
 
 namespace ringside {

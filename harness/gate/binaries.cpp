@@ -7,14 +7,14 @@
 #include <optional>
 #include <random>
 
-#include "harness/fingerprint.h"
+#include "harness/base/fingerprint.h"
+#include "harness/base/statistics.h"
+#include "harness/cases/select_cases.h"
 #include "harness/gate/arms.h"
 #include "harness/gate/binaries.h"
 #include "harness/gate/gate_results.h"
 #include "harness/gate/noise.h"
-#include "harness/gate/statistics.h"
-#include "harness/progress.h"
-#include "harness/select_cases.h"
+#include "harness/report/progress.h"
 #include "reference/error.h"
 
 namespace ringside {

@@ -1,7 +1,7 @@
 // gate --base --head.
 #pragma once
 
-#include "harness/options.h"
+#include "harness/program/options.h"
 
 namespace ringside {
 

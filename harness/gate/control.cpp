@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <thread>
 
-#include "harness/stopwatch.h"
+#include "harness/base/stopwatch.h"
 
 namespace ringside {
 namespace {

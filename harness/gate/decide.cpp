@@ -6,7 +6,7 @@
 #include <cmath>
 #include <optional>
 
-#include "harness/gate/statistics.h"
+#include "harness/base/statistics.h"
 
 namespace ringside {
 namespace {

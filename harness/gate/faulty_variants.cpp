@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "distributed/variant.h"
-#include "harness/stopwatch.h"
+#include "harness/base/stopwatch.h"
 
 namespace ringside {
 namespace {
@@ -103,7 +103,7 @@ int __wrap_main(int argc, char** argv) {
   using namespace ringside;
   if (const std::string how = fault(); !how.empty()) {
     const std::vector<Variant> all(variants().begin(), variants().end());
-    for (const Variant& variant : all) Registration{faulty(variant, how)};  // found before its namesake
+    for (const Variant& variant : all) add_variant(faulty(variant, how));  // found before its namesake
   }
   return __real_main(argc, argv);
 }

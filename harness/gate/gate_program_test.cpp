@@ -5,8 +5,8 @@
 #include <memory>
 #include <pugixml.hpp>
 
-#include "harness/gate/test_results.h"
-#include "harness/test_program.h"
+#include "harness/testing/program.h"
+#include "harness/testing/results.h"
 
 namespace ringside {
 namespace {

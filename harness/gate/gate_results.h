@@ -8,8 +8,8 @@
 
 #include "harness/gate/baselines.h"
 #include "harness/gate/report.h"
-#include "harness/options.h"
-#include "harness/record.h"
+#include "harness/program/options.h"
+#include "harness/results/record.h"
 
 namespace ringside {
 

@@ -2,8 +2,8 @@
 
 #include <gmock/gmock.h>
 
-#include "harness/gate/test_results.h"
-#include "harness/test_process.h"
+#include "harness/testing/process.h"
+#include "harness/testing/results.h"
 #include "reference/error.h"
 
 namespace ringside {

@@ -3,11 +3,11 @@
 
 #include <nlohmann/json.hpp>
 
-#include "harness/fingerprint.h"
+#include "harness/base/fingerprint.h"
+#include "harness/cases/select_cases.h"
 #include "harness/gate/decide.h"
 #include "harness/gate/noise.h"
-#include "harness/select_cases.h"
-#include "harness/test_program.h"
+#include "harness/testing/program.h"
 #include "reference/error.h"
 
 namespace ringside {

@@ -9,7 +9,7 @@
 #include <fstream>
 #include <iterator>
 
-#include "harness/line_file.h"
+#include "harness/base/line_file.h"
 #include "reference/error.h"
 
 namespace ringside {

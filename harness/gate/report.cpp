@@ -9,8 +9,8 @@
 #include <set>
 #include <utility>
 
+#include "harness/base/plain_text.h"
 #include "harness/gate/report_parts.h"
-#include "harness/plain_text.h"
 
 namespace ringside {
 namespace {

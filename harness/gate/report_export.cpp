@@ -7,11 +7,11 @@
 #include <set>
 #include <sstream>
 
+#include "harness/base/json_number.h"
+#include "harness/base/plain_text.h"
+#include "harness/base/text_file.h"
 #include "harness/gate/report.h"
 #include "harness/gate/report_parts.h"
-#include "harness/gate/text_file.h"
-#include "harness/json_number.h"
-#include "harness/plain_text.h"
 
 namespace ringside {
 namespace {

@@ -5,9 +5,9 @@
 #include <cctype>
 #include <cstring>
 
+#include "harness/base/plain_text.h"
 #include "harness/gate/report.h"
 #include "harness/gate/report_parts.h"
-#include "harness/plain_text.h"
 
 namespace ringside {
 namespace {

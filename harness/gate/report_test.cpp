@@ -8,7 +8,7 @@
 #include <pugixml.hpp>
 #include <sstream>
 
-#include "harness/test_process.h"
+#include "harness/testing/process.h"
 #include "reference/error.h"
 
 namespace ringside {

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "harness/record.h"
+#include "harness/results/record.h"
 
 namespace ringside {
 

@@ -10,7 +10,7 @@
 #include <set>
 #include <tuple>
 
-#include "harness/fingerprint.h"
+#include "harness/base/fingerprint.h"
 #include "harness/history/change_points.h"
 #include "reference/error.h"
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "harness/history/database.h"
-#include "harness/record.h"
+#include "harness/results/record.h"
 
 namespace ringside {
 

@@ -8,11 +8,11 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "harness/commands.h"
-#include "harness/csv_cell.h"
+#include "harness/base/csv_cell.h"
+#include "harness/base/line_file.h"
+#include "harness/base/plain_text.h"
 #include "harness/history/history.h"
-#include "harness/line_file.h"
-#include "harness/plain_text.h"
+#include "harness/program/commands.h"
 #include "reference/error.h"
 
 namespace ringside {

@@ -9,8 +9,8 @@
 #include <random>
 
 #include "harness/history/history.h"
-#include "harness/history/test_history.h"
-#include "harness/test_program.h"
+#include "harness/testing/history.h"
+#include "harness/testing/program.h"
 
 namespace ringside {
 namespace {

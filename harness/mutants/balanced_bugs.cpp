@@ -4,11 +4,11 @@
 #include <algorithm>
 #include <limits>
 
-#include "distributed/balanced.h"
-#include "harness/communicator_decorator.h"
-#include "harness/device_decorator.h"
+#include "distributed/variants/balanced.h"
 #include "harness/mutants/mutant.h"
 #include "harness/mutants/rewrite.h"
+#include "harness/run/communicator_decorator.h"
+#include "harness/run/device_decorator.h"
 
 namespace ringside {
 namespace {

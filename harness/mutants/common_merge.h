@@ -5,8 +5,8 @@
 #include <cmath>
 #include <limits>
 
-#include "harness/device_decorator.h"
 #include "harness/mutants/rewrite.h"
+#include "harness/run/device_decorator.h"
 
 namespace ringside {
 

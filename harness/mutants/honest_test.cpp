@@ -2,11 +2,11 @@
 // have.
 #include <gmock/gmock.h>
 
+#include "harness/judge/run_case.h"
 #include "harness/mutants/common_merge.h"
 #include "harness/mutants/mutant.h"
 #include "harness/mutants/rewrite.h"
-#include "harness/rounded_partials.h"
-#include "harness/run_case.h"
+#include "harness/run/rounded_partials.h"
 
 namespace ringside {
 namespace {

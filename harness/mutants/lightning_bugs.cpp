@@ -6,10 +6,10 @@
 #include <memory>
 #include <mutex>
 
-#include "harness/communicator_decorator.h"
-#include "harness/device_decorator.h"
 #include "harness/mutants/mutant.h"
 #include "harness/mutants/rewrite.h"
+#include "harness/run/communicator_decorator.h"
+#include "harness/run/device_decorator.h"
 
 namespace ringside {
 namespace {

@@ -5,9 +5,9 @@
 #include <stdexcept>
 #include <thread>
 
-#include "harness/communicator_decorator.h"
 #include "harness/mutants/mutant.h"
 #include "harness/mutants/rewrite.h"
+#include "harness/run/communicator_decorator.h"
 
 namespace ringside {
 namespace {

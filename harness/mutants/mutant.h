@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "distributed/variant.h"
-#include "harness/communicator_decorator.h"
-#include "harness/device_decorator.h"
+#include "harness/run/communicator_decorator.h"
+#include "harness/run/device_decorator.h"
 
 namespace ringside {
 

@@ -7,12 +7,12 @@
 #include <regex>
 #include <set>
 
-#include "distributed/mpi_communicator.h"
-#include "distributed/watchdog.h"
-#include "harness/case_file.h"
-#include "harness/commands.h"
+#include "distributed/comm/mpi_communicator.h"
+#include "distributed/comm/watchdog.h"
+#include "harness/cases/case_file.h"
+#include "harness/cases/select_cases.h"
 #include "harness/mutants/run_mutants.h"
-#include "harness/select_cases.h"
+#include "harness/program/commands.h"
 #include "reference/error.h"
 
 namespace ringside {

@@ -8,10 +8,10 @@
 #include <numeric>
 #include <optional>
 
-#include "harness/device_entry.h"
-#include "harness/fingerprint.h"
-#include "harness/plan.h"
-#include "harness/stopwatch.h"
+#include "harness/base/fingerprint.h"
+#include "harness/base/stopwatch.h"
+#include "harness/run/device_entry.h"
+#include "harness/sweep/plan.h"
 #include "reference/error.h"
 
 namespace ringside {

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "harness/judge/run_case.h"
 #include "harness/mutants/mutant.h"
-#include "harness/run_case.h"
 
 namespace ringside {
 

@@ -1,9 +1,9 @@
 // Bugs of the two ways of cutting a tensor between which Ulysses goes back and forth.
 #include <utility>
 
-#include "harness/device_decorator.h"
 #include "harness/mutants/mutant.h"
 #include "harness/mutants/rewrite.h"
+#include "harness/run/device_decorator.h"
 
 namespace ringside {
 namespace {

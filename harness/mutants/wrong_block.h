@@ -1,7 +1,7 @@
 // The base of bugs in what a block of softmax attention sees.
 #pragma once
 
-#include "harness/device_decorator.h"
+#include "harness/run/device_decorator.h"
 
 namespace ringside {
 

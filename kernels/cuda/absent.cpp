@@ -2,7 +2,7 @@
 #include <stdexcept>
 
 #include "kernels/cuda/entry.h"
-#include "kernels/simt/unsupported.h"
+#include "kernels/gpu/unsupported.h"
 
 namespace ringside {
 

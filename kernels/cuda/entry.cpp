@@ -8,8 +8,8 @@
 
 #include "kernels/cuda/call.h"
 #include "kernels/cuda/cuda_device.h"
-#include "kernels/simt/limits.h"
-#include "kernels/simt/unsupported.h"
+#include "kernels/gpu/limits.h"
+#include "kernels/gpu/unsupported.h"
 
 namespace ringside {
 namespace {

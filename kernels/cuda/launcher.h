@@ -1,4 +1,4 @@
-// The launcher of simt/launch.h for GPUs. For files that nvcc compiles.
+// The launcher of gpu/launch.h for GPUs. For files that nvcc compiles.
 #pragma once
 
 #include <span>
@@ -8,7 +8,7 @@
 
 #include "kernels/cuda/machine.cuh"
 #include "kernels/cuda/staging.h"
-#include "kernels/simt/launch.h"
+#include "kernels/gpu/launch.h"
 
 namespace ringside {
 

@@ -1,10 +1,10 @@
-// The machine of simt/machine.h that nvcc compiles kernels for: sm_80 and newer.
+// The machine of gpu/machine.h that nvcc compiles kernels for: sm_80 and newer.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/simt/machine.h"
+#include "kernels/gpu/machine.h"
 #include "reference/view.h"
 
 namespace ringside {

@@ -7,7 +7,7 @@
 #include "kernels/checks.h"
 #include "kernels/cuda/cuda_device.h"
 #include "kernels/cuda/launcher.h"
-#include "kernels/simt/guards.h"
+#include "kernels/gpu/guards.h"
 
 namespace ringside {
 namespace {
@@ -95,7 +95,7 @@ void CudaDevice::release(std::byte* memory, std::size_t bytes) noexcept {
   if (options_.poison) {
     try {
       CudaLauncher on(stream, staging_);
-      simt_check_guards(on, memory, bytes, reinterpret_cast<Index*>(violation_.get()));
+      gpu_check_guards(on, memory, bytes, reinterpret_cast<Index*>(violation_.get()));
     } catch (const std::exception& e) {
       std::fprintf(stderr, "ringside: guards not checked: %s\n", e.what());
     }

@@ -1,7 +1,7 @@
 // Softmax attention on GPUs: outputs.
 #include "kernels/cuda/cuda_device.h"
 #include "kernels/cuda/launcher.h"
-#include "kernels/simt/softmax.h"
+#include "kernels/gpu/softmax.h"
 #include "kernels/softmax_checks.h"
 
 namespace ringside {
@@ -9,7 +9,7 @@ namespace ringside {
 void CudaDevice::softmax_forward(const SoftmaxBlock& block, const Tensor& o, const Tensor& lse) {
   require_softmax_forward(block, o, lse);
   auto on = launcher();
-  simt_softmax_forward(on, block, options_.math, o, lse);
+  gpu_softmax_forward(on, block, options_.math, o, lse);
 }
 
 }  // namespace ringside

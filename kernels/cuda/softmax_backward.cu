@@ -1,7 +1,7 @@
 // Softmax attention on GPUs: gradients.
 #include "kernels/cuda/cuda_device.h"
 #include "kernels/cuda/launcher.h"
-#include "kernels/simt/softmax.h"
+#include "kernels/gpu/softmax.h"
 #include "kernels/softmax_checks.h"
 
 namespace ringside {
@@ -10,7 +10,7 @@ void CudaDevice::softmax_backward(const SoftmaxBlock& block, const Tensor& dout,
                                   const Tensor& delta, const Tensor& dq, const Tensor& dk, const Tensor& dv) {
   require_softmax_backward(block, dout, lse, delta, dq, dk, dv);
   auto on = launcher();
-  simt_softmax_backward(on, block, options_.math, dout, lse, delta, dq, dk, dv);
+  gpu_softmax_backward(on, block, options_.math, dout, lse, delta, dq, dk, dv);
 }
 
 }  // namespace ringside

@@ -1,4 +1,4 @@
-// Kernels that do one thing with each operation of a machine (simt/machine.h), for a test to compare a GPU
+// Kernels that do one thing with each operation of a machine (gpu/machine.h), for a test to compare a GPU
 // with an emulated one and both with what the PTX manual says.
 #pragma once
 
@@ -7,7 +7,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include "kernels/simt/machine.h"
+#include "kernels/gpu/machine.h"
 #include "reference/dtype.h"
 #include "reference/view.h"
 
@@ -138,7 +138,8 @@ struct Functions : Primitive {
 };
 
 /// A constexpr function of the standard library that asks __builtin_constant_p: what nvcc makes of it depends
-/// on ci/targets.cmake. Product code calls none (DEVICE_STD of ci/check_includes.py). out: in[in[thread]].
+/// on ci/cmake/targets.cmake. Product code calls none (DEVICE_STD of ci/check_includes.py). out:
+/// in[in[thread]].
 struct StandardAdvance : Primitive {
   static constexpr int kResults = 1, kShared = 0;
 

@@ -1,7 +1,7 @@
 // Matrix products by cuBLAS.
 #include "kernels/cuda/cuda_device.h"
 #include "kernels/cuda/launcher.h"
-#include "kernels/simt/matmul.h"
+#include "kernels/gpu/matmul.h"
 
 namespace ringside {
 namespace {
@@ -40,7 +40,7 @@ void CudaDevice::matmul(const Tensor& a, Transpose ta, const Tensor& b, Transpos
                                 x.batch, compute_type(options_.math), CUBLAS_GEMM_DEFAULT),
         "gemm");
   };
-  simt_matmul(launch, multiply, options_.math, a, ta, b, tb, c, accumulate, causal, tokens);
+  gpu_matmul(launch, multiply, options_.math, a, ta, b, tb, c, accumulate, causal, tokens);
 }
 
 }  // namespace ringside

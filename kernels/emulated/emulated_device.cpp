@@ -1,6 +1,6 @@
 #include "kernels/emulated/emulated_device.h"
 
-#include "kernels/simt/unsupported.h"
+#include "kernels/gpu/unsupported.h"
 
 namespace ringside {
 

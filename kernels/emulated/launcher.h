@@ -5,7 +5,7 @@
 #include <span>
 
 #include "kernels/emulated/machine.h"
-#include "kernels/simt/launch.h"
+#include "kernels/gpu/launch.h"
 
 namespace ringside {
 

@@ -1,4 +1,4 @@
-// A GPU's threads on the CPU: the machine (simt/machine.h) on which kernels are judged where there is no GPU.
+// A GPU's threads on the CPU: the machine (gpu/machine.h) on which kernels are judged where there is no GPU.
 // Made to find faults: shared memory begins as NaN, and so does what copy_async() writes until it is waited
 // for; between two sync() each warp runs alone, one after the other in random order, and so do its threads
 // between two collective operations.
@@ -10,7 +10,7 @@
 #include <functional>
 
 #include "kernels/exp.h"
-#include "kernels/simt/machine.h"
+#include "kernels/gpu/machine.h"
 #include "reference/dtype.h"
 #include "reference/view.h"
 

@@ -1,4 +1,4 @@
-#include "kernels/simt/softmax.h"
+#include "kernels/gpu/softmax.h"
 
 #include "kernels/emulated/emulated_device.h"
 #include "kernels/softmax_checks.h"
@@ -9,7 +9,7 @@ namespace ringside {
 void EmulatedDevice::softmax_forward(const SoftmaxBlock& block, const Tensor& o, const Tensor& lse) {
   require_softmax_forward(block, o, lse);
   const DenormalMode guard(DenormalMode::flush);
-  simt_softmax_forward(launcher_, block, options_.math, o, lse);
+  gpu_softmax_forward(launcher_, block, options_.math, o, lse);
 }
 
 void EmulatedDevice::softmax_backward(const SoftmaxBlock& block, const Tensor& dout, const Tensor& lse,
@@ -17,7 +17,7 @@ void EmulatedDevice::softmax_backward(const SoftmaxBlock& block, const Tensor& d
                                       const Tensor& dv) {
   require_softmax_backward(block, dout, lse, delta, dq, dk, dv);
   const DenormalMode guard(DenormalMode::flush);
-  simt_softmax_backward(launcher_, block, options_.math, dout, lse, delta, dq, dk, dv);
+  gpu_softmax_backward(launcher_, block, options_.math, dout, lse, delta, dq, dk, dv);
 }
 
 }  // namespace ringside

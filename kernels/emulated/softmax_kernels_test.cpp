@@ -2,7 +2,7 @@
 #include <gmock/gmock.h>
 
 #include "kernels/emulated/launcher.h"
-#include "kernels/simt/softmax.h"
+#include "kernels/gpu/softmax.h"
 #include "kernels/test_softmax.h"
 
 namespace ringside {
@@ -29,7 +29,7 @@ class SoftmaxKernels : public testing::TestWithParam<Math> {
                              .k_positions = kCase.k_positions,
                              .mask = kCase.mask(),
                              .scale = kCase.scale};
-    simt_softmax_forward(launcher, block, GetParam(), o, lse);
+    gpu_softmax_forward(launcher, block, GetParam(), o, lse);
   }
   std::vector<double> results() const {
     std::vector<double> all = from_device(o).values;

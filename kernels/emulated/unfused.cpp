@@ -1,7 +1,7 @@
 // Matrix products as the GPU's host half asks a library for them, in plain loops.
 #include "kernels/cpu/memory_rows.h"
 #include "kernels/emulated/emulated_device.h"
-#include "kernels/simt/matmul.h"
+#include "kernels/gpu/matmul.h"
 #include "reference/denormals.h"
 
 namespace ringside {
@@ -50,7 +50,7 @@ void EmulatedDevice::matmul(const Tensor& a, Transpose ta, const Tensor& b, Tran
                             bool accumulate, Causal causal, TokenSpan tokens) {
   const DenormalMode guard(DenormalMode::flush);
   const auto multiply = [this](const Products& x) { multiply_plainly(x, options_.math); };
-  simt_matmul(launcher_, multiply, options_.math, a, ta, b, tb, c, accumulate, causal, tokens);
+  gpu_matmul(launcher_, multiply, options_.math, a, ta, b, tb, c, accumulate, causal, tokens);
 }
 
 }  // namespace ringside

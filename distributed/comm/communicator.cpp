@@ -1,0 +1,127 @@
+#include "distributed/comm/communicator.h"
+
+#include <fmt/format.h>
+
+#include <stdexcept>
+#include <utility>
+
+#include "kernels/device.h"
+
+namespace ringside {
+
+Pending& Pending::operator=(Pending&& other) noexcept {
+  Pending previous(std::exchange(state_, std::move(other.state_)));
+  previous.waited_ = std::exchange(waited_, other.waited_);
+  return *this;
+}
+
+Pending::~Pending() {
+  try {
+    wait();
+  } catch (...) {
+    // Whoever did not wait does not want to know; the peers' own waits report it.
+  }
+}
+
+void Pending::wait() {
+  const auto state = std::move(state_);
+  if (!state) return;
+  const auto begin = std::chrono::steady_clock::now();
+  state->wait();
+  if (waited_) *waited_ += std::chrono::steady_clock::now() - begin;
+}
+
+Pending Communicator::exchange(std::vector<Message> sends, std::vector<Message> receives, std::string what) {
+  for (const auto* messages : {&sends, &receives}) {
+    for (const Message& message : *messages) {
+      if (message.peer < 0 || message.peer >= size() || message.peer == rank()) {
+        throw std::invalid_argument(
+            fmt::format("rank {} of {}: '{}': {} rank {}, which is no other rank of the group", rank(),
+                        size(), what, messages == &sends ? "send to" : "receive from", message.peer));
+      }
+    }
+  }
+  for (const Message& message : sends)
+    traffic_.bytes += static_cast<std::int64_t>(message.tensor.size_bytes());
+  traffic_.messages += static_cast<std::int64_t>(sends.size());
+  return started(std::move(sends), std::move(receives), std::move(what));
+}
+
+Pending Communicator::all_to_all(std::vector<Tensor> sends, std::vector<Tensor> receives, std::string what) {
+  return all_to_all({0, size()}, std::move(sends), std::move(receives), std::move(what));
+}
+
+Pending Communicator::all_to_all(RankRange among, std::vector<Tensor> sends, std::vector<Tensor> receives,
+                                 std::string what) {
+  const auto [first, count] = among;
+  if (first < 0 || first > rank() || rank() - first >= count || count > size() - first) {
+    throw std::invalid_argument(fmt::format("rank {} of {}: '{}': an all-to-all of {} ranks from {} on",
+                                            rank(), size(), what, count, first));
+  }
+  if (std::ssize(sends) != count || std::ssize(receives) != count) {
+    throw std::invalid_argument(
+        fmt::format("rank {} of {}: '{}': an all-to-all of {} sends and {} receives among {} ranks", rank(),
+                    size(), what, sends.size(), receives.size(), count));
+  }
+  std::vector<Message> out, in;
+  for (int p = 0; p < count; ++p) {
+    Tensor& send = sends[static_cast<std::size_t>(p)];
+    Tensor& receive = receives[static_cast<std::size_t>(p)];
+    if (first + p == rank()) {
+      if (send.data() != receive.data()) send.device().copy(send, receive);
+      continue;
+    }
+    traffic_.bytes += static_cast<std::int64_t>(send.size_bytes());
+    out.push_back({first + p, std::move(send)});
+    in.push_back({first + p, std::move(receive)});
+  }
+  if (count > 1) ++traffic_.collectives;
+  return started(std::move(out), std::move(in), std::move(what));
+}
+
+Pending Communicator::all_gather(const Tensor& send, std::vector<Tensor> receives, std::string what) {
+  std::vector<Tensor> sends(static_cast<std::size_t>(size()), send);
+  return all_to_all(std::move(sends), std::move(receives), std::move(what));
+}
+
+namespace {
+
+/// The shares of a sum on their way.
+class Shares final : public Pending::State {
+ public:
+  Shares(Pending arriving, std::vector<Tensor> shares, Tensor sum)
+      : arriving_(std::move(arriving)), shares_(std::move(shares)), sum_(std::move(sum)) {}
+
+  void wait() override {
+    arriving_.wait();
+    Device& device = sum_.device();
+    device.copy(shares_.front(), sum_);
+    for (std::size_t rank = 1; rank < shares_.size(); ++rank) device.add(shares_[rank], sum_);
+  }
+
+ private:
+  Pending arriving_;  // which counts the time waited
+  std::vector<Tensor> shares_;
+  Tensor sum_;
+};
+
+}  // namespace
+
+Pending Communicator::reduce_scatter(std::vector<Tensor> sends, const Tensor& sum, std::string what) {
+  std::vector<Tensor> shares;
+  for (int from = 0; from < size(); ++from) {
+    const bool own = from == rank() && std::ssize(sends) > from;
+    shares.push_back(own ? sends[static_cast<std::size_t>(from)]
+                         : sum.device().allocate(sum.shape(), DType::fp32));
+  }
+  Pending arriving = all_to_all(std::move(sends), shares, std::move(what));
+  return Pending(std::make_unique<Shares>(std::move(arriving), std::move(shares), sum));
+}
+
+Pending Communicator::started(std::vector<Message> sends, std::vector<Message> receives, std::string what) {
+  Pending pending = start(std::move(sends), std::move(receives), std::move(what));
+  pending.waited_ = &waited_;
+  return pending;
+}
+
+}  // namespace ringside

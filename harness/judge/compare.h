@@ -1,0 +1,143 @@
+// Measuring how far outputs are from the truth, head by head.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <limits>
+#include <span>
+
+#include "harness/judge/either.h"
+#include "harness/tensors/outputs.h"
+#include "reference/dtype.h"
+#include "reference/truth.h"
+
+namespace ringside {
+
+/// Unit roundoffs that scale a bound's parts, and the magnitudes from which on storage, and the type of
+/// partial results, round to infinity.
+struct Rounding {
+  double accumulator = 0;
+  double storage = 0;
+  double overflow = std::numeric_limits<double>::infinity();
+  double partials = 0;
+  double partials_overflow = std::numeric_limits<double>::infinity();
+};
+
+/// One element of a tensor and what was found there.
+struct Element {
+  std::int64_t batch = 0, head = 0, token = 0, dim = 0;
+  std::int64_t rank = 0;  ///< that holds it
+  double value = 0, expected = 0;
+  double accumulated = 0, stored = 0, floor = 0;  ///< parts of the bound
+
+  double bound() const { return accumulated + stored + floor; }
+};
+
+/// Largest ‖x - ref‖ / ‖bound‖ (L2 over a row's elements) among rows whose sums have a similar number of
+/// terms, where it is, and how many elements those rows have.
+struct RowShare {
+  double share = 0;
+  std::int64_t batch = 0, head = 0, token = 0;
+  std::int64_t elements = 0;
+};
+
+/// Rows with 2^i <= terms < 2^(i+1) are bucket i. Early rows of o and dq, late rows of dk and dv, have few
+/// terms when a document is causal. `rows`: Operands::rows; what other rows add to dk and dv are no terms.
+int row_bucket(const Problem& problem, Out out, Index token, std::span<const Index> rows = {});
+inline constexpr std::size_t kRowBuckets = 36;
+
+/// What is measured of the elements of one head, or of many (LASP's legacy figure: mean |x - y| in bf16, on
+/// rank 0). Plain data. Elements that are to be infinite or NaN are judged by their pattern alone and enter
+/// no sum: where the reference is not finite, or beyond what storage holds by more than the bound. Where the
+/// bound reaches across that threshold, ref + bound >= overflow, both sides of it are right: an infinity of
+/// that sign (which enters no sum), or a finite number within the bound.
+/// If only some query rows are asked for, o of the others has no reference and must only be finite, and their
+/// dq, whose do is 0, must be 0 within the floor. Neither enters a sum, the row envelope or the count of
+/// elements, lest 10^5 rows of zeros make a few wrong ones look small; what fails there is counted with the
+/// rest. Padding must be 0, to the bit but for the sign, and enters nothing else either.
+struct TensorStats {
+  std::int64_t elements = 0;   ///< that may be finite
+  std::int64_t nonfinite = 0;  ///< that are to be infinite or NaN
+  std::int64_t pattern_errors =
+      0;                     ///< finite where they must not be, the other way round, or the other infinity
+  std::int64_t failed = 0;   ///< elements beyond their bound, pattern errors included
+  std::int64_t unasked = 0;  ///< in query rows that are not asked for, and in padding
+  std::int64_t zeros = 0;    ///< exact zeros of the reference in rows that tell something
+  std::int64_t telling = 0;  ///< elements whose reference is beyond its bound: a zero there would fail
+  double max_abs = 0, sum_abs = 0;  ///< of |x - ref|
+  double sum_error2 = 0, sum_ref2 = 0;
+  double sum_row_error4 = 0;  ///< Σ over rows of (row's Σ |x - ref|²)²
+  double sum_share2 = 0;      ///< Σ (what rounded shares add to the bound)²
+  double max_share = 0;       ///< of |x - ref| / bound
+  Element worst;              ///< where max_share is
+  double sum_x_ref = 0;       ///< Σ x·ref
+  double slope_certain = 0;   ///< Σ (accumulator part of the bound + floor)·|ref|
+  double slope_store = 0;     ///< Σ (storage part)·|ref|
+  double slope_store2 = 0;    ///< Σ over rows of (row's storage part·|ref|)²
+  double slope_error2 = 0;    ///< Σ over rows of (row's (x - ref)·ref)²
+  double legacy_sum = 0;      ///< Σ bf16(|x - y|) over rank 0's elements
+  std::int64_t legacy_elements = 0;
+  std::int64_t rounded_shares = 0;  ///< 1 if the bound allows for rounded shares
+  std::uint64_t digest = 0;         ///< of the values' bits, in global order
+  std::array<RowShare, kRowBuckets> rows{};
+};
+
+/// Stretches of a sequence of equal length, to show where in it something is.
+inline constexpr std::size_t kStretches = 32;
+/// The stretch that a token of `seq` is in.
+constexpr std::size_t stretch_of(Index token, Index seq) {
+  return static_cast<std::size_t>(token * static_cast<Index>(kStretches) / seq);
+}
+
+/// Bits of a value in fp32 that no 16-bit type has but `dtype`: of fp32 those that fp16 drops (and bf16 with
+/// them, and TF32), of fp16 those that bf16 drops.
+constexpr std::uint32_t fine_bits(DType dtype) {
+  return dtype == DType::fp32 ? 0x1fff : dtype == DType::fp16 ? 0xffff : 0;
+}
+
+/// What is measured of one rank's elements of a tensor.
+struct RankStats {
+  double sum_error2 = 0, sum_ref2 = 0;
+  std::int64_t failed = 0;
+  std::uint32_t bits = 0;   ///< those that are set in any of its values
+  std::int64_t coarse = 0;  ///< elements without fine_bits() in a head without any, which should have some
+  std::array<std::int64_t, kStretches> failed_in{};  ///< of each stretch of the sequence
+};
+
+/// Adds what was measured of other elements. Merged in the order of heads, so that sums have the same bits
+/// however heads are spread over threads and processes.
+void merge(TensorStats& total, const TensorStats& part);
+void merge(RankStats& total, const RankStats& part);
+
+/// One head of a tensor, and everything that it is measured against.
+struct HeadView {
+  const Problem& problem;
+  Out out;
+  DType dtype = DType::fp32;      ///< what the values are stored in
+  std::int64_t batch, head;       ///< global, for the report
+  std::span<const float> values;  ///< [tokens, dim]
+  std::span<const double> expected;
+  std::span<const float> error;
+  std::span<const double> storage{};   ///< Expected::storage, which may be empty
+  std::span<const double> shares{};    ///< Expected::shares, where the variant rounds shares; else empty
+  std::span<const double> partials{};  ///< Expected::partials
+  double floor = 0, smallest = 0;      ///< as in Expected
+  std::span<const Index> rows{};       ///< Operands::rows
+  Rounding rounding;
+  std::span<const int> holder;       ///< sequence rank of each token
+  int first_rank = 0;                ///< world rank of the first of its sequence ranks
+  std::span<const float> honest{};   ///< an honest run's values, where inputs are random; else empty
+  std::span<const float> yardstick;  ///< what sequence rank 0's legacy figure is taken against; empty: none
+  EitherRows either{};               ///< where NaN patterns may differ
+};
+
+/// What the value at `at` of [tokens, dim] may err by.
+double bound_of(const HeadView& head, std::size_t at);
+
+/// Whether measure() lets that value pass: it is within its bound, or of a pattern that is right there.
+bool is_right(const HeadView& head, std::size_t at);
+
+/// `by_rank`: one a sequence rank, added to.
+TensorStats measure(const HeadView& head, std::span<RankStats> by_rank);
+
+}  // namespace ringside

@@ -1,0 +1,201 @@
+#include "harness/judge/verdict.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "reference/dtype.h"
+#include "reference/error_model.h"
+
+namespace ringside {
+namespace {
+
+/// Ranks with failing elements: "rank 1: 512, rank 3: 64".
+std::string failed_by_rank(const std::vector<RankStats>& ranks) {
+  std::string text;
+  for (std::size_t r = 0; r < ranks.size(); ++r) {
+    if (ranks[r].failed == 0) continue;
+    text += fmt::format("{}rank {}: {}", text.empty() ? "" : ", ", r, ranks[r].failed);
+  }
+  return text;
+}
+
+void judge_elements(TensorVerdict& v) {
+  if (v.stats.failed == 0) return;
+  const Element& w = v.stats.worst;
+  v.failures.push_back(fmt::format(
+      "{} of {} elements beyond their bound ({}){}; worst at batch {}, head {}, position {}, dim "
+      "{} on rank {}: got {:.9g}, "
+      "expected {:.9g}, bound {:.3g}",
+      v.stats.failed, v.stats.elements + v.stats.nonfinite + v.stats.unasked, failed_by_rank(v.ranks),
+      v.stats.pattern_errors > 0
+          ? fmt::format(", {} of them by their NaN/inf pattern", v.stats.pattern_errors)
+          : "",
+      w.batch, w.head, w.token, w.dim, w.rank, w.value, w.expected, w.bound()));
+}
+
+bool is_random(Fill fill) { return fill == Fill::gaussian || fill == Fill::large_logit; }
+
+/// Rows against the honest run's envelope. Both sides are shares of the same element bound, so the check is
+/// about the size of the error alone; the maximum over a bucket of at least kEnvelopeElements elements is a
+/// stable figure, and kRowFactor leaves room for another order of summation. Where data are not random, an
+/// honest run may be exact by luck (a mean of equal values, where who normalises first rounds a shared
+/// factor), or because it neither truncates operands nor rounds shares: it tells nothing then.
+void judge_rows(TensorVerdict& v, const Case& c, const TensorStats& honest) {
+  const int parts = c.sp;
+  const double truncation = chain_roundings(c.op, {c.dtype, c.math});
+  // where operands are rounded and few weights are left, those may be exact by luck too
+  if (!is_random(c.fill) || (c.fill == Fill::large_logit && c.math != Math::fp32)) return;
+  for (std::size_t i = 0; i < kRowBuckets; ++i) {
+    const RowShare& row = v.stats.rows[i];
+    if (row.elements < kEnvelopeElements || row.share == 0) continue;
+    // the element bound holds growth(terms) roundings of the same magnitudes, and the truncation of operands
+    const double floor = (kRowRoundings + 3 * parts) / growth(Index{1} << (i + 1), truncation);
+    const double allowed = kRowFactor * std::sqrt(parts) * honest.rows[i].share + floor;
+    const double share = row.share / allowed;
+    if (!(share <= v.row_share)) {
+      v.row_share = share;
+      v.worst_row = row;
+    }
+  }
+  if (v.row_share <= 1) return;
+  v.failures.push_back(
+      fmt::format("a row strays {:.1f} times as far as its limit, which an honest single-rank run with as "
+                  "many terms gives: "
+                  "batch {}, head {}, position {}",
+                  v.row_share, v.worst_row.batch, v.worst_row.head, v.worst_row.token));
+}
+
+/// How far what becomes of operands may bias random data, in units of u; judge_bias() has the reasons.
+double operand_bias(Operator op, const Arithmetic& arithmetic, bool downwards) {
+  const double input = input_roundings(arithmetic), computed = operand_roundings(arithmetic.math);
+  const bool softmax = op == Operator::softmax;
+  if (arithmetic.math == Math::bf16) return (softmax ? 5 : 3) * input;
+  if (downwards) return chain_roundings(op, arithmetic);
+  return softmax ? 2 * input + computed : 0;
+}
+
+/// The least-squares slope β = Σ x·ref / Σ ref² of an honest result departs from 1 by at most Σ error·|ref| /
+/// Σ ref². Accumulation errors may all point one way and are summed as they are. So are
+/// storage roundings, unless the data are random: then they are independent from row to row with mean 0
+/// (Hoeffding: λ = 9 standard bounds, 5e-18).
+///
+/// TF32, random data: a term that passes through K truncated operands is times 1 - δ, 0 <= δ <= K·2⁻¹⁰, so
+/// that β = 1 - Σ w δ with w = term·ref / Σ ref², Σ w = 1. The terms' signs are independent of each other and
+/// of δ, which depends on magnitudes alone: Σ w δ is a mean of δ, in [0, K·2⁻¹⁰], plus cross terms of two
+/// different terms, of mean 0. Those, and rounding, are taken as independent from row to row and as large as
+/// in the honest run, times 2: another order truncates up to three computed operands where that has one or
+/// two, √3 at most. A logit s that shrinks by δ changes its weight by δ·(s - Σ P s), of either sign: hence
+/// the limit above 1, one truncation for q and one for k, and one for dP, which Δ, no product, is taken from.
+///
+/// Products of bf16, random data: operands are rounded to nearest. The δ of a computed one (a score, a state)
+/// is independent of those in other rows and has mean 0: cross terms, as above. That of an input comes back
+/// in every row that it meets, and is counted as if all had one sign.
+void judge_bias(TensorVerdict& v, const Case& c, const TensorStats& honest) {
+  const TensorStats& s = v.stats;
+  if (s.sum_ref2 == 0 || s.pattern_errors > 0) return;
+  const Arithmetic arithmetic = {c.dtype, c.math};
+  const double slope = s.sum_x_ref / s.sum_ref2;
+  double certain = s.slope_certain, store = s.slope_store;
+  if (is_random(c.fill)) {
+    store = std::min(store, 9 * std::sqrt(s.slope_store2));
+    if (c.math != Math::fp32 && honest.elements >= kEnvelopeElements) {
+      const double truncation = unit_roundoff(DType::fp32) * operand_bias(c.op, arithmetic, slope < 1);
+      certain = std::min(certain, truncation * s.sum_ref2 + 2 * 9 * std::sqrt(honest.slope_error2));
+    }
+  }
+  v.bias = std::abs(slope - 1);
+  v.bias_limit = (certain + store) / s.sum_ref2;
+  if (v.bias <= v.bias_limit) return;
+  v.failures.push_back(
+      fmt::format("biased: the least-squares slope against the reference is off by {:.3g}, limit {:.3g}",
+                  v.bias, v.bias_limit));
+}
+
+/// Whether a tensor errs more than an honest run and the stated roundings explain; verdict.h has the reasons.
+void judge_error(TensorVerdict& v, const Case& c, const TensorStats& honest, bool random) {
+  const TensorStats& s = v.stats;
+  const bool by_order = c.math == Math::fp32 ? c.dtype == DType::fp32 : c.op == Operator::lightning;
+  if (!random || by_order || tells_nothing(s) || s.pattern_errors > 0) return;
+  if (honest.elements < kTensorElements ||
+      honest.sum_error2 * honest.sum_error2 < kTensorRows * honest.sum_row_error4)
+    return;
+  const auto rounding2 = [](double u) { return kMeanSquareRounding * u * u; };
+  const double operands = unit_roundoff(DType::fp32) * operand_roundings(c.math);
+  const double least = (rounding2(unit_roundoff(c.dtype)) + rounding2(operands)) * s.sum_ref2;
+  double explained = std::max(honest.sum_error2, least) + s.sum_share2 / 3;
+  if (c.partials != DType::fp32) explained += rounding2(unit_roundoff(c.partials)) * s.sum_ref2;
+  v.error_share = std::sqrt(s.sum_error2 / explained) / kTensorFactor;
+  if (v.error_share <= 1) return;
+  v.failures.push_back(fmt::format("errs too much as a whole: relative error {:.3g}, explained are {:.3g}",
+                                   v.relative_error, std::sqrt(explained / s.sum_ref2)));
+}
+
+/// Ranks that hold numbers of a coarser type alone.
+void judge_grid(TensorVerdict& v, const Case& c) {
+  if (c.partials != DType::fp32 && c.partials != c.dtype) return;  // right where one block saw all keys
+  const std::uint32_t fine = fine_bits(c.dtype);
+  std::uint32_t bits = 0;
+  std::int64_t elements = 0;
+  std::string ranks;
+  for (std::size_t r = 0; r < v.ranks.size(); ++r) {
+    const RankStats& rank = v.ranks[r];
+    if ((rank.bits & fine) != 0 || rank.coarse < kGridElements) continue;
+    bits |= rank.bits;
+    elements += rank.coarse;
+    ranks += fmt::format("{}{}", ranks.empty() ? "" : ", ", r);
+  }
+  v.coarse = elements;
+  if (elements == 0) return;
+  v.failures.push_back(fmt::format("holds {} numbers alone on rank {}, where {} elements need more bits",
+                                   (bits & fine_bits(DType::fp16)) == 0 ? "bf16" : "fp16 or TF32", ranks,
+                                   elements));
+}
+
+}  // namespace
+
+std::string_view to_string(Status status) {
+  switch (status) {
+    case Status::pass:
+      return "pass";
+    case Status::fail:
+      return "FAIL";
+    case Status::mistrusted:
+      return "MISTRUSTED";
+    case Status::skip:
+      return "skip";
+    case Status::xfail:
+      return "xfail";
+    case Status::xpass:
+      return "XPASS";
+  }
+  return "?";
+}
+
+bool tells_nothing(const TensorStats& stats) { return stats.telling == 0 && stats.nonfinite == 0; }
+
+TensorVerdict judge(const Case& c, const TensorStats& stats, std::vector<RankStats> ranks,
+                    const TensorStats& honest, bool random) {
+  TensorVerdict v;
+  v.stats = stats;
+  v.ranks = std::move(ranks);
+  const auto elements = static_cast<double>(std::max<std::int64_t>(stats.elements, 1));
+  v.mean_abs = stats.sum_abs / elements;
+  v.relative_error = stats.sum_error2 == 0 ? 0 : std::sqrt(stats.sum_error2 / stats.sum_ref2);
+  if (stats.legacy_elements > 0) {
+    const double mean = stats.legacy_sum / static_cast<double>(stats.legacy_elements);
+    v.legacy = static_cast<double>(to_float(to_bf16(static_cast<float>(mean))));
+  }
+  // half as large as the reference, where the honest run's are at most a quarter: those of a tensor that is
+  // zero by definition are as large as it is
+  v.far_from_honest = tells_nothing(stats) && 4 * stats.sum_error2 > stats.sum_ref2 &&
+                      16 * honest.sum_error2 < honest.sum_ref2;
+  judge_elements(v);
+  judge_rows(v, c, honest);
+  judge_bias(v, c, honest);
+  judge_error(v, c, honest, random);
+  judge_grid(v, c);
+  return v;
+}
+
+}  // namespace ringside

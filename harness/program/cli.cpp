@@ -1,0 +1,375 @@
+#include "harness/program/cli.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+#include <map>
+#include <sstream>
+
+#include "distributed/comm/mpi_communicator.h"
+#include "harness/base/fingerprint.h"
+#include "harness/program/cli_parts.h"
+#include "reference/error.h"
+
+namespace ringside {
+namespace {
+
+constexpr const char* footer = R"(Examples:
+  ringside launch -n 4 -- sweep cases/lasp_readme.csv --out results
+      LASP's table on 4 MPI ranks, with a report in results/
+  ringside sweep cases/smoke.csv --filter 'ring.*bf16' --no-perf
+      the verdicts of some cases, ranks as threads of one process
+  ringside make-inputs seq=4096,heads=8,head_dim=64 -o mine
+  ringside check mine
+      q, k, v, do for another implementation, which puts o, dq, dk, dv beside them; its verdict
+
+Exit status:
+  0  all cases ran and passed, or were skipped with a stated reason, and at least one ran
+  1  a wrong result
+  2  wrong usage or bad input
+  3  a confirmed slowdown
+  4  inconclusive timing
+  5  infrastructure: a deadline passed, a rank was killed, a disk is full, mpirun is missing)";
+
+const std::map<std::string, SweepOptions::Comm> comms{{"auto", SweepOptions::Comm::automatic},
+                                                      {"threads", SweepOptions::Comm::threads},
+                                                      {"mpi", SweepOptions::Comm::mpi},
+                                                      {"nccl", SweepOptions::Comm::nccl}};
+
+// What sweep and explain have in common: which cases, and where their ranks live.
+void add_session_options(CLI::App& app, SessionOptions& options) {
+  app.add_option("CASES", options.cases, "CSV file of cases, a case a line")
+      ->type_name("FILE")
+      ->required()
+      ->check(quiet(CLI::ExistingFile));
+  app.option_defaults()->take_last();  // scripts give options that a user may override
+  app.add_option("--filter", options.filter,
+                 "Only cases in whose name this ECMAScript regular expression is found; default: all")
+      ->type_name("REGEX")
+      ->check(CLI::Validator(check_regex, ""));
+  app.add_option("--ranks", options.ranks,
+                 "Ranks there are, as threads; a case that needs more is skipped; default: as many as each "
+                 "case asks for")
+      ->type_name("N")
+      ->check(quiet(CLI::Range(1, 1 << 20)));
+  app.add_option_function<std::string>(
+         "--comm", [&options](const std::string& name) { options.comm = comms.at(name); },
+         "What a rank is: a thread of this process, an MPI process, an MPI process with a GPU of its own "
+         "whose "
+         "messages go by NCCL, or auto: mpi under mpirun, else threads; default: auto")
+      ->type_name("auto|threads|mpi|nccl")
+      ->check(quiet(CLI::IsMember(comms)));
+  app.add_option("--device", options.device, "Device of every rank, one that `ringside list` shows")
+      ->type_name("NAME")
+      ->capture_default_str();
+  app.add_option("--timeout", options.timeout_s, "Seconds that an operation may wait for another rank")
+      ->type_name("SECONDS")
+      ->check(CLI::Validator(check_seconds, ""))
+      ->capture_default_str();
+}
+
+void add_color_option(CLI::App& app, Color& color) {
+  static const std::map<std::string, Color> colors{
+      {"auto", Color::automatic}, {"always", Color::always}, {"never", Color::never}};
+  app.add_option_function<std::string>(
+         "--color", [&color](const std::string& name) { color = colors.at(name); },
+         "Whether verdicts are coloured; auto: on a terminal, unless NO_COLOR is set or TERM is dumb; "
+         "default: auto")
+      ->type_name("auto|always|never")
+      ->check(quiet(CLI::IsMember(colors)));
+}
+
+void add_sweep_options(CLI::App& app, SweepOptions& options) {
+  add_session_options(app, options);
+  CLI::Option* out = app.add_option("--out", options.out,
+                                    "Directory for the results, made if missing; default: none are kept")
+                         ->type_name("DIR");
+  CLI::Option* resume =
+      app.add_flag(
+             "--resume", options.resume,
+             "Go on with an interrupted sweep: keep its rows in --out and run the cases that have none; "
+             "default: start anew")
+          ->needs(out);
+  app.add_option("--dump", options.dump,
+                 "Directory for the tensors of every case as .npy, made if missing; default: none are kept")
+      ->type_name("DIR")
+      ->excludes(resume);  // rows that are kept have none
+  CLI::Option* trace =
+      app.add_option(
+             "--trace", options.trace,
+             "File for the timelines of the ranks in the last timed iteration of every case, for Perfetto "
+             "and other viewers of Chrome traces (the hosts then wait for each operation of a GPU, which "
+             "costs "
+             "time); default: none is kept")
+          ->type_name("FILE")
+          ->excludes(resume);
+  app.add_option("--repeat", options.repeat,
+                 "Timed iterations of each case, at most; default: 3, or 1 for more ranks than cores")
+      ->type_name("N")
+      ->check(quiet(CLI::Range(1, 1'000'000)));
+  app.add_option("--time-limit", options.time_limit_s,
+                 "Seconds of timed iterations of a case after which only one more begins")
+      ->type_name("SECONDS")
+      ->check(CLI::Validator(check_seconds, ""))
+      ->capture_default_str();
+  app.add_flag_callback(
+         "--no-perf", [&] { options.perf = false; }, "Verdicts only, no times; default: both")
+      ->excludes(trace);
+  app.add_flag("--fail-fast", options.fail_fast, "Stop after the first wrong result; default: run all cases");
+  add_color_option(app, options.color);
+}
+
+void add_time_options(CLI::App& app, TimeOptions& options) {
+  add_session_options(app, options);
+  app.add_option("--out", options.out, "File for a line of JSON a case, with the time of each iteration")
+      ->type_name("FILE")
+      ->required();
+  app.add_option("--repeat", options.repeat, "Timed iterations of each case, at most")
+      ->type_name("N")
+      ->check(quiet(CLI::Range(1, 1'000'000)))
+      ->capture_default_str();
+  app.add_option("--time-limit", options.time_limit_s,
+                 "Seconds of timed iterations of a case after which only one more begins")
+      ->type_name("SECONDS")
+      ->check(CLI::Validator(check_seconds, ""))
+      ->capture_default_str();
+}
+
+constexpr const char* kCaseHelp =
+    "column=value,column=value… of a case file's columns (`ringside list`), or a case file of which "
+    "--filter leaves one case";
+
+// What check and make-inputs have in common.
+void add_tensor_options(CLI::App& app, TensorOptions& options) {
+  app.option_defaults()->take_last();
+  app.add_option("--filter", options.filter, "Which case of a case file; default: its only one")
+      ->type_name("REGEX")
+      ->check(CLI::Validator(check_regex, ""));
+  app.add_option_function<std::string>(
+         "--axes", [&options](const std::string& name) { options.axes = parse_axes(name); },
+         "Order of the tensors' axes: b batch, h head, n, s or t token, d dim; thd: one sequence, without a "
+         "batch axis; default: bhnd")
+      ->type_name("bhnd|bnhd|sbhd|thd")
+      ->check(quiet(CLI::IsMember({"bhnd", "bnhd", "sbhd", "thd"})));
+}
+
+void add_make_inputs_options(CLI::App& app, MakeInputsOptions& options) {
+  add_tensor_options(app, options);
+  app.add_option("CASE", options.wanted_case, kCaseHelp)->type_name("CASE")->required();
+  app.add_option("-o,--out", options.directory, "Directory for q, k, v, do and case.json, made if missing")
+      ->type_name("DIR")
+      ->required();
+  app.add_flag("--by-rank", options.by_rank,
+               "A file for each of dp·sp ranks (q.rank0.npy …) instead of whole tensors");
+  app.add_option(
+         "--layout", options.layout,
+         "Which tokens each rank holds: contiguous, zigzag or striped; default: the variant's if CASE "
+         "has one, else contiguous")
+      ->type_name("NAME");
+}
+
+void add_check_options(CLI::App& app, CheckOptions& options) {
+  add_tensor_options(app, options);
+  app.add_option(
+         "DIR", options.directory,
+         "Directory with o, dq, dk, dv, or some of them, and q, k, v, do: as q.npy …, one .safetensors, "
+         "or by rank as q.rank0.npy … or rank0.safetensors …; without q, k, v those of make-inputs")
+      ->type_name("DIR")
+      ->required()
+      ->check(quiet(CLI::ExistingDirectory));
+  app.add_option("--case", options.given_case,
+                 kCaseHelp + std::string("; default: DIR/case.json, if it is there"))
+      ->type_name("CASE");
+  app.add_option(
+         "--layout", options.layout,
+         "Which tokens each rank holds: contiguous, zigzag, striped, or a .npy of the global position "
+         "of each token, rank after rank; default: the variant's if the case has one, else contiguous")
+      ->type_name("NAME|FILE");
+  const auto column = [&](const std::string& of, const std::string& help) {
+    app.add_option_function<std::string>(
+           option_of(of),
+           [&options, of](const std::string& text) {
+             options.cells.push_back({of, text, option_of(of)});
+           },
+           help)
+        ->type_name("VALUE");
+  };
+  column("operator", "softmax or lightning; default: the case's, or softmax");
+  column("causal", "true or false; default: the case's, or true");
+  column("decay", "lightning's slopes: alibi, or one for all heads; default: the case's, or alibi");
+  column("window", "keys that a causal query sees; default: the case's, or all");
+  column("cu_seqlens", "bounds of packed documents, as 0+100+250; default: the case's, or one");
+  column("padding", "tokens at the end that are in no document; default: the case's, or 0");
+  column("sp", "ranks that share a sequence; default: the case's, or as many as there are files");
+  column("dp", "data-parallel groups among the ranks; default: the case's, or 1");
+  column("dtype",
+         "What the implementation computed in: fp32, bf16, fp16; default: the case's, or that of q's file");
+  column("math",
+         "What it fed to matrix products: fp32, tf32, bf16; default: the case's, or bf16 for bf16, tf32 for "
+         "fp16, fp32 for fp32");
+  column(
+      "partials",
+      "What each block's o, dq, dk and dv are rounded to before they are merged or summed, as where a ring "
+      "runs on flash-attention: fp32 (they are not), bf16, fp16; default: the case's, or fp32");
+  app.add_option("--out", options.out, "Directory for results.jsonl and results.csv; default: none are kept")
+      ->type_name("DIR");
+  add_color_option(app, options.color);
+}
+
+void add_mutants_options(CLI::App& app, MutantsOptions& options) {
+  app.option_defaults()->take_last();
+  app.add_option("--filter", options.filter,
+                 "Only those in whose \"number bug variant\" this ECMAScript regular expression is found; "
+                 "default: all")
+      ->type_name("REGEX")
+      ->check(CLI::Validator(check_regex, ""));
+  app.add_option("--cases", options.cases,
+                 "CSV file of cases; default: the set that ci/ uses, cases/mutants.csv")
+      ->type_name("FILE")
+      ->check(quiet(CLI::ExistingFile));
+  app.add_option("--csv", options.csv, "File for a line a run; default: none")->type_name("FILE");
+  app.add_flag("--list", options.list,
+               "Show the bugs, and which are not planted and why, instead of running them");
+  app.add_flag("--smoke", options.smoke, "Each bug in one variant only; default: in all");
+  app.add_option("--device", options.device, "Device of every rank, one that `ringside list` shows")
+      ->type_name("NAME")
+      ->capture_default_str();
+}
+
+void add_soak_options(CLI::App& app, SoakOptions& options) {
+  app.option_defaults()->take_last();
+  CLI::Option* minutes =
+      app.add_option("--minutes", options.minutes, "How long; default: 1, unless --cases is given")
+          ->type_name("N")
+          ->check(CLI::Validator(check_seconds, ""));
+  app.add_option("--cases", options.cases, "How many cases")
+      ->type_name("N")
+      ->check(quiet(CLI::Range(1, 1'000'000'000)))
+      ->excludes(minutes);
+  app.add_option("--seed", options.seed, "Repeats the cases of an earlier run; default: fresh ones")
+      ->type_name("N");
+  app.add_option("--red", options.red, "Case file that is written if a case fails")
+      ->type_name("FILE")
+      ->capture_default_str();
+  app.add_option("--device", options.device, "Device of every rank, one that `ringside list` shows")
+      ->type_name("NAME")
+      ->capture_default_str();
+}
+
+void add_launch_options(CLI::App& app, LaunchCommand& launch, std::string& mpirun_args) {
+  app.footer("Then what every rank runs, as without launch: [--] sweep|explain|list …");
+  app.add_option("-n,--ranks", launch.ranks, "MPI ranks")
+      ->type_name("N")
+      ->required()
+      ->check(quiet(CLI::Range(1, 1 << 20)));
+  app.add_option("--mpirun", launch.options.mpirun,
+                 "The mpirun to use, looked up on PATH if it holds no slash")
+      ->type_name("PATH")
+      ->capture_default_str();
+  app.add_option("--mpirun-args", mpirun_args, "More arguments for mpirun, in one word, split at white space")
+      ->type_name("ARGS");
+}
+
+std::vector<std::string> split_at_space(const std::string& text) {
+  std::istringstream in(text);
+  return {std::istream_iterator<std::string>(in), {}};
+}
+
+/// Where the command line of launch's ranks starts in launch's own: at "--" or at a sub-command.
+std::size_t launched_from(std::span<const std::string> args) {
+  const auto starts = [](const std::string& word) {
+    return word == "--" || word == "sweep" || word == "time" || word == "explain" || word == "list" ||
+           word == "launch";
+  };
+  return static_cast<std::size_t>(std::find_if(args.begin() + 1, args.end(), starts) - args.begin());
+}
+
+}  // namespace
+
+Command parse_command_line(std::span<const std::string> args) {
+  SweepOptions sweep;
+  TimeOptions time;
+  ExplainOptions explain;
+  CheckOptions check;
+  MakeInputsOptions make_inputs;
+  MutantsOptions mutants;
+  SoakOptions soak;
+  LaunchCommand launch;
+  ListCommand list_command;
+  std::string mpirun_args;
+
+  CLI::App app("Ringside: correctness and regression harness for sequence-parallel attention", "ringside");
+  app.set_version_flag(
+      "--version", [] { return version_text(MpiSession::library_version().value_or("none")); },
+      "Print version, commit, compiler and libraries and exit");
+  CLI::App* list_app =
+      app.add_subcommand("list", "Show the variants, devices and communicators of this build");
+  CLI::App* sweep_app = app.add_subcommand("sweep", "Run cases, judge them, time them");
+  CLI::App* time_app = app.add_subcommand("time", "Time cases; nothing is judged");
+  CLI::App* explain_app =
+      app.add_subcommand("explain", "For the worst element of each tensor, say what its bound is made of");
+  CLI::App* make_inputs_app = app.add_subcommand(
+      "make-inputs", "Write the inputs of a case as files, for another implementation to compute on");
+  CLI::App* check_app = app.add_subcommand("check", "Judge the tensors that another implementation computed");
+  RecordCommands records(app);
+  CLI::App* mutants_app =
+      app.add_subcommand("mutants", "Plant bugs in the variants and demand that each turns a verdict red");
+  CLI::App* soak_app = app.add_subcommand("soak", "Run random cases of the variants, all of which must pass");
+  CLI::App* launch_app = app.add_subcommand("launch", "Run one of the others on MPI ranks, under mpirun");
+  list_app->add_flag("--columns", list_command.columns, "Explain the columns of results.csv instead");
+  add_sweep_options(*sweep_app, sweep);
+  add_time_options(*time_app, time);
+  add_session_options(*explain_app, explain);
+  add_make_inputs_options(*make_inputs_app, make_inputs);
+  add_check_options(*check_app, check);
+  add_mutants_options(*mutants_app, mutants);
+  add_soak_options(*soak_app, soak);
+  add_launch_options(*launch_app, launch, mpirun_args);
+  app.require_subcommand(0, 1);
+  app.footer(footer);
+
+  const bool launching = !args.empty() && args.front() == launch_app->get_name();
+  const auto own = args.first(launching ? launched_from(args) : args.size());
+  try {
+    app.parse(std::vector<std::string>(own.rbegin(), own.rend()));  // CLI11 takes the words last first
+  } catch (const CLI::Success& wanted) {
+    std::ostringstream out;
+    app.exit(wanted, out, out);
+    std::string text = out.str();
+    return Text{text.substr(0, text.find_last_not_of('\n') + 1)};
+  } catch (const CLI::ParseError& error) {
+    const auto used = app.get_subcommands();
+    const bool unknown = dynamic_cast<const CLI::ExtrasError*>(&error);  // it tells the last word first
+    throw UsageError(
+        fmt::format("{}. See ringside {}--help",
+                    unknown ? "not expected: " + CLI::detail::join(app.remaining(true), " ") : error.what(),
+                    used.empty() ? "" : used.front()->get_name() + " "));
+  }
+  if (list_app->parsed()) return list_command;
+  if (sweep_app->parsed()) return sweep;
+  if (time_app->parsed()) return time;
+  if (explain_app->parsed()) return explain;
+  if (make_inputs_app->parsed()) return make_inputs;
+  if (check_app->parsed()) return check;
+  if (auto command = records.parsed()) return *command;
+  if (mutants_app->parsed()) return mutants;
+  if (soak_app->parsed()) return soak;
+  if (!launching)
+    throw UsageError(
+        "A sub-command is missing: list, sweep, time, explain, check, make-inputs, diff, baseline, gate, "
+        "history, "
+        "dashboard, mutants, soak or launch. See ringside --help");
+
+  launch.options.mpirun_args = split_at_space(mpirun_args);
+  auto rest = args.subspan(own.size());
+  if (!rest.empty() && rest.front() == "--") rest = rest.subspan(1);
+  if (rest.empty()) throw UsageError("launch: what shall the ranks run? See ringside launch --help");
+  const Command inner = parse_command_line(rest);  // wrong usage is told here, once, not by every rank
+  if (std::holds_alternative<Text>(inner)) return inner;
+  if (std::holds_alternative<LaunchCommand>(inner)) throw UsageError("launch: launch cannot launch itself");
+  launch.program_args.assign(rest.begin(), rest.end());
+  return launch;
+}
+
+}  // namespace ringside

@@ -1,0 +1,11 @@
+// What the flags of this build let the compiler use: constants, no instruction.
+#include "harness/program/cpu_features.h"
+
+namespace ringside {
+
+#define RINGSIDE_TEXT(x) #x
+#define RINGSIDE_NEEDED(name, macro) RINGSIDE_TEXT(macro)[0] == '1',  // its own name where it is not defined
+
+constinit const bool cpu_needs[kCpuFeatures] = {RINGSIDE_CPU_FEATURES(RINGSIDE_NEEDED)};
+
+}  // namespace ringside

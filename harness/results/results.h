@@ -1,0 +1,59 @@
+// Results that other tools read: results.jsonl and results.csv.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "harness/base/fingerprint.h"
+#include "harness/judge/run_case.h"
+
+namespace ringside {
+
+/// What every row of a run has in common.
+struct RunInfo {
+  std::string commit;
+  std::string subject;  ///< the commit's first line
+  std::string started;  ///< 2026-01-31T23:59:59Z
+  Fingerprint machine;
+  std::string communicator;
+  std::string device;
+  int world = 0;                   ///< processes under MPI; 0: each case has its own threads
+  bool flushes_denormals = false;  ///< in the device's kernels; the oracle never does
+};
+
+/// Version of the rows' schema; it grows when a field changes its meaning or goes.
+inline constexpr std::int64_t kResultsSchema = 2;
+
+/// Writes DIR/results.jsonl and DIR/results.csv. A row has left this process when add() returns, so that a
+/// killed run loses none.
+class ResultsFile {
+ public:
+  /// In place of the files of an earlier run. Makes the directory. Throws UsageError if it cannot be written
+  /// or another run writes there.
+  explicit ResultsFile(const std::string& directory);
+  /// Goes on after the first `keep` bytes of results.jsonl, which are whole rows (parse_results() has read
+  /// them): what follows is cut off, and results.csv is made from them. Throws as the other, and
+  /// InfrastructureError if results.csv cannot be written; the kept rows stay.
+  ResultsFile(const std::string& directory, std::size_t keep);
+  ~ResultsFile();
+  ResultsFile(ResultsFile&&) noexcept;
+  ResultsFile& operator=(ResultsFile&&) noexcept;
+
+  /// Throws InfrastructureError naming the file if a row cannot be written; earlier rows stay.
+  void add(const CaseResult& result, const RunInfo& run);
+
+ private:
+  struct Files;
+  std::unique_ptr<Files> files_;
+};
+
+/// A column of results.csv: where it stands in a row of results.jsonl (a JSON pointer), and what it means.
+struct ResultColumn {
+  std::string name, pointer, meaning;
+};
+/// All of them, in order.
+const std::vector<ResultColumn>& result_columns();
+
+}  // namespace ringside

@@ -1,0 +1,28 @@
+// What sweep and explain have in common: where ranks live, how errors end a run.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "harness/program/options.h"
+#include "harness/results/results.h"
+#include "harness/run/fleet.h"
+
+namespace ringside {
+
+/// What the options ask of NCCL in vain, if they do: `built` with it or not, `launched` by mpirun or not.
+std::optional<std::string> why_no_nccl(const SessionOptions& options, bool built, bool launched);
+
+/// Runs body on the fleet that the options ask for and returns its status. Under MPI an error that all
+/// processes meet alike (UsageError) is thrown in all; any other error of one of them is printed there and
+/// ends them all with status 5 (MPI_Abort).
+int in_session(const SessionOptions& options, const std::function<int(Fleet&)>& body);
+
+/// Runs body in the root process; what it throws is thrown in all. Collective.
+void on_root(Fleet& fleet, const std::function<void()>& body);
+
+/// Throws UsageError, with the devices there are, unless `device` is one that can be used here.
+RunInfo run_info(const std::string& device, const Fleet& fleet);
+
+}  // namespace ringside

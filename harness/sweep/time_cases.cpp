@@ -1,0 +1,78 @@
+// Times without verdicts: what the gate runs, arm by arm.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "harness/base/fingerprint.h"
+#include "harness/base/line_file.h"
+#include "harness/base/stopwatch.h"
+#include "harness/cases/select_cases.h"
+#include "harness/program/commands.h"
+#include "harness/report/progress.h"
+#include "harness/report/table.h"
+#include "harness/run/measures.h"
+#include "harness/sweep/plan.h"
+#include "harness/sweep/session.h"
+
+namespace ringside {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json row_of(const PlannedCase& planned, const RunInfo& run) {
+  return {{"schema", 1},
+          {"name", planned.c.name()},
+          {"commit", run.commit},
+          {"fingerprint", run.machine.id},
+          {"communicator", run.communicator},
+          {"world", run.world},
+          {"device", run.device}};
+}
+
+}  // namespace
+
+int time_cases(const TimeOptions& options) {
+  return in_session(options, [&](Fleet& fleet) {
+    const RunInfo run = run_info(options.device, fleet);
+    const DeviceEntry device = usable_device(options.device);
+    const TimingPlan timing = {.repeat = options.repeat, .limit_s = options.time_limit_s};
+    const Plan plan = make_plan(
+        select_cases(options.cases, options.filter), fleet.world(),
+        [&](const Case&) { return options.repeat; }, usable_cores(), device);
+    if (plan.to_run == 0) throw UsageError("no case ran: " + *plan.cases.front().skip);
+    std::optional<LineFile> out;
+    on_root(fleet, [&] {
+      out.emplace(options.out);
+      out->cut(0);
+    });
+    Progress progress(fleet.is_root(), plan.to_run);
+    InputsCache inputs;
+    for (const PlannedCase& planned : plan.cases) {
+      Json row = row_of(planned, run);
+      if (planned.skip) {
+        row["skipped"] = *planned.skip;
+      } else {
+        progress.begin(planned.c.name());
+        inputs.clear();
+        std::vector<RankMeasure> ranks;
+        const auto runs = run_ranks_here(planned.c, *planned.variant, options.device, timing, fleet, inputs);
+        const IterationTimes times = share_measures(runs, fleet, ranks);
+        row["oversubscribed"] = fleet.oversubscribed(planned.c.ranks(), device);
+        row["forward_s"] = times.forward;
+        row["forward_backward_s"] = times.forward_backward;
+        progress.done(fmt::format("{}: {}, median of {}", planned.c.name(),
+                                  human_seconds(Timing::of(times.forward_backward).median_s),
+                                  times.forward_backward.size()));
+      }
+      on_root(fleet, [&] { out->append(row.dump()); });
+    }
+    if (fleet.is_root()) {
+      fmt::print("{} cases: times only, nothing judged: {}\n", plan.to_run, options.out);
+    }
+    return 0;
+  });
+}
+
+}  // namespace ringside
