@@ -70,5 +70,10 @@ TEST(MpiSession, IsToldFromTheEnvironment) {
   EXPECT_TRUE(MpiSession::launched_by_mpi());
 }
 
+TEST(MpiSession, NamesItsLibraryInOneLine) {
+  EXPECT_EQ(MpiSession::library_version().value_or("none").find_first_of(std::string_view("\n\0", 2)),
+            std::string::npos);
+}
+
 }  // namespace
 }  // namespace ringside
