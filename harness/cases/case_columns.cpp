@@ -10,16 +10,13 @@
 #include <stdexcept>
 #include <utility>
 
-#include "harness/base/case_text.h"
 #include "harness/base/csv_cell.h"
+#include "harness/base/text.h"
 #include "harness/cases/case_file.h"
-#include "harness/tensors/array_reader.h"
 #include "reference/error.h"
 
 namespace ringside {
 namespace {
-
-constexpr std::size_t kShown = 40;  // bytes of a value in a message
 
 constexpr std::array kOperators = {Operator::softmax, Operator::lightning};
 
@@ -100,30 +97,6 @@ std::vector<Index> parse_documents(std::string_view text) {
   }
   if (bounds.size() == 1) throw UsageError("cu_seqlens needs the end of the document that begins at 0");
   return bounds;
-}
-
-/// What results can hold as it is: whole characters of UTF-8, in their shortest form.
-bool is_utf8(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
-  for (std::size_t i = 0; i < text.size();) {
-    const unsigned lead = byte(i);
-    const std::size_t size = lead < 0x80   ? 1
-                             : lead < 0xc2 ? 0
-                             : lead < 0xe0 ? 2
-                             : lead < 0xf0 ? 3
-                             : lead < 0xf5 ? 4
-                                           : 0;
-    if (size == 0) return false;
-    unsigned point = size == 1 ? lead : lead & (0x7fU >> size);
-    for (std::size_t k = 1; k < size; ++k) {
-      if ((byte(i + k) & 0xc0U) != 0x80) return false;
-      point = point << 6 | (byte(i + k) & 0x3fU);
-    }
-    constexpr std::array kLeast = {0U, 0U, 0x80U, 0x800U, 0x10000U};
-    if (point < kLeast[size] || point > 0x10ffff || (point >= 0xd800 && point < 0xe000)) return false;
-    i += size;
-  }
-  return true;
 }
 
 /// The REASON of "fail:REASON"; "" for "pass".
@@ -234,21 +207,6 @@ constexpr std::array kColumns = {
                [](const Case& c) { return c.fault.empty() ? std::string("pass") : "fail:" + c.fault; }},
 };
 
-// Levenshtein distance: insertions, deletions and replacements that turn a into b.
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i + 1);
-    for (std::size_t j = 0; j < b.size(); ++j) {
-      const std::size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replaced, diagonal + 1, row[j] + 1});
-    }
-  }
-  return row.back();
-}
-
 }  // namespace
 
 std::span<const CaseColumn> case_columns() { return kColumns; }
@@ -310,25 +268,6 @@ std::string case_table(const std::vector<Case>& cases) {
     text += '\n';
   }
   return text;
-}
-
-std::string quoted(std::string_view text) {
-  if (text.size() <= kShown) return fmt::format("'{}'", text);
-  std::size_t cut = kShown;
-  while (cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xc0) == 0x80) --cut;  // not inside a character
-  return fmt::format("'{}…'", text.substr(0, cut));
-}
-
-std::string unknown(std::string_view what, std::string_view text, std::span<const std::string_view> allowed) {
-  std::string message = fmt::format("unknown {} {}; it is one of", what, quoted(text));
-  for (const std::string_view& name : allowed) {
-    message += fmt::format("{} {}", &name == allowed.data() ? "" : ",", name);
-  }
-  if (text.size() > kShown) return message;
-  const auto distance = [&](std::string_view name) { return edit_distance(text, name); };
-  const auto nearest = std::ranges::min_element(allowed, {}, distance);
-  if (distance(*nearest) <= 2) message += fmt::format(" (did you mean {}?)", *nearest);
-  return message;
 }
 
 }  // namespace ringside

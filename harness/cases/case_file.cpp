@@ -11,8 +11,8 @@
 #include <system_error>
 #include <unordered_map>
 
-#include "harness/base/case_text.h"
-#include "harness/tensors/array_reader.h"
+#include "harness/base/files.h"
+#include "harness/base/text.h"
 #include "reference/error.h"
 
 namespace ringside {
@@ -197,7 +197,7 @@ Case make_case(const TextOf& text_of, const OperatorsOf& operators_of, const Fai
       case_columns()[i].parse(c, text_of(i));
       if (case_columns()[i].name != "variant") continue;
       served = operators_of(c.variant);
-      if (served.empty()) throw UsageError(fmt::format("unknown variant {}", ringside::quoted(c.variant)));
+      if (served.empty()) throw UsageError(fmt::format("unknown variant {}", quoted(c.variant)));
       c.op = served.front();
     } catch (const UsageError& error) {
       fail(i, error.what());
@@ -369,30 +369,8 @@ Case parse_case(std::span<const CaseCell> cells, const OperatorsOf& operators_of
   return make_case([&](std::size_t column) { return texts[column]; }, operators_of, fail);
 }
 
-std::string read_file(const std::filesystem::path& path, std::size_t limit) {
-  const auto fail = [&](std::string_view reason) {
-    throw UsageError(fmt::format("{}: {}", path.string(), reason));
-  };
-  const auto close = [](std::FILE* file) { std::fclose(file); };
-  const std::unique_ptr<std::FILE, decltype(close)> file(std::fopen(path.c_str(), "rb"));
-  if (!file) fail("cannot open: " + std::generic_category().message(errno));
-  std::string text;
-  while (text.size() <= limit) {
-    constexpr std::size_t kStep = std::size_t{1} << 16;
-    const std::size_t before = text.size();
-    text.resize(before + kStep);
-    const std::size_t got = std::fread(text.data() + before, 1, kStep, file.get());
-    text.resize(before + got);
-    if (got == kStep) continue;
-    if (std::ferror(file.get())) fail("cannot read: " + std::generic_category().message(errno));
-    break;
-  }
-  if (text.size() > limit) fail(fmt::format("larger than {} bytes", limit));
-  return text;
-}
-
 std::vector<Case> read_cases(const std::filesystem::path& path, const OperatorsOf& operators_of) {
-  return parse_cases(read_file(path), path.string(), operators_of);
+  return parse_cases(read_file(path, kMaxCaseFileBytes), path.string(), operators_of);
 }
 
 }  // namespace ringside

@@ -81,10 +81,6 @@ void add_usual_math(std::vector<CaseCell>& cells);
 /// A case file with all columns, a row a case: parse_cases() reads them back as they are.
 std::string case_table(const std::vector<Case>& cases);
 
-/// The whole content of a file. Throws UsageError "file: message" if it cannot be read or is larger than
-/// `limit`.
-std::string read_file(const std::filesystem::path& path, std::size_t limit = kMaxCaseFileBytes);
-
 /// parse_cases() of read_file().
 std::vector<Case> read_cases(const std::filesystem::path& path, const OperatorsOf& operators_of);
 

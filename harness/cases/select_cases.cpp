@@ -8,8 +8,7 @@
 #include <regex>
 
 #include "distributed/variant.h"
-#include "harness/base/case_text.h"
-#include "harness/tensors/array_reader.h"
+#include "harness/base/text.h"
 #include "reference/error.h"
 
 namespace ringside {
@@ -73,6 +72,18 @@ Layout layout_named(const CaseCell& cell, const std::vector<CaseCell>& cells) {
     if (const Variant* known = variant ? find_variant(variant->text, op) : nullptr) return known->layout;
   }
   return Layout::contiguous;
+}
+
+std::string standard_key(const Case& c) {
+  Case key = c;
+  if (c.partials == DType::fp32) {
+    key.variant = "";
+    key.sp = 1;
+  } else {  // which are rounded, depends on who holds what
+    key.variant = to_string(find_variant(c.variant, c.op)->layout);
+  }
+  key.dp = 1;
+  return key.name();
 }
 
 }  // namespace ringside

@@ -1,4 +1,4 @@
-// Which cases are meant, of the variants that are registered.
+// Cases and variants: which cases are meant, and which share a reference.
 #pragma once
 
 #include <string>
@@ -25,5 +25,8 @@ std::vector<CaseCell> case_cells(const std::string& text, const std::string& fil
 /// The layout of the name in a cell; if it is empty, that of the variant that the cells name, or contiguous.
 /// Throws UsageError, with the cell's source, for another name.
 Layout layout_named(const CaseCell& layout, const std::vector<CaseCell>& cells);
+
+/// Equal for two cases exactly if one Standard serves both.
+std::string standard_key(const Case& c);
 
 }  // namespace ringside

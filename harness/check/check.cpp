@@ -5,8 +5,8 @@
 #include <optional>
 #include <vector>
 
+#include "harness/check/commands.h"
 #include "harness/check/given_run.h"
-#include "harness/program/commands.h"
 #include "harness/report/picture.h"
 #include "harness/report/table.h"
 #include "harness/results/results.h"

@@ -5,9 +5,9 @@
 #include <cmath>
 #include <set>
 
+#include "harness/check/commands.h"
 #include "harness/check/diff_results.h"
 #include "harness/check/given_run.h"
-#include "harness/program/commands.h"
 #include "reference/error.h"
 
 namespace ringside {

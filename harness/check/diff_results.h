@@ -5,7 +5,7 @@
 #include <optional>
 #include <utility>
 
-#include "harness/program/options.h"
+#include "harness/check/commands.h"
 
 namespace ringside {
 

@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "distributed/layout.h"
+#include "harness/base/text.h"
 #include "harness/cases/grid.h"
 #include "harness/tensors/npy_reader.h"
 #include "reference/error.h"

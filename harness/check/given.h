@@ -10,7 +10,7 @@
 
 #include "distributed/layout.h"
 #include "harness/cases/case_file.h"
-#include "harness/program/options.h"
+#include "harness/check/commands.h"
 #include "harness/tensors/axes.h"
 #include "harness/tensors/tensor_file.h"
 

@@ -6,9 +6,9 @@
 #include <memory>
 #include <vector>
 
+#include "harness/check/commands.h"
 #include "harness/check/given.h"
 #include "harness/judge/standard.h"
-#include "harness/program/options.h"
 
 namespace ringside {
 

@@ -1,8 +1,9 @@
 // The inputs of a case as files, for another implementation to compute on.
 #include <fmt/format.h>
 
+#include "harness/base/text.h"
 #include "harness/cases/select_cases.h"
-#include "harness/program/commands.h"
+#include "harness/check/commands.h"
 #include "harness/report/dump.h"
 #include "harness/report/table.h"
 #include "harness/tensors/inputs.h"

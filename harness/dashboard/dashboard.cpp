@@ -6,11 +6,12 @@
 #include <string_view>
 #include <system_error>
 
+#include "harness/base/text.h"
+#include "harness/dashboard/commands.h"
 #include "harness/dashboard/model.h"
 #include "harness/dashboard/page.h"
 #include "harness/gate/report.h"
 #include "harness/history/history.h"
-#include "harness/program/commands.h"
 #include "harness/report/table.h"
 #include "reference/error.h"
 

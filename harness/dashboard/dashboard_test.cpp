@@ -7,9 +7,9 @@
 #include <filesystem>
 #include <string>
 
+#include "harness/dashboard/commands.h"
 #include "harness/dashboard/model.h"
 #include "harness/dashboard/page.h"
-#include "harness/program/commands.h"
 #include "harness/results/results.h"
 #include "harness/testing/process.h"
 #include "reference/error.h"

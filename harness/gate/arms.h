@@ -8,8 +8,8 @@
 
 #include "harness/base/child.h"
 #include "harness/cases/case.h"
+#include "harness/gate/commands.h"
 #include "harness/gate/decide.h"
-#include "harness/program/options.h"
 #include "harness/results/record.h"
 
 namespace ringside {

@@ -13,9 +13,9 @@
 #include <vector>
 
 #include "harness/base/fingerprint.h"
-#include "harness/base/plain_text.h"
+#include "harness/base/text.h"
 #include "harness/gate/baselines.h"
-#include "harness/program/commands.h"
+#include "harness/gate/commands.h"
 #include "reference/error.h"
 
 namespace ringside {

@@ -12,9 +12,8 @@
 #include <optional>
 #include <utility>
 
-#include "harness/base/case_text.h"
 #include "harness/base/csv_cell.h"
-#include "harness/base/plain_text.h"
+#include "harness/base/text.h"
 #include "harness/cases/case_file.h"
 #include "reference/error.h"
 
@@ -28,8 +27,7 @@ T number(const std::string& text) {
   T value{};
   const char* const end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, value);
-  if (error != std::errc{} || stop != end)
-    throw UsageError(fmt::format("{} is no number", ringside::quoted(plain_text(text))));
+  if (error != std::errc{} || stop != end) throw UsageError(fmt::format("{} is no number", quoted(text)));
   return value;
 }
 
@@ -64,14 +62,13 @@ void read_schema(BaselineRow&, const std::string& cell) {
 
 void read_status(BaselineRow& row, const std::string& cell) {
   if (cell != "pass" && cell != "xfail")
-    throw UsageError(
-        fmt::format("{} is no baseline: only pass and xfail are", ringside::quoted(plain_text(cell))));
+    throw UsageError(fmt::format("{} is no baseline: only pass and xfail are", quoted(cell)));
   row.record.status = cell;
 }
 
 void read_oversubscribed(BaselineRow& row, const std::string& cell) {
   if (cell != "true" && cell != "false")
-    throw UsageError(fmt::format("{} is neither true nor false", ringside::quoted(plain_text(cell))));
+    throw UsageError(fmt::format("{} is neither true nor false", quoted(cell)));
   row.record.oversubscribed = cell == "true";
 }
 
@@ -175,7 +172,7 @@ class BaselineReader {
     place_.resize(columns().size());
     for (const std::string& cell : cells) {
       if (std::ranges::count(header_, cell) > 0)
-        throw UsageError(fmt::format("column {} is there twice", ringside::quoted(plain_text(cell))));
+        throw UsageError(fmt::format("column {} is there twice", quoted(cell)));
       const auto known = std::ranges::find(columns(), cell, &Column::name);
       if (known == columns().end())
         baseline_.unknown_columns.push_back(cell);
@@ -207,9 +204,7 @@ class BaselineReader {
     const Record& r = row.record;
     const auto [same, is_new] =
         line_of_.emplace(std::tuple(r.fingerprint, r.device, r.communicator, r.world, r.name), line);
-    if (!is_new)
-      throw UsageError(
-          fmt::format("{} is already in line {}", ringside::quoted(plain_text(r.name)), same->second));
+    if (!is_new) throw UsageError(fmt::format("{} is already in line {}", quoted(r.name), same->second));
   }
 
   std::vector<std::string> header_;

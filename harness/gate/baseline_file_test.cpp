@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "harness/base/csv_cell.h"
-#include "harness/base/plain_text.h"
+#include "harness/base/text.h"
 #include "reference/error.h"
 
 namespace ringside {

@@ -14,8 +14,9 @@
 #include <tuple>
 #include <utility>
 
+#include "harness/base/files.h"
 #include "harness/base/line_file.h"
-#include "harness/base/plain_text.h"
+#include "harness/base/text.h"
 #include "harness/cases/case_file.h"
 #include "reference/error.h"
 

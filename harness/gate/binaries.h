@@ -1,7 +1,7 @@
 // gate --base --head.
 #pragma once
 
-#include "harness/program/options.h"
+#include "harness/gate/commands.h"
 
 namespace ringside {
 

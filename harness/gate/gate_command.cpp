@@ -6,11 +6,11 @@
 #include <regex>
 #include <string_view>
 
-#include "harness/base/text_file.h"
+#include "harness/base/files.h"
 #include "harness/gate/binaries.h"
+#include "harness/gate/commands.h"
 #include "harness/gate/gate_results.h"
 #include "harness/gate/history_findings.h"
-#include "harness/program/commands.h"
 #include "reference/error.h"
 
 namespace ringside {

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "harness/gate/baselines.h"
+#include "harness/gate/commands.h"
 #include "harness/gate/report.h"
-#include "harness/program/options.h"
 #include "harness/results/record.h"
 
 namespace ringside {

@@ -9,7 +9,7 @@
 #include <set>
 #include <utility>
 
-#include "harness/base/plain_text.h"
+#include "harness/base/text.h"
 #include "harness/gate/report_parts.h"
 
 namespace ringside {

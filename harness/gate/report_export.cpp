@@ -7,9 +7,9 @@
 #include <set>
 #include <sstream>
 
+#include "harness/base/files.h"
 #include "harness/base/json_number.h"
-#include "harness/base/plain_text.h"
-#include "harness/base/text_file.h"
+#include "harness/base/text.h"
 #include "harness/gate/report.h"
 #include "harness/gate/report_parts.h"
 

@@ -5,7 +5,7 @@
 #include <cctype>
 #include <cstring>
 
-#include "harness/base/plain_text.h"
+#include "harness/base/text.h"
 #include "harness/gate/report.h"
 #include "harness/gate/report_parts.h"
 

@@ -7,6 +7,7 @@
 #include <concepts>
 #include <nlohmann/json.hpp>
 
+#include "harness/base/files.h"
 #include "harness/cases/case_file.h"
 #include "harness/gate/report.h"
 #include "reference/error.h"

@@ -10,9 +10,9 @@
 
 #include "harness/base/csv_cell.h"
 #include "harness/base/line_file.h"
-#include "harness/base/plain_text.h"
+#include "harness/base/text.h"
+#include "harness/history/commands.h"
 #include "harness/history/history.h"
-#include "harness/program/commands.h"
 #include "reference/error.h"
 
 namespace ringside {
@@ -21,19 +21,10 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
+constexpr std::size_t kShown = 72;  // bytes of a text of others
+
 std::string counted(std::int64_t n, std::string_view what) {
   return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
-}
-
-/// plain_text(), cut at `most` characters.
-std::string shown(const std::string& text, std::size_t most = 72) {
-  const std::string plain = plain_text(text);
-  std::size_t characters = 0;
-  for (std::size_t i = 0; i < plain.size(); ++i) {
-    const bool continues = (static_cast<unsigned char>(plain[i]) & 0xc0) == 0x80;
-    if (!continues && ++characters > most) return plain.substr(0, i) + "…";
-  }
-  return plain;
 }
 
 // --- add
@@ -79,8 +70,9 @@ void print_runs(const std::vector<HistoryRun>& runs) {
                                   ? fmt::format("{} {}", run.device, run.communicator)
                                   : fmt::format("{} {} {}", run.device, run.communicator, run.world);
     fmt::print("{:<20}  {:<18}  {:<12}  {:<16}  {:>5}  {:>4}  {}\n",
-               run.started.empty() ? "(not told)" : shown(run.started), shown(run.commit),
-               shown(run.fingerprint), shown(where), run.rows, run.red, shown(run.subject));
+               run.started.empty() ? "(not told)" : plain_text(run.started, kShown),
+               plain_text(run.commit, kShown), plain_text(run.fingerprint, kShown), plain_text(where, kShown),
+               run.rows, run.red, plain_text(run.subject, kShown));
   }
 }
 
@@ -92,14 +84,15 @@ void print_series(const std::vector<Series>& all, const Figure& figure) {
     stepped += !s.changes.empty();
     for (const ChangePoint& change : s.changes) {
       const SeriesPoint& first = s.points[change.at];
-      const std::string where = settings.size() < 2
-                                    ? ""
-                                    : fmt::format(" [{} {} {} {}]", shown(s.fingerprint), shown(s.device),
-                                                  shown(s.communicator), s.world);
-      fmt::print("{}{}: {} → {} ({:+.3g}%) since {}{}, {}\n", shown(s.name, 400), where,
+      const std::string where =
+          settings.size() < 2
+              ? ""
+              : fmt::format(" [{} {} {} {}]", plain_text(s.fingerprint, kShown), plain_text(s.device, kShown),
+                            plain_text(s.communicator, kShown), s.world);
+      fmt::print("{}{}: {} → {} ({:+.3g}%) since {}{}, {}\n", plain_text(s.name, 400), where,
                  value_text(figure, change.before), value_text(figure, change.after),
-                 100 * (change.after / change.before - 1), shown(first.commit),
-                 first.subject.empty() ? "" : fmt::format(" ({})", shown(first.subject)),
+                 100 * (change.after / change.before - 1), plain_text(first.commit, kShown),
+                 first.subject.empty() ? "" : fmt::format(" ({})", plain_text(first.subject, kShown)),
                  counted(std::ssize(s.points), "point"));
     }
   }

@@ -253,16 +253,4 @@ Measured measure_all(const Case& c, const Maker& maker, const Standard& s, const
   return total;
 }
 
-std::string standard_key(const Case& c) {
-  Case key = c;
-  if (c.partials == DType::fp32) {
-    key.variant = "";
-    key.sp = 1;
-  } else {  // which are rounded, depends on who holds what
-    key.variant = to_string(find_variant(c.variant, c.op)->layout);
-  }
-  key.dp = 1;
-  return key.name();
-}
-
 }  // namespace ringside

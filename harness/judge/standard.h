@@ -79,7 +79,4 @@ struct Measured {
 Measured measure_all(const Case& c, const Maker& maker, const Standard& standard, const HostOutputs& outputs,
                      bool with_legacy, Fleet& fleet);
 
-/// Equal for two cases exactly if one Standard serves both.
-std::string standard_key(const Case& c);
-
 }  // namespace ringside

@@ -11,8 +11,8 @@
 #include "distributed/comm/watchdog.h"
 #include "harness/cases/case_file.h"
 #include "harness/cases/select_cases.h"
+#include "harness/mutants/commands.h"
 #include "harness/mutants/run_mutants.h"
-#include "harness/program/commands.h"
 #include "reference/error.h"
 
 namespace ringside {

@@ -6,8 +6,8 @@
 #include <variant>
 #include <vector>
 
+#include "harness/program/commands.h"
 #include "harness/program/launch.h"
-#include "harness/program/options.h"
 
 namespace ringside {
 

@@ -9,7 +9,6 @@
 #include "harness/base/bytes.h"
 #include "harness/cases/case_json.h"
 #include "harness/cases/grid.h"
-#include "harness/check/given.h"
 #include "harness/tensors/inputs.h"
 #include "harness/tensors/npy.h"
 #include "reference/error.h"
@@ -70,7 +69,7 @@ void write_inputs(const Path& directory, const Case& c, Axes axes, std::optional
   Case split = c;
   if (!by_rank) split.dp = split.sp = 1;
   for (const TensorId id : {TensorId::q, TensorId::k, TensorId::v, TensorId::dout}) {
-    const std::string_view name = kTensorNames[static_cast<std::size_t>(id)];
+    const std::string_view name = to_string(id);
     for (int rank = 0; rank < split.ranks(); ++rank) {
       const Place place = Place::of(split, rank);
       write_input(

@@ -8,8 +8,8 @@
 
 #include "harness/cases/case_file.h"
 #include "harness/judge/run_case.h"
-#include "harness/program/options.h"
 #include "harness/run/fleet.h"
+#include "harness/tensors/axes.h"
 #include "harness/tensors/outputs.h"
 
 namespace ringside {

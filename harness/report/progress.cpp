@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "harness/base/terminal.h"
+#include "harness/base/text.h"
 #include "harness/report/table.h"
 
 namespace ringside {

@@ -11,6 +11,7 @@
 #include <map>
 #include <optional>
 
+#include "harness/base/text.h"
 #include "harness/results/published.h"
 #include "harness/results/throughput.h"
 
@@ -26,17 +27,6 @@ const std::string& subject(const CaseResult& r) { return r.directory.empty() ? r
 
 /// What one of many cases is called: its name, or where the tensors are.
 std::string label(const CaseResult& r) { return r.directory.empty() ? r.c.name() : r.directory; }
-
-/// A word of the shell, whatever it holds.
-std::string word(const std::string& text) {
-  const auto plain = [](char ch) {
-    return std::isalnum(static_cast<unsigned char>(ch)) || std::strchr("-_./=,+", ch);
-  };
-  if (!text.empty() && std::ranges::all_of(text, plain)) return text;
-  std::string out = "'";
-  for (const char ch : text) out += ch == '\'' ? "'\\''" : std::string(1, ch);
-  return out + "'";
-}
 
 bool ran(const CaseResult& r) { return r.status != Status::skip; }
 
@@ -84,22 +74,6 @@ std::string heading(const CaseResult& r) {
   if (c.partials != DType::fp32) text += fmt::format(" partials {}", to_string(c.partials));
   if (r.status == Status::xfail) text += fmt::format("  known fault: {}", c.fault);
   return text;
-}
-
-std::string human_bytes(double bytes) {
-  const char* const units[] = {"B", "kB", "MB", "GB", "TB"};
-  std::size_t unit = 0;
-  for (; bytes >= 1000 && unit < 4; ++unit) bytes /= 1000;
-  return unit == 0 ? fmt::format("{:.0f} B", bytes) : fmt::format("{:.3g} {}", bytes, units[unit]);
-}
-
-std::string human_seconds(double seconds) {
-  if (seconds >= 99.5) {
-    const auto whole = static_cast<std::int64_t>(std::llround(std::min(seconds, 1e15)));
-    return fmt::format("{} min {:02} s", whole / 60, whole % 60);
-  }
-  if (seconds >= 1) return fmt::format("{:.2f} s", seconds);
-  return seconds >= 1e-3 ? fmt::format("{:.3g} ms", seconds * 1e3) : fmt::format("{:.3g} us", seconds * 1e6);
 }
 
 std::string accuracy_header(bool published, Paint paint) {
@@ -256,8 +230,8 @@ std::string failure_report(const CaseResult& r, const std::vector<std::string>& 
   if (!is_red(r.status)) return "";
   std::string text = paint(Style::bad, to_string(r.status)) + " " + label(r) + "\n";
   for (const std::string& failure : all_failures(r)) text += wrapped("  " + failure, 4) + "\n";
-  text += "  repeat: " + word(program_invocation_name);
-  for (const std::string& argument : repeat) text += " " + word(argument);
+  text += "  repeat: " + shell_word(program_invocation_name);
+  for (const std::string& argument : repeat) text += " " + shell_word(argument);
   return text + "\n";
 }
 

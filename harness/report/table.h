@@ -39,7 +39,5 @@ std::string failure_report(const CaseResult& result, const std::vector<std::stri
 std::string failure_report(const CaseResult& result, const std::string& case_file, Paint paint = {});
 
 /// "12.3 MB", "1.50 s" and the like, for people.
-std::string human_bytes(double bytes);
-std::string human_seconds(double seconds);
 
 }  // namespace ringside

@@ -7,6 +7,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "harness/base/files.h"
 #include "harness/cases/case_file.h"
 #include "harness/judge/verdict.h"
 #include "harness/results/results.h"

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "harness/base/csv_cell.h"
+#include "harness/base/files.h"
 #include "harness/base/json_number.h"
 #include "harness/base/line_file.h"
 #include "harness/cases/case_file.h"

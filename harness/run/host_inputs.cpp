@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "harness/cases/grid.h"
-#include "harness/judge/standard.h"
+#include "harness/cases/select_cases.h"
 #include "harness/tensors/inputs.h"
 
 namespace ringside {

@@ -1,7 +1,7 @@
 #include <fmt/format.h>
 
 #include "harness/cases/select_cases.h"
-#include "harness/program/commands.h"
+#include "harness/sweep/commands.h"
 #include "harness/sweep/plan.h"
 #include "harness/sweep/session.h"
 #include "reference/error.h"

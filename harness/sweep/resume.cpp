@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "harness/base/bytes.h"
+#include "harness/base/files.h"
 #include "harness/cases/case_file.h"
 #include "harness/results/results_reader.h"
 #include "harness/sweep/session.h"

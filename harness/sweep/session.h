@@ -5,9 +5,9 @@
 #include <optional>
 #include <string>
 
-#include "harness/program/options.h"
 #include "harness/results/results.h"
 #include "harness/run/fleet.h"
+#include "harness/sweep/commands.h"
 
 namespace ringside {
 

@@ -8,11 +8,12 @@
 #include "harness/base/fingerprint.h"
 #include "harness/base/line_file.h"
 #include "harness/base/stopwatch.h"
+#include "harness/base/text.h"
 #include "harness/cases/select_cases.h"
-#include "harness/program/commands.h"
 #include "harness/report/progress.h"
 #include "harness/report/table.h"
 #include "harness/run/measures.h"
+#include "harness/sweep/commands.h"
 #include "harness/sweep/plan.h"
 #include "harness/sweep/session.h"
 

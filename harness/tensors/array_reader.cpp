@@ -14,6 +14,7 @@
 #include <system_error>
 #include <utility>
 
+#include "harness/base/text.h"
 #include "reference/dtype.h"
 #include "reference/error.h"
 
@@ -158,20 +159,6 @@ Index ArrayReader::read(Index first, std::span<float> values) const {
     values = values.subspan(count);
   }
   return changed;
-}
-
-void refuse_file(std::string_view file_name, std::string_view message) {
-  throw UsageError(fmt::format("{}{}{}", file_name, file_name.empty() ? "" : ": ", message));
-}
-
-std::string shown(std::string_view text) {
-  constexpr std::size_t kShown = 40;
-  std::string out = "'";
-  for (const char c : text.substr(0, kShown)) {
-    const bool is_plain = c >= 0x20 && c < 0x7f;
-    out += is_plain ? std::string(1, c) : fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-  }
-  return out + (text.size() > kShown ? "…'" : "'");
 }
 
 std::uint64_t little_endian_number(std::string_view bytes) {

@@ -107,13 +107,6 @@ class ArrayReader {
   std::string source_;
 };
 
-/// Throws UsageError "file: message"; the message alone if there is no name.
-[[noreturn]] void refuse_file(std::string_view file_name, std::string_view message);
-
-/// The file's own text for a message, in quotes: what a terminal might take for a command, or a reader for
-/// nothing, as \x1b, and its end cut off if it is long.
-std::string shown(std::string_view text);
-
 /// An unsigned number of up to 8 bytes, the lowest first.
 std::uint64_t little_endian_number(std::string_view bytes);
 

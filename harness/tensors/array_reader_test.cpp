@@ -8,6 +8,7 @@
 #include <limits>
 #include <stdexcept>
 
+#include "harness/base/text.h"
 #include "reference/denormals.h"
 
 namespace ringside {
@@ -83,8 +84,8 @@ TEST(StoredShapes, HaveBytesThatCanBeCounted) {
 }
 
 TEST(TextOfFiles, IsShownWithoutHarm) {
-  EXPECT_EQ(shown("a\x1b[2J\xff'"), "'a\\x1b[2J\\xff''");
-  EXPECT_EQ(shown(std::string(41, 'k')), "'" + std::string(40, 'k') + "…'");
+  EXPECT_EQ(quoted("a\x1b[2J\xff'"), "'a\\x1b[2J\\xff''");
+  EXPECT_EQ(quoted(std::string(41, 'k')), "'" + std::string(40, 'k') + "…'");
   EXPECT_EQ(tuple_text(std::vector<Index>{}), "()");
   EXPECT_EQ(tuple_text(std::vector<Index>{5}), "(5,)");
   EXPECT_EQ(tuple_text(std::vector<Index>{2, 3}), "(2, 3)");

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "harness/cases/case.h"
@@ -13,6 +14,11 @@
 namespace ringside {
 
 enum class TensorId : std::uint32_t { q, k, v, dout };
+
+/// As its files are called.
+constexpr std::string_view to_string(TensorId id) {
+  return std::array<std::string_view, 4>{"q", "k", "v", "do"}[static_cast<std::size_t>(id)];
+}
 
 /// Global shape of a tensor of the case.
 Shape shape_of(const Case& c, TensorId id);
