@@ -105,7 +105,7 @@ std::string plain_text(std::string_view text, std::size_t most) {
   return plain_text(text.substr(0, most)) + "…";
 }
 
-std::string quoted(std::string_view text) { return "'" + plain_text(text, kShown) + "'"; }
+std::string in_quotes(std::string_view text) { return "'" + plain_text(text, kShown) + "'"; }
 
 std::string shell_word(const std::string& text) {
   const auto plain = [](char ch) {
@@ -127,7 +127,7 @@ bool is_utf8(std::string_view text) {
 }
 
 std::string unknown(std::string_view what, std::string_view text, std::span<const std::string_view> allowed) {
-  std::string message = fmt::format("unknown {} {}; it is one of", what, quoted(text));
+  std::string message = fmt::format("unknown {} {}; it is one of", what, in_quotes(text));
   for (const std::string_view& name : allowed) {
     message += fmt::format("{} {}", &name == allowed.data() ? "" : ",", name);
   }

@@ -16,7 +16,7 @@ std::string plain_text(std::string_view text);
 std::string plain_text(std::string_view text, std::size_t most);
 
 /// The text in quotes: plain_text() of its first 40 bytes.
-std::string quoted(std::string_view text);
+std::string in_quotes(std::string_view text);
 
 /// A word of the shell, whatever it holds.
 std::string shell_word(const std::string& text);

@@ -26,7 +26,7 @@ T parse_number(std::string_view what, std::string_view text, T low, T high) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc{} || end != text.data() + text.size() || value < low || value > high) {
     throw UsageError(
-        fmt::format("{} must be a whole number from {} to {}, not {}", what, low, high, quoted(text)));
+        fmt::format("{} must be a whole number from {} to {}, not {}", what, low, high, in_quotes(text)));
   }
   return value;
 }
@@ -55,7 +55,7 @@ DecaySpec parse_decay(std::string_view text) {
   float slope = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), slope);
   if (error != std::errc{} || end != text.data() + text.size() || !std::isfinite(slope) || !(slope >= 0)) {
-    throw UsageError(fmt::format("decay must be alibi or a finite fp32 slope >= 0, not {}", quoted(text)));
+    throw UsageError(fmt::format("decay must be alibi or a finite fp32 slope >= 0, not {}", in_quotes(text)));
   }
   return {.slope = slope + 0.0f};  // -0 becomes 0
 }
@@ -108,7 +108,7 @@ std::string parse_fault(std::string_view text) {
   if (reason.starts_with(kMark))
     reason.remove_prefix(std::min(reason.find_first_not_of(" \t", kMark.size()), reason.size()));
   if (!text.starts_with(kMark) || reason.empty()) {
-    throw UsageError(fmt::format("expect must be pass or fail:REASON, not {}", quoted(text)));
+    throw UsageError(fmt::format("expect must be pass or fail:REASON, not {}", in_quotes(text)));
   }
   if (reason.size() > kLongest || !is_utf8(reason)) {
     throw UsageError(fmt::format("the REASON of expect must be at most {} bytes of UTF-8", kLongest));
@@ -218,7 +218,7 @@ std::vector<CaseCell> parse_cells(std::string_view text) {
     text.remove_prefix(std::min(cell.size() + 1, text.size()));
     const std::size_t at = cell.find('=');
     if (at == cell.npos || at == 0 || at + 1 == cell.size())
-      throw UsageError(fmt::format("{} is not column=value", quoted(cell)));
+      throw UsageError(fmt::format("{} is not column=value", in_quotes(cell)));
     if (std::ranges::find(cells, cell.substr(0, at), &CaseCell::column) != cells.end())
       throw UsageError(fmt::format("column {} is there twice", cell.substr(0, at)));
     cells.push_back({.column = std::string(cell.substr(0, at)), .text = std::string(cell.substr(at + 1))});

@@ -197,7 +197,7 @@ Case make_case(const TextOf& text_of, const OperatorsOf& operators_of, const Fai
       case_columns()[i].parse(c, text_of(i));
       if (case_columns()[i].name != "variant") continue;
       served = operators_of(c.variant);
-      if (served.empty()) throw UsageError(fmt::format("unknown variant {}", quoted(c.variant)));
+      if (served.empty()) throw UsageError(fmt::format("unknown variant {}", in_quotes(c.variant)));
       c.op = served.front();
     } catch (const UsageError& error) {
       fail(i, error.what());

@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "harness/base/files.h"
 #include "harness/base/text.h"
 
 namespace ringside {
@@ -76,7 +77,7 @@ std::vector<CaseCell> cells_of(const nlohmann::ordered_json& json, std::string_v
   for (const auto& [column, value] : json.items()) {
     if (std::ranges::find(case_columns(), column, &CaseColumn::name) == case_columns().end() &&
         std::ranges::count(kFileColumns, column) == 0) {
-      refuse_file(source, fmt::format("a case has no column {}", quoted(column)));
+      refuse_file(source, fmt::format("a case has no column {}", in_quotes(column)));
     }
     std::optional<std::string> text = cell_text(value);
     if (!text) {

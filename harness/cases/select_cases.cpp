@@ -24,7 +24,7 @@ std::vector<Operator> registered_operators(std::string_view name) {
       if (family != f.name) continue;
       throw UsageError(
           fmt::format("unknown variant {}: {} needs its number from 1 to 2147483647, as in {}.2 ({})",
-                      quoted(name), f.name, f.name, f.meaning));
+                      in_quotes(name), f.name, f.name, f.meaning));
     }
   }
   return served;

@@ -259,7 +259,7 @@ GivenRun::GivenRun(const std::filesystem::path& directory, const CheckOptions& o
   const std::optional<Axes> axes_there = parse_axes(of_axes ? of_axes->text : "bhnd");
   if (!axes_there)
     refuse_file(of_axes->source,
-                fmt::format("axes {}; expected bhnd, bnhd, sbhd or thd", quoted(of_axes->text)));
+                fmt::format("axes {}; expected bhnd, bnhd, sbhd or thd", in_quotes(of_axes->text)));
   const Axes axes = options.axes.value_or(*axes_there);
   std::erase_if(cells,
                 [](const CaseCell& cell) { return std::ranges::count(kFileColumns, cell.column) > 0; });

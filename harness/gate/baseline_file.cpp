@@ -27,7 +27,7 @@ T number(const std::string& text) {
   T value{};
   const char* const end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, value);
-  if (error != std::errc{} || stop != end) throw UsageError(fmt::format("{} is no number", quoted(text)));
+  if (error != std::errc{} || stop != end) throw UsageError(fmt::format("{} is no number", in_quotes(text)));
   return value;
 }
 
@@ -62,13 +62,13 @@ void read_schema(BaselineRow&, const std::string& cell) {
 
 void read_status(BaselineRow& row, const std::string& cell) {
   if (cell != "pass" && cell != "xfail")
-    throw UsageError(fmt::format("{} is no baseline: only pass and xfail are", quoted(cell)));
+    throw UsageError(fmt::format("{} is no baseline: only pass and xfail are", in_quotes(cell)));
   row.record.status = cell;
 }
 
 void read_oversubscribed(BaselineRow& row, const std::string& cell) {
   if (cell != "true" && cell != "false")
-    throw UsageError(fmt::format("{} is neither true nor false", quoted(cell)));
+    throw UsageError(fmt::format("{} is neither true nor false", in_quotes(cell)));
   row.record.oversubscribed = cell == "true";
 }
 
@@ -172,7 +172,7 @@ class BaselineReader {
     place_.resize(columns().size());
     for (const std::string& cell : cells) {
       if (std::ranges::count(header_, cell) > 0)
-        throw UsageError(fmt::format("column {} is there twice", quoted(cell)));
+        throw UsageError(fmt::format("column {} is there twice", in_quotes(cell)));
       const auto known = std::ranges::find(columns(), cell, &Column::name);
       if (known == columns().end())
         baseline_.unknown_columns.push_back(cell);
@@ -204,7 +204,7 @@ class BaselineReader {
     const Record& r = row.record;
     const auto [same, is_new] =
         line_of_.emplace(std::tuple(r.fingerprint, r.device, r.communicator, r.world, r.name), line);
-    if (!is_new) throw UsageError(fmt::format("{} is already in line {}", quoted(r.name), same->second));
+    if (!is_new) throw UsageError(fmt::format("{} is already in line {}", in_quotes(r.name), same->second));
   }
 
   std::vector<std::string> header_;

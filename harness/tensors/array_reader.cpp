@@ -1,18 +1,12 @@
 #include "harness/tensors/array_reader.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
-#include <cerrno>
 #include <cstring>
 #include <limits>
 #include <stdexcept>
-#include <system_error>
-#include <utility>
 
 #include "harness/base/text.h"
 #include "reference/dtype.h"
@@ -22,8 +16,6 @@ namespace ringside {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "values are taken as they lie in the file");
-
-std::string system_reason() { return std::generic_category().message(errno); }
 
 float to_fp32(double x) { return static_cast<float>(x); }
 template <typename Stored>
@@ -90,48 +82,6 @@ Index decode(StoredType type, std::span<const std::byte> bytes, std::span<float>
       break;
   }
   throw std::invalid_argument("not stored as numbers that may have fractions");
-}
-
-InputFile::InputFile(const std::filesystem::path& path) : name_(path.string()) {
-  // A pipe would keep open() waiting for somebody who writes, hence O_NONBLOCK.
-  fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd_ < 0) refuse_file(name_, "cannot open: " + system_reason());
-  struct stat status {};
-  std::string wrong;
-  if (::fstat(fd_, &status) != 0) {
-    wrong = system_reason();
-  } else if (!S_ISREG(status.st_mode)) {
-    wrong = "not a regular file";
-  }
-  if (!wrong.empty()) {
-    ::close(fd_);
-    refuse_file(name_, wrong);
-  }
-  size_ = static_cast<std::uint64_t>(status.st_size);
-}
-
-InputFile::~InputFile() {
-  if (fd_ >= 0) ::close(fd_);
-}
-
-InputFile::InputFile(InputFile&& other) noexcept
-    : name_(std::move(other.name_)), fd_(std::exchange(other.fd_, -1)), size_(other.size_) {}
-
-std::string InputFile::start(std::size_t most) const {
-  std::string text(std::min<std::uint64_t>(size_, most), '\0');
-  read(0, std::as_writable_bytes(std::span(text)));
-  return text;
-}
-
-void InputFile::read(std::uint64_t at, std::span<std::byte> bytes) const {
-  while (!bytes.empty()) {
-    const ssize_t got = ::pread(fd_, bytes.data(), bytes.size(), static_cast<off_t>(at));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) refuse_file(name_, "cannot read: " + system_reason());
-    if (got == 0) refuse_file(name_, fmt::format("has become shorter: it ends at byte {}", at));
-    at += static_cast<std::uint64_t>(got);
-    bytes = bytes.subspan(static_cast<std::size_t>(got));
-  }
 }
 
 void ArrayReader::require_shape(std::span<const Index> shape) const {

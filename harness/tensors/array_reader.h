@@ -4,13 +4,13 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "harness/base/files.h"
 #include "reference/view.h"
 
 namespace ringside {
@@ -55,28 +55,6 @@ struct StoredArray {
 /// infinite). Returns how many values that changed; a NaN stays one and does not count. `bytes`:
 /// values.size() · size_of(type), at any alignment (std::invalid_argument).
 Index decode(StoredType type, std::span<const std::byte> bytes, std::span<float> values);
-
-/// A regular file, open for reading. Threads may read at the same time.
-class InputFile {
- public:
-  /// Throws UsageError "file: message", here as in read(), with the system's reason.
-  explicit InputFile(const std::filesystem::path& path);
-  ~InputFile();
-  InputFile(InputFile&& other) noexcept;
-  InputFile& operator=(InputFile&&) = delete;
-
-  const std::string& name() const { return name_; }
-  std::uint64_t size() const { return size_; }
-  /// The first `most` bytes, or all if there are fewer.
-  std::string start(std::size_t most) const;
-  /// Fills `bytes` with the file's from byte `at` on. Throws UsageError if it has become shorter than that.
-  void read(std::uint64_t at, std::span<std::byte> bytes) const;
-
- private:
-  std::string name_;
-  int fd_ = -1;  // -1: moved from
-  std::uint64_t size_ = 0;
-};
 
 /// An array in a file, to be read in parts: memory is the caller's, and 64 KiB. Threads may read at the same
 /// time. It keeps a file open: 1024 at a time is what systems usually allow.

@@ -34,7 +34,7 @@ class Dictionary {
       if (take('}')) break;
       const std::string_view key = string();
       if (std::ranges::count(keys, key) > 0)
-        refuse_file(file_, fmt::format("the header has {} twice", quoted(key)));
+        refuse_file(file_, fmt::format("the header has {} twice", in_quotes(key)));
       keys.push_back(key);
       require(':');
       if (key == "descr") {
@@ -44,7 +44,7 @@ class Dictionary {
       } else if (key == "shape") {
         header.shape = shape();
       } else {
-        refuse_file(file_, fmt::format("the header has {}, which no .npy file has", quoted(key)));
+        refuse_file(file_, fmt::format("the header has {}, which no .npy file has", in_quotes(key)));
       }
     }
     if (text_.find_first_not_of(kBlanks, at_) != text_.npos) expected("nothing but padding after the '}'");
@@ -59,7 +59,7 @@ class Dictionary {
     at_ = std::min(text_.find_first_not_of(kBlanks, at_), text_.size());
     refuse_file(file_, at_ == text_.size() ? fmt::format("the header ends where {} was expected", what)
                                            : fmt::format("the header has {} where {} was expected",
-                                                         quoted(text_.substr(at_)), what));
+                                                         in_quotes(text_.substr(at_)), what));
   }
 
   // The next character that is not blank; 0 at the end.
@@ -104,7 +104,7 @@ class Dictionary {
                                  : descr.starts_with('>')        ? ", big-endian"
                                  : descr.find('O') != descr.npos ? ", pickled objects"
                                                                  : "";
-    refuse_file(file_, fmt::format("values of dtype {}{}; {}", quoted(descr), why, wanted));
+    refuse_file(file_, fmt::format("values of dtype {}{}; {}", in_quotes(descr), why, wanted));
   }
 
   void refuse_fortran_order() {
@@ -144,7 +144,7 @@ class Dictionary {
     if (digits.empty() || (digits.size() > 1 && digits[0] == '0')) expected("a size");
     Index value = 0;
     if (std::from_chars(digits.data(), digits.data() + digits.size(), value).ec != std::errc{}) {
-      refuse_file(file_, fmt::format("size {} is too large", quoted(digits)));
+      refuse_file(file_, fmt::format("size {} is too large", in_quotes(digits)));
     }
     at_ += digits.size();
     return value;
@@ -162,7 +162,7 @@ StoredArray parse_npy_header(std::string_view start, std::uint64_t file_bytes, s
   constexpr std::string_view kMagic = "\x93NUMPY";
   if (!start.starts_with(kMagic)) {
     refuse_file(file_name,
-                fmt::format("no .npy file: it starts with {}", quoted(start.substr(0, kMagic.size()))));
+                fmt::format("no .npy file: it starts with {}", in_quotes(start.substr(0, kMagic.size()))));
   }
   constexpr std::size_t kVersionBytes = 8;  // with the magic
   if (start.size() < kVersionBytes) refuse_file(file_name, "ends within its version");

@@ -34,7 +34,7 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
   bool null() override { return unexpected("null"); }
   bool boolean(bool) override { return unexpected("a boolean"); }
   bool number_integer(std::int64_t x) override { return unexpected(fmt::format("{}", x)); }
-  bool number_float(double, const std::string& text) override { return unexpected(quoted(text)); }
+  bool number_float(double, const std::string& text) override { return unexpected(in_quotes(text)); }
   bool binary(Json::binary_t&) override { return unexpected("binary data"); }
 
   bool number_unsigned(std::uint64_t x) override {
@@ -53,7 +53,7 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
 
   bool string(std::string& x) override {
     if (at_ == At::metadata) return true;
-    if (at_ != At::tensor || member_ != kDtype) return unexpected(quoted(x));
+    if (at_ != At::tensor || member_ != kDtype) return unexpected(in_quotes(x));
     tensor_->dtype = std::move(x);
     return true;
   }
@@ -90,7 +90,7 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
     if (at_ == At::tensor) {
       member_ = std::move(key);
       if (member_ != kDtype && member_ != kShape && member_ != kOffsets)
-        return refuse(fmt::format("it has {}, which no tensor has", quoted(member_)));
+        return refuse(fmt::format("it has {}, which no tensor has", in_quotes(member_)));
       if (std::ranges::count(members_, member_) > 0) return refuse(fmt::format("{} is there twice", member_));
       members_.push_back(member_);
     }
@@ -124,7 +124,7 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
   enum class At { outside, header, metadata, tensor, shape, offsets };
 
   bool refuse(std::string_view why) {
-    why_ = at_ == At::outside ? std::string(why) : fmt::format("{}: {}", quoted(name_), why);
+    why_ = at_ == At::outside ? std::string(why) : fmt::format("{}: {}", in_quotes(name_), why);
     return false;
   }
 
@@ -158,7 +158,7 @@ std::optional<StoredType> stored_type(std::string_view dtype) {
 }
 
 std::string source_of(std::string_view file_name, std::string_view name) {
-  return fmt::format("{}: {}", file_name, quoted(name));
+  return fmt::format("{}: {}", file_name, in_quotes(name));
 }
 
 // Whether each tensor has the bytes that it should, and all together the `bytes` of the file's values.
@@ -197,7 +197,7 @@ void require_contiguous(const SafetensorsHeader& header, std::uint64_t bytes, st
     if (tensor.begin > at) refuse_gap(at, tensor.begin);
     if (tensor.begin < at) {
       refuse_file(file_name, fmt::format("{} begins at byte {} of the values, within {}, which ends at {}",
-                                         quoted(name), tensor.begin, quoted(before->first), at));
+                                         in_quotes(name), tensor.begin, in_quotes(before->first), at));
     }
     at = tensor.end;
     before = item;
@@ -220,7 +220,7 @@ SafetensorsHeader parse_safetensors_header(std::string_view start, std::uint64_t
   if (text.size() < length) refuse_file(file_name, fmt::format("ends within its header of {} bytes", length));
   if (!text.starts_with('{')) {
     refuse_file(file_name,
-                fmt::format("the header begins with {}; expected '{{'", quoted(text.substr(0, 8))));
+                fmt::format("the header begins with {}; expected '{{'", in_quotes(text.substr(0, 8))));
   }
   // The parser would take it for the end, and what follows for nothing.
   if (const std::size_t at = text.find('\0'); at != text.npos)
@@ -247,9 +247,9 @@ StoredArray stored_array(const SafetensorsHeader& header, std::string_view name,
     std::size_t count = 0;
     for (const auto& [other, tensor] : header) {
       if (count++ == kShown) break;
-      names += (names.empty() ? "" : ", ") + quoted(other);
+      names += (names.empty() ? "" : ", ") + in_quotes(other);
     }
-    refuse_file(file_name, fmt::format("no tensor {}; it holds {}{}", quoted(name),
+    refuse_file(file_name, fmt::format("no tensor {}; it holds {}{}", in_quotes(name),
                                        names.empty() ? "none" : names, count > kShown ? ", …" : ""));
   }
   const SafetensorsEntry& tensor = found->second;
@@ -257,7 +257,7 @@ StoredArray stored_array(const SafetensorsHeader& header, std::string_view name,
   const std::optional<StoredType> type = stored_type(tensor.dtype);
   if (!type) {
     refuse_file(source,
-                fmt::format("values of dtype {}; expected F64, F32, F16 or BF16", quoted(tensor.dtype)));
+                fmt::format("values of dtype {}; expected F64, F32, F16 or BF16", in_quotes(tensor.dtype)));
   }
   if (tensor.shape.empty() || tensor.shape.size() > kMaxArrayDims) {
     refuse_file(source, fmt::format("{} dimensions; expected 1 to {}", tensor.shape.size(), kMaxArrayDims));

@@ -88,7 +88,7 @@ bool hold(const std::vector<fs::path>& paths, std::string_view name) {
   const auto without = std::ranges::find(holds, false), with = std::ranges::find(holds, true);
   if (without == holds.end() || with == holds.end()) return without == holds.end();
   refuse_file(paths[static_cast<std::size_t>(without - holds.begin())].string(),
-              fmt::format("no tensor {}, which {} has", quoted(name),
+              fmt::format("no tensor {}, which {} has", in_quotes(name),
                           paths[static_cast<std::size_t>(with - holds.begin())].filename().string()));
 }
 
@@ -120,7 +120,7 @@ std::optional<TensorFiles> find_tensor(const fs::path& dir, std::string_view nam
       for (const Name& file : files) here.paths.push_back(dir / file.text);
       if (extension == kSafetensors && !hold(here.paths, name)) continue;
       if (found) {
-        refuse_file(dir.string(), fmt::format("{} is in {} and in {}; expected it once", quoted(name),
+        refuse_file(dir.string(), fmt::format("{} is in {} and in {}; expected it once", in_quotes(name),
                                               found->paths[0].filename().string(), files[0].text));
       }
       found = std::move(here);
