@@ -65,15 +65,15 @@ struct MemoryUse {
   std::size_t peak = 0;  ///< largest `live` since the last reset_peak()
 };
 
-/// A moment in the order of a device's operations: when all that were called before it are done. Any device
+/// An event in the order of a device's operations: when all that were called before it are done. Any device
 /// of the same kind can wait for it; null: it has passed.
-using Moment = std::shared_ptr<void>;
+using Event = std::shared_ptr<void>;
 
 /// One rank's compute device: memory and block operations. Operations on one device run in the order of the
 /// calls and may be done later than the call returns: download() and synchronize() alone make the host wait,
-/// everything else waits for moments. Whoever sends results or receives operands need not wait either
+/// everything else waits for events. Whoever sends results or receives operands need not wait either
 /// (Communicator::exchange). A tensor given back meanwhile lives until its operations are done. Not thread
-/// safe, but for carry() into memory that no other call uses.
+/// safe, but for peer_copy() into memory that no other call uses.
 /// Accumulation is fp32, whatever the storage dtype and the math of the operands. Operations throw
 /// std::invalid_argument on shapes or dtypes that do not fit; the message names the operation and both
 /// shapes.
@@ -109,13 +109,13 @@ class Device {
 
   // --- what communicators move, beside the operations
   /// When what was called so far is done.
-  virtual Moment now() = 0;
-  /// What is called from now on begins after the moment; the host does not wait.
-  virtual void after(const Moment& moment) = 0;
+  virtual Event now() = 0;
+  /// What is called from now on begins after the event; the host does not wait.
+  virtual void after(const Event& event) = 0;
   /// Same shape and dtype, `from` on any device of this kind: copied once both are ready, whatever operations
-  /// are under way. Returns when the copy is done, as a moment.
-  virtual Moment carry(const Tensor& from, const Moment& from_ready, const Tensor& to,
-                       const Moment& to_ready) = 0;
+  /// are under way. Returns when the copy is done, as an event.
+  virtual Event peer_copy(const Tensor& from, const Event& from_ready, const Tensor& to,
+                          const Event& to_ready) = 0;
   /// Whether hosts read and write its tensors at their address (after synchronize()).
   virtual bool in_host_memory() const = 0;
   /// Host memory to which download() is fastest; it may outlive the device.

@@ -10,18 +10,4 @@ std::string_view to_string(Math math) {
   return math == Math::fp32 ? "fp32" : math == Math::tf32 ? "tf32" : "bf16";
 }
 
-std::optional<DType> parse_dtype(std::string_view text) {
-  for (const DType dtype : kDTypes) {
-    if (text == to_string(dtype)) return dtype;
-  }
-  return std::nullopt;
-}
-
-std::optional<Math> parse_math(std::string_view text) {
-  for (const Math math : kMaths) {
-    if (text == to_string(math)) return math;
-  }
-  return std::nullopt;
-}
-
 }  // namespace ringside

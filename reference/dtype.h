@@ -4,7 +4,6 @@
 #include <array>
 #include <cmath>
 #include <limits>
-#include <optional>
 #include <string_view>
 
 #include "reference/storage.h"
@@ -40,8 +39,5 @@ constexpr double overflow_threshold(DType dtype) {
 
 std::string_view to_string(DType dtype);
 std::string_view to_string(Math math);
-/// Empty if `text` names no type.
-std::optional<DType> parse_dtype(std::string_view text);
-std::optional<Math> parse_math(std::string_view text);
 
 }  // namespace ringside

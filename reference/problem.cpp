@@ -7,13 +7,6 @@ namespace ringside {
 
 std::string_view to_string(Operator op) { return op == Operator::softmax ? "softmax" : "lightning"; }
 
-std::optional<Operator> parse_operator(std::string_view text) {
-  for (const Operator op : {Operator::softmax, Operator::lightning}) {
-    if (text == to_string(op)) return op;
-  }
-  return std::nullopt;
-}
-
 float default_scale(Index head_dim) {
   return static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_dim)));
 }

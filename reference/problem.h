@@ -1,7 +1,6 @@
 // What is to be computed: the mathematical problem, without a word on who computes it or how.
 #pragma once
 
-#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -12,7 +11,6 @@ namespace ringside {
 enum class Operator { softmax, lightning };
 
 std::string_view to_string(Operator op);
-std::optional<Operator> parse_operator(std::string_view text);
 
 /// One attention problem. q, dq: [batch, heads, seq, head_dim]; k, dk: [batch, kv_heads, seq, head_dim];
 /// v, dv: [batch, kv_heads, seq, value_dim]; o, do: [batch, heads, seq, value_dim].

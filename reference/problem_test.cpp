@@ -45,11 +45,5 @@ TEST(Problem, ScaleShapesAndGroups) {
   EXPECT_EQ(p.group(), 2);
 }
 
-TEST(Problem, OperatorNamesParseBack) {
-  for (const Operator op : {Operator::softmax, Operator::lightning})
-    EXPECT_EQ(parse_operator(to_string(op)), op);
-  EXPECT_FALSE(parse_operator("linear"));
-}
-
 }  // namespace
 }  // namespace ringside

@@ -64,8 +64,8 @@ void all_gather_gives_each_rank_all_shares(Communicator& comm, Device& device) {
     device.fill(second.back(), -1);
   }
   const auto own = static_cast<std::size_t>(comm.rank());
-  Pending earlier = comm.all_gather(first[own], first, "first");
-  Pending later = comm.all_gather(second[own], second, "second");
+  Request earlier = comm.all_gather(first[own], first, "first");
+  Request later = comm.all_gather(second[own], second, "second");
   later.wait();
   earlier.wait();
   for (int p = 0; p < comm.size(); ++p) {
@@ -113,11 +113,11 @@ void reduce_scatter_adds_in_the_order_of_ranks(Communicator& comm, Device& devic
   std::vector<Tensor> sends;
   for (int p = 0; p < comm.size(); ++p) sends.push_back(filled(device, p, share(comm.rank(), p)));
   const Tensor sum = filled(device, comm.rank(), -1);
-  Pending pending = comm.reduce_scatter(sends, sum, "sums");
+  Request request = comm.reduce_scatter(sends, sum, "sums");
   const Tensor other = filled(device, comm.rank(), -1);  // a second one meanwhile
-  Pending second = comm.reduce_scatter(sends, other, "the same");
+  Request second = comm.reduce_scatter(sends, other, "the same");
   second.wait();
-  pending.wait();
+  request.wait();
   float expected = share(0, comm.rank());
   for (int r = 1; r < comm.size(); ++r) expected += share(r, comm.rank());
   EXPECT_THAT(values(sum), Each(expected));

@@ -9,13 +9,12 @@
 
 namespace ringside {
 
-Pending& Pending::operator=(Pending&& other) noexcept {
-  Pending previous(std::exchange(state_, std::move(other.state_)));
-  previous.waited_ = std::exchange(waited_, other.waited_);
+Request& Request::operator=(Request&& other) noexcept {
+  const Request previous(std::exchange(state_, std::move(other.state_)));
   return *this;
 }
 
-Pending::~Pending() {
+Request::~Request() {
   try {
     wait();
   } catch (...) {
@@ -23,45 +22,43 @@ Pending::~Pending() {
   }
 }
 
-void Pending::wait() {
+void Request::wait() {
   const auto state = std::move(state_);
   if (!state) return;
-  const auto begin = std::chrono::steady_clock::now();
   state->wait();
-  if (waited_) *waited_ += std::chrono::steady_clock::now() - begin;
 }
 
-Pending Communicator::exchange(std::vector<Message> sends, std::vector<Message> receives, std::string what) {
+Request Communicator::exchange(std::vector<Message> sends, std::vector<Message> receives, std::string label) {
   for (const auto* messages : {&sends, &receives}) {
     for (const Message& message : *messages) {
       if (message.peer < 0 || message.peer >= size() || message.peer == rank()) {
         throw std::invalid_argument(
             fmt::format("rank {} of {}: '{}': {} rank {}, which is no other rank of the group", rank(),
-                        size(), what, messages == &sends ? "send to" : "receive from", message.peer));
+                        size(), label, messages == &sends ? "send to" : "receive from", message.peer));
       }
     }
   }
   for (const Message& message : sends)
     traffic_.bytes += static_cast<std::int64_t>(message.tensor.size_bytes());
   traffic_.messages += static_cast<std::int64_t>(sends.size());
-  return started(std::move(sends), std::move(receives), std::move(what));
+  return start(std::move(sends), std::move(receives), std::move(label));
 }
 
-Pending Communicator::all_to_all(std::vector<Tensor> sends, std::vector<Tensor> receives, std::string what) {
-  return all_to_all({0, size()}, std::move(sends), std::move(receives), std::move(what));
+Request Communicator::all_to_all(std::vector<Tensor> sends, std::vector<Tensor> receives, std::string label) {
+  return all_to_all({0, size()}, std::move(sends), std::move(receives), std::move(label));
 }
 
-Pending Communicator::all_to_all(RankRange among, std::vector<Tensor> sends, std::vector<Tensor> receives,
-                                 std::string what) {
+Request Communicator::all_to_all(RankRange among, std::vector<Tensor> sends, std::vector<Tensor> receives,
+                                 std::string label) {
   const auto [first, count] = among;
   if (first < 0 || first > rank() || rank() - first >= count || count > size() - first) {
     throw std::invalid_argument(fmt::format("rank {} of {}: '{}': an all-to-all of {} ranks from {} on",
-                                            rank(), size(), what, count, first));
+                                            rank(), size(), label, count, first));
   }
   if (std::ssize(sends) != count || std::ssize(receives) != count) {
     throw std::invalid_argument(
         fmt::format("rank {} of {}: '{}': an all-to-all of {} sends and {} receives among {} ranks", rank(),
-                    size(), what, sends.size(), receives.size(), count));
+                    size(), label, sends.size(), receives.size(), count));
   }
   std::vector<Message> out, in;
   for (int p = 0; p < count; ++p) {
@@ -76,20 +73,20 @@ Pending Communicator::all_to_all(RankRange among, std::vector<Tensor> sends, std
     in.push_back({first + p, std::move(receive)});
   }
   if (count > 1) ++traffic_.collectives;
-  return started(std::move(out), std::move(in), std::move(what));
+  return start(std::move(out), std::move(in), std::move(label));
 }
 
-Pending Communicator::all_gather(const Tensor& send, std::vector<Tensor> receives, std::string what) {
+Request Communicator::all_gather(const Tensor& send, std::vector<Tensor> receives, std::string label) {
   std::vector<Tensor> sends(static_cast<std::size_t>(size()), send);
-  return all_to_all(std::move(sends), std::move(receives), std::move(what));
+  return all_to_all(std::move(sends), std::move(receives), std::move(label));
 }
 
 namespace {
 
 /// The shares of a sum on their way.
-class Shares final : public Pending::State {
+class Shares final : public Request::State {
  public:
-  Shares(Pending arriving, std::vector<Tensor> shares, Tensor sum)
+  Shares(Request arriving, std::vector<Tensor> shares, Tensor sum)
       : arriving_(std::move(arriving)), shares_(std::move(shares)), sum_(std::move(sum)) {}
 
   void wait() override {
@@ -100,28 +97,22 @@ class Shares final : public Pending::State {
   }
 
  private:
-  Pending arriving_;  // which counts the time waited
+  Request arriving_;  // which counts the time waited
   std::vector<Tensor> shares_;
   Tensor sum_;
 };
 
 }  // namespace
 
-Pending Communicator::reduce_scatter(std::vector<Tensor> sends, const Tensor& sum, std::string what) {
+Request Communicator::reduce_scatter(std::vector<Tensor> sends, const Tensor& sum, std::string label) {
   std::vector<Tensor> shares;
   for (int from = 0; from < size(); ++from) {
     const bool own = from == rank() && std::ssize(sends) > from;
     shares.push_back(own ? sends[static_cast<std::size_t>(from)]
                          : sum.device().allocate(sum.shape(), DType::fp32));
   }
-  Pending arriving = all_to_all(std::move(sends), shares, std::move(what));
-  return Pending(std::make_unique<Shares>(std::move(arriving), std::move(shares), sum));
-}
-
-Pending Communicator::started(std::vector<Message> sends, std::vector<Message> receives, std::string what) {
-  Pending pending = start(std::move(sends), std::move(receives), std::move(what));
-  pending.waited_ = &waited_;
-  return pending;
+  Request arriving = all_to_all(std::move(sends), shares, std::move(label));
+  return Request(std::make_unique<Shares>(std::move(arriving), std::move(shares), sum));
 }
 
 }  // namespace ringside

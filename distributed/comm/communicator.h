@@ -1,7 +1,6 @@
 // How ranks talk: one interface for threads, MPI and what comes later.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -41,24 +40,24 @@ struct RankRange {
 };
 
 /// Communication under way. It holds its tensors until wait(); no operation of a device that reads a received
-/// tensor, or writes a sent one, may be called before. Its communicator must outlive it. Destroying a Pending
+/// tensor, or writes a sent one, may be called before. Its communicator must outlive it. Destroying a Request
 /// that was not waited for waits, and swallows the error.
-class [[nodiscard]] Pending {
+class [[nodiscard]] Request {
  public:
   /// What an implementation keeps of an operation under way.
   class State {
    public:
     virtual ~State() = default;
     /// What the tensors' devices are asked for from now on comes after the arrival and departure of all
-    /// messages: see Pending::wait().
+    /// messages: see Request::wait().
     virtual void wait() = 0;
   };
 
-  Pending() = default;
-  explicit Pending(std::unique_ptr<State> state) : state_(std::move(state)) {}
-  Pending(Pending&&) = default;
-  Pending& operator=(Pending&& other) noexcept;  ///< what it held is waited for, as in the destructor
-  ~Pending();
+  Request() = default;
+  explicit Request(std::unique_ptr<State> state) : state_(std::move(state)) {}
+  Request(Request&&) = default;
+  Request& operator=(Request&& other) noexcept;  ///< what it held is waited for, as in the destructor
+  ~Request();
 
   /// When it returns, all messages have arrived and left, or will have before whatever the tensors' devices
   /// are asked for from now on. Throws InfrastructureError naming operation, peers, bytes when the deadline
@@ -66,9 +65,7 @@ class [[nodiscard]] Pending {
   void wait();
 
  private:
-  friend class Communicator;
   std::unique_ptr<State> state_;
-  std::chrono::duration<double>* waited_ = nullptr;  ///< its communicator's
 };
 
 /// A group of ranks as one rank sees it. Calls of one group are made by all its ranks in matching order;
@@ -81,29 +78,29 @@ class Communicator {
   virtual int size() const = 0;
 
   /// Starts sending and receiving, all at once, behind all that the tensors' devices were asked for before,
-  /// and counts what is sent; nobody need synchronise them. `what` names the operation in an error ("ring
+  /// and counts what is sent; nobody need synchronise them. `label` names the operation in an error ("ring
   /// forward, step 2: k, v"). Throws std::invalid_argument for a peer outside the group or itself.
-  Pending exchange(std::vector<Message> sends, std::vector<Message> receives, std::string what);
+  Request exchange(std::vector<Message> sends, std::vector<Message> receives, std::string label);
 
   /// Starts a collective in which sends[p] goes to rank p and receives[p] comes from it; both hold one tensor
   /// a rank, and the rank's own is copied by its device, unless both hold the same. Counted as one collective
   /// and the bytes that leave. Order and errors as in exchange(); std::invalid_argument also unless
   /// there is one of each a rank.
-  Pending all_to_all(std::vector<Tensor> sends, std::vector<Tensor> receives, std::string what);
+  Request all_to_all(std::vector<Tensor> sends, std::vector<Tensor> receives, std::string label);
   /// The same among some ranks, of which this is one: sends[p] goes to rank among.first + p.
-  Pending all_to_all(RankRange among, std::vector<Tensor> sends, std::vector<Tensor> receives,
-                     std::string what);
+  Request all_to_all(RankRange among, std::vector<Tensor> sends, std::vector<Tensor> receives,
+                     std::string label);
 
   /// Starts a collective in which `send` goes to every rank and receives[p] comes from rank p, whose share
   /// may have a size of its own; receives[rank()] is a copy of `send`, or the same. Counted as one collective
   /// and the bytes that leave. Order and errors as in all_to_all().
-  Pending all_gather(const Tensor& send, std::vector<Tensor> receives, std::string what);
+  Request all_gather(const Tensor& send, std::vector<Tensor> receives, std::string label);
 
   /// Starts a collective in which sends[p], fp32, goes to rank p, and `sum`, added up in wait(), is what all
   /// ranks have for this one, in the order of ranks: its bits do not depend on who comes when. What arrives
   /// lies in memory of sum's device meanwhile. Counted as one collective and the bytes that leave. Order and
   /// errors as in all_to_all().
-  Pending reduce_scatter(std::vector<Tensor> sends, const Tensor& sum, std::string what);
+  Request reduce_scatter(std::vector<Tensor> sends, const Tensor& sum, std::string label);
 
   /// Returns when every rank of the group has called it, whatever their devices still do. Not counted.
   virtual void barrier() = 0;
@@ -115,21 +112,10 @@ class Communicator {
   /// What this rank has sent through this communicator so far.
   const Traffic& traffic() const { return traffic_; }
 
-  /// Seconds this rank has spent in Pending::wait() of this communicator's operations: communication that
-  /// nothing hid.
-  double waited_s() const { return waited_.count(); }
-
  private:
-  virtual Pending start(std::vector<Message> sends, std::vector<Message> receives, std::string what) = 0;
-
-  Pending started(std::vector<Message> sends, std::vector<Message> receives, std::string what);
+  virtual Request start(std::vector<Message> sends, std::vector<Message> receives, std::string label) = 0;
 
   Traffic traffic_;
-  std::chrono::duration<double> waited_{};
 };
-
-/// Next and previous rank around the ring.
-inline int right_of(const Communicator& comm) { return (comm.rank() + 1) % comm.size(); }
-inline int left_of(const Communicator& comm) { return (comm.rank() + comm.size() - 1) % comm.size(); }
 
 }  // namespace ringside

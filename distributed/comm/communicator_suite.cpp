@@ -44,16 +44,16 @@ void messages_between_two_ranks_stay_in_order(Communicator& comm, Device& device
   if (comm.size() == 1) return;
   constexpr int kMessages = 40;
   std::vector<Tensor> received;
-  std::vector<Pending> pending;
+  std::vector<Request> request;
   for (int i = 0; i < kMessages; ++i) {
     received.push_back(filled(device, 1 + i % 7, -1));
-    pending.push_back(
+    request.push_back(
         comm.exchange({{right_of(comm), filled(device, 1 + i % 7, number(100 * comm.rank() + i))}},
                       {{left_of(comm), received.back()}}, "many"));
   }
   for (int i = kMessages - 1; i >= 0; --i) {
     const auto at = static_cast<std::size_t>(i);
-    pending[at].wait();
+    request[at].wait();
     EXPECT_THAT(values(received[at]), Each(number(100 * left_of(comm) + i)));
   }
 }
@@ -100,8 +100,8 @@ void a_wait_serves_what_else_was_posted(Communicator& comm, Device& device) {
   if (comm.size() < 3) return;
   const Tensor x = filled(device, 3, 1), y = filled(device, 3, 2);
   if (comm.rank() == 0) {
-    Pending from_1 = comm.exchange({}, {{1, y}}, "from 1");
-    Pending from_2 = comm.exchange({}, {{2, x}}, "from 2");
+    Request from_1 = comm.exchange({}, {{1, y}}, "from 1");
+    Request from_2 = comm.exchange({}, {{2, x}}, "from 2");
     from_2.wait();
     EXPECT_THAT(values(x), Each(22));
     from_1.wait();
@@ -116,7 +116,7 @@ void a_wait_serves_what_else_was_posted(Communicator& comm, Device& device) {
   }
 }
 
-void a_dropped_pending_is_waited_for(Communicator& comm, Device& device) {
+void a_dropped_request_is_waited_for(Communicator& comm, Device& device) {
   if (comm.size() == 1) return;
   const Tensor first = filled(device, 4, -1), second = filled(device, 4, -1), third = filled(device, 4, -1);
   const Tensor mine = filled(device, 4, number(comm.rank()));
@@ -124,15 +124,15 @@ void a_dropped_pending_is_waited_for(Communicator& comm, Device& device) {
     return comm.exchange({{right_of(comm), mine}}, {{left_of(comm), to}}, "x");
   };
   {
-    Pending pending = pass(first);
-    pending = pass(second);
+    Request request = pass(first);
+    request = pass(second);
     EXPECT_THAT(values(first), Each(number(left_of(comm))));
-    const Pending moved = std::move(pending);
+    const Request moved = std::move(request);
   }
   EXPECT_THAT(values(second), Each(number(left_of(comm))));
-  Pending pending = pass(third);
-  pending.wait();
-  pending.wait();
+  Request request = pass(third);
+  request.wait();
+  request.wait();
   EXPECT_THAT(values(third), Each(number(left_of(comm))));
 }
 
@@ -254,7 +254,7 @@ std::span<const SuiteCase> communicator_suite() {
       RINGSIDE_CASE(empty_messages_arrive),
       RINGSIDE_CASE(keys_and_values_of_different_sizes_and_types),
       RINGSIDE_CASE(a_wait_serves_what_else_was_posted),
-      RINGSIDE_CASE(a_dropped_pending_is_waited_for),
+      RINGSIDE_CASE(a_dropped_request_is_waited_for),
       RINGSIDE_CASE(sends_are_counted),
       RINGSIDE_CASE(the_world_splits_into_a_grid),
       RINGSIDE_CASE(split_orders_by_key),
@@ -269,9 +269,9 @@ void expect_deadline(Communicator& comm, Device& device) {
   if (comm.rank() != 0) return;
   const Tensor k = filled(device, 8, 0), v = filled(device, 4, 0);
   const int last = comm.size() - 1;
-  Pending pending = comm.exchange({}, {{last, k}, {last, v}}, "ring forward, step 2: k, v");
+  Request request = comm.exchange({}, {{last, k}, {last, v}}, "ring forward, step 2: k, v");
   try {
-    pending.wait();
+    request.wait();
     ADD_FAILURE() << "a message that nobody sent has arrived";
   } catch (const InfrastructureError& error) {
     const std::string peer = " from rank " + std::to_string(last);

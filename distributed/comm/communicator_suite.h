@@ -8,6 +8,10 @@
 
 namespace ringside::test {
 
+/// Next and previous rank around the ring.
+inline int right_of(const Communicator& comm) { return (comm.rank() + 1) % comm.size(); }
+inline int left_of(const Communicator& comm) { return (comm.rank() + comm.size() - 1) % comm.size(); }
+
 /// One check: run by every rank of a group, in the same order.
 struct SuiteCase {
   const char* name;

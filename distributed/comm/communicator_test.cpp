@@ -9,7 +9,7 @@
 namespace ringside {
 namespace {
 
-class CountingState final : public Pending::State {
+class CountingState final : public Request::State {
  public:
   CountingState(int& waits, bool fails) : waits_(waits), fails_(fails) {}
   void wait() override {
@@ -22,39 +22,39 @@ class CountingState final : public Pending::State {
   bool fails_;
 };
 
-Pending pending(int& waits, bool fails = false) {
-  return Pending(std::make_unique<CountingState>(waits, fails));
+Request request(int& waits, bool fails = false) {
+  return Request(std::make_unique<CountingState>(waits, fails));
 }
 
-TEST(Pending, IsWaitedForOnce) {
+TEST(Request, IsWaitedForOnce) {
   int waits = 0;
   {
-    Pending p = pending(waits);
+    Request p = request(waits);
     p.wait();
     p.wait();
   }
   EXPECT_EQ(waits, 1);
 }
 
-TEST(Pending, IsWaitedForWhenDroppedOrReplaced) {
+TEST(Request, IsWaitedForWhenDroppedOrReplaced) {
   int first = 0, second = 0;
   {
-    Pending p = pending(first);
-    p = pending(second);
+    Request p = request(first);
+    p = request(second);
     EXPECT_EQ(first, 1);
     EXPECT_EQ(second, 0);
-    Pending moved = std::move(p);
+    Request moved = std::move(p);
     EXPECT_EQ(second, 0);
   }
   EXPECT_EQ(first, 1);
   EXPECT_EQ(second, 1);
 }
 
-TEST(Pending, SwallowsTheErrorOnlyWhenDropped) {
+TEST(Request, SwallowsTheErrorOnlyWhenDropped) {
   int waits = 0;
-  { Pending dropped = pending(waits, true); }
+  { Request dropped = request(waits, true); }
   EXPECT_EQ(waits, 1);
-  Pending p = pending(waits, true);
+  Request p = request(waits, true);
   EXPECT_THROW(p.wait(), InfrastructureError);
   p.wait();
   EXPECT_EQ(waits, 2);

@@ -17,7 +17,7 @@ using Clock = std::chrono::steady_clock;
 std::string message_in_words(bool sends, std::size_t bytes, int peer);
 
 /// "rank 2 of 4: waited 60.0 s in 'ring forward, step 2: k, v': <missing>; <missing>".
-InfrastructureError deadline_error(int rank, int size, Clock::duration waited, std::string_view what,
+InfrastructureError deadline_error(int rank, int size, Clock::duration waited, std::string_view label,
                                    const std::vector<std::string>& missing);
 
 }  // namespace ringside

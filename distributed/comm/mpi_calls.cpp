@@ -117,15 +117,15 @@ std::shared_ptr<Channel> split(const std::shared_ptr<Channel>& channel, int colo
   return std::make_shared<Channel>(part, channel->timeout);
 }
 
-void barrier(const std::shared_ptr<Channel>& channel, std::string_view what) {
+void barrier(const std::shared_ptr<Channel>& channel, std::string_view label) {
   const bool leads = channel->rank == 0;
   Requests arrivals(channel, nullptr), departures(channel, nullptr);
   for (int peer = 1; leads && peer < channel->size; ++peer) arrivals.await(peer);
   if (!leads) arrivals.signal(0);
-  arrivals.wait(what);
+  arrivals.wait(label);
   for (int peer = 1; leads && peer < channel->size; ++peer) departures.signal(peer);
   if (!leads) departures.await(0);
-  departures.wait(what);
+  departures.wait(label);
 }
 
 MPI_Request& Requests::add(Work work) {
@@ -177,11 +177,11 @@ std::vector<std::string> Requests::missing() const {
   return all;
 }
 
-void Requests::finish(const Work& work, int code, const MPI_Status& status, std::string_view what) const {
+void Requests::finish(const Work& work, int code, const MPI_Status& status, std::string_view label) const {
   if (work.kind != Kind::receive) return check(code, "MPI_Testsome");
   const auto misfit = [&](const std::string& came) {
     return InfrastructureError(fmt::format("rank {} of {}: '{}': {}, but {} came", channel_->rank,
-                                           channel_->size, what,
+                                           channel_->size, label,
                                            message_in_words(false, work.bytes, work.peer), came));
   };
   int error_class = MPI_SUCCESS;
@@ -193,7 +193,7 @@ void Requests::finish(const Work& work, int code, const MPI_Status& status, std:
   if (static_cast<std::size_t>(bytes) != work.bytes) throw misfit(fmt::to_string(bytes));
 }
 
-void Requests::poll(std::string_view what) {
+void Requests::poll(std::string_view label) {
   int done = 0;
   std::vector<int> indices(requests_.size());
   std::vector<MPI_Status> statuses(requests_.size());
@@ -203,22 +203,22 @@ void Requests::poll(std::string_view what) {
   for (int i = 0; i < done; ++i) {  // MPI_UNDEFINED, which is negative, if there are none under way
     const auto at = static_cast<std::size_t>(i);
     finish(work_[static_cast<std::size_t>(indices[at])], code == MPI_SUCCESS ? code : statuses[at].MPI_ERROR,
-           statuses[at], what);
+           statuses[at], label);
   }
 }
 
-void Requests::wait(std::string_view what) {
+void Requests::wait(std::string_view label) {
   const auto begin = Clock::now();
   const auto patience = channel_->lost ? Clock::duration::zero() : Clock::duration(channel_->timeout);
-  Awaiting awaiting(what, patience);
+  Awaiting awaiting(label, patience);
   unsigned polls = 0;
   const auto done = [&] {
-    poll(what);
+    poll(label);
     if (++polls % 1024 == 0) awaiting.missing(missing());
     return !unfinished();
   };
   if (poll_until(begin + patience, done)) return;
-  throw deadline_error(channel_->rank, channel_->size, Clock::now() - begin, what, missing());
+  throw deadline_error(channel_->rank, channel_->size, Clock::now() - begin, label, missing());
 }
 
 Requests::~Requests() {

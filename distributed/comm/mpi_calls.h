@@ -48,7 +48,7 @@ std::shared_ptr<Channel> split(const std::shared_ptr<Channel>& channel, int colo
 
 /// Returns when all of the channel's processes have called it: rank 0 hears of each, so that it can name the
 /// ones that are missing, and then tells all.
-void barrier(const std::shared_ptr<Channel>& channel, std::string_view what);
+void barrier(const std::shared_ptr<Channel>& channel, std::string_view label);
 
 /// Operations under way on a channel, and the memory they use.
 class Requests {
@@ -69,7 +69,7 @@ class Requests {
 
   /// Polls until all is done, giving way to other processes; InfrastructureError at the channel's deadline
   /// or if a message arrived with another size.
-  void wait(std::string_view what);
+  void wait(std::string_view label);
 
  private:
   enum class Kind { send, receive, signal, await };
@@ -82,8 +82,8 @@ class Requests {
   MPI_Request& add(Work work);
   bool unfinished() const;
   std::vector<std::string> missing() const;
-  void poll(std::string_view what);
-  void finish(const Work& work, int code, const MPI_Status& status, std::string_view what) const;
+  void poll(std::string_view label);
+  void finish(const Work& work, int code, const MPI_Status& status, std::string_view label) const;
 
   std::shared_ptr<Channel> channel_;
   std::shared_ptr<void> buffers_;

@@ -40,12 +40,12 @@ struct Transit {
 };
 
 /// The messages of one exchange().
-class Operation final : public Pending::State {
+class Operation final : public Request::State {
  public:
   Operation(const std::shared_ptr<mpi::Channel>& channel, std::vector<Message> sends,
-            std::vector<Message> receives, std::string what)
+            std::vector<Message> receives, std::string label)
       : channel_(channel),
-        what_(std::move(what)),
+        what_(std::move(label)),
         transits_(std::make_shared<Transits>()),
         requests_(channel, transits_) {
     for (Message& m : receives) {
@@ -95,9 +95,9 @@ class MpiCommunicator final : public Communicator {
   }
 
  private:
-  Pending start(std::vector<Message> sends, std::vector<Message> receives, std::string what) override {
-    return Pending(
-        std::make_unique<Operation>(channel_, std::move(sends), std::move(receives), std::move(what)));
+  Request start(std::vector<Message> sends, std::vector<Message> receives, std::string label) override {
+    return Request(
+        std::make_unique<Operation>(channel_, std::move(sends), std::move(receives), std::move(label)));
   }
 
   std::shared_ptr<mpi::Channel> channel_;

@@ -38,7 +38,7 @@ class MpiSession {
 /// All processes of the run, on a channel of its own; needs an MpiSession that outlives it. A tensor in host
 /// memory is sent and received where it lies, after its device was synchronised; so is one in a GPU's memory,
 /// if this MPI says that it can. Any other passes through Device::host_memory(): exchange() waits until what
-/// it sends has been downloaded, and Pending::wait() has what has arrived uploaded. A message that arrives
+/// it sends has been downloaded, and Request::wait() has what has arrived uploaded. A message that arrives
 /// with another size throws InfrastructureError in the receiver. Waits that pass `timeout` throw
 /// InfrastructureError with a list of what is missing, after which the communicator is lost: later waits
 /// throw at once, and the tensors of unfinished messages are never freed, since MPI may yet touch them.

@@ -57,8 +57,8 @@ TEST(MpiCommunicator, StagesInTheOrderOfTheDevice) {
   for (int round = 0; round < 50; ++round) {
     const auto value = static_cast<float>(100 * comm->rank() + round);
     device.fill(x, value);
-    Pending pending = comm->exchange({{right_of(*comm), x}}, {{left_of(*comm), y}}, "ring");
-    pending.wait();
+    Request request = comm->exchange({{right_of(*comm), x}}, {{left_of(*comm), y}}, "ring");
+    request.wait();
     device.fill(x, -2);
     device.copy(y, x);
     EXPECT_THAT(test::values(x), testing::Each(static_cast<float>(100 * left_of(*comm) + round)));
@@ -117,9 +117,9 @@ TEST(MpiCommunicator, MessagesOfAnotherSizeAreRefused) {
   } else if (comm->rank() == 1) {
     for (const auto& [count, text] : {std::pair{8, "receive of 32 bytes from rank 0, but more came"},
                                       std::pair{32, "receive of 128 bytes from rank 0, but 64 came"}}) {
-      Pending pending = comm->exchange({}, {{0, filled(device, count, 0)}}, "in");
+      Request request = comm->exchange({}, {{0, filled(device, count, 0)}}, "in");
       try {
-        pending.wait();
+        request.wait();
         ADD_FAILURE() << "accepted: " << text;
       } catch (const InfrastructureError& error) {
         EXPECT_THAT(error.what(), AllOf(HasSubstr("'in'"), HasSubstr(text)));

@@ -77,16 +77,16 @@ struct Group {
     if (comm != nullptr) nccl().ncclCommAbort(std::exchange(comm, nullptr));
   }
 
-  InfrastructureError error(std::string_view what, std::string_view call, ncclResult_t code) const {
-    return InfrastructureError(fmt::format("rank {} of {}: '{}': {}: {} ({})", mpi->rank, mpi->size, what,
+  InfrastructureError error(std::string_view label, std::string_view call, ncclResult_t code) const {
+    return InfrastructureError(fmt::format("rank {} of {}: '{}': {}: {} ({})", mpi->rank, mpi->size, label,
                                            call, nccl().ncclGetErrorString(code),
                                            nccl().ncclGetLastError(comm)));
   }
 
   /// Throws unless a call has been taken, if only for later.
-  void check(std::string_view what, std::string_view call, ncclResult_t code) {
+  void check(std::string_view label, std::string_view call, ncclResult_t code) {
     if (code == ncclSuccess || code == ncclInProgress) return;
-    const InfrastructureError failure = error(what, call, code);
+    const InfrastructureError failure = error(label, call, code);
     give_up();
     throw failure;
   }
@@ -94,27 +94,27 @@ struct Group {
   /// Returns when NCCL has done what it was called for, as far as the host is concerned, and done() holds.
   /// Gives up and throws at the deadline, and at an error of NCCL's.
   template <typename Done>
-  void await(std::string_view what, const Words& missing, const Done& done) {
+  void await(std::string_view label, const Words& missing, const Done& done) {
     const auto begin = Clock::now();
     const auto patience = mpi->lost ? Clock::duration::zero() : Clock::duration(mpi->timeout);
-    Awaiting awaiting(what, patience);
+    Awaiting awaiting(label, patience);
     awaiting.missing(missing);
     while (true) {
       if (comm != nullptr) {
         ncclResult_t state = ncclSuccess;
-        check(what, "ncclCommGetAsyncError", nccl().ncclCommGetAsyncError(comm, &state));
-        check(what, "what is under way", state);
+        check(label, "ncclCommGetAsyncError", nccl().ncclCommGetAsyncError(comm, &state));
+        check(label, "what is under way", state);
         if (state == ncclSuccess && done()) return;
       }
       if (Clock::now() - begin >= patience) {
         give_up();
-        throw deadline_error(mpi->rank, mpi->size, Clock::now() - begin, what, missing);
+        throw deadline_error(mpi->rank, mpi->size, Clock::now() - begin, label, missing);
       }
       std::this_thread::yield();
     }
   }
-  void settle(std::string_view what, const Words& missing) {
-    await(what, missing, [] { return true; });
+  void settle(std::string_view label, const Words& missing) {
+    await(label, missing, [] { return true; });
   }
 };
 
@@ -125,11 +125,11 @@ ncclConfig_t unblocked() {
 }
 
 /// The messages of one exchange().
-class Operation final : public Pending::State {
+class Operation final : public Request::State {
  public:
   Operation(std::shared_ptr<Group> group, std::vector<Message> sends, std::vector<Message> receives,
-            std::string what)
-      : group_(std::move(group)), what_(std::move(what)) {
+            std::string label)
+      : group_(std::move(group)), what_(std::move(label)) {
     for (const bool sent : {true, false}) {
       for (Message& m : sent ? sends : receives) {
         if (m.tensor.size_bytes() == 0) continue;
@@ -162,7 +162,7 @@ class Operation final : public Pending::State {
     group_->settle(what_, missing_);  // throws if the group is lost
     const CudaStreams streams = streams_of((sends_.empty() ? receives_ : sends_).front().tensor.device());
     RINGSIDE_CUDA(cudaSetDevice(streams.device));
-    const Event ready(streams.compute);
+    const CudaEvent ready(streams.compute);
     RINGSIDE_CUDA(cudaStreamWaitEvent(streams.communication, ready.get()));
     group_->check(what_, "ncclGroupStart", nccl().ncclGroupStart());
     ncclResult_t given = ncclSuccess;  // the first failure; a group that was begun must be ended
@@ -188,7 +188,7 @@ class Operation final : public Pending::State {
   std::string what_;
   std::vector<Message> sends_, receives_;  // those with bytes
   Words missing_;                          // all of them
-  std::optional<Event> done_;
+  std::optional<CudaEvent> done_;
   std::exception_ptr failure_;
 };
 
@@ -213,9 +213,9 @@ class NcclCommunicator final : public Communicator {
   }
 
  private:
-  Pending start(std::vector<Message> sends, std::vector<Message> receives, std::string what) override {
-    return Pending(
-        std::make_unique<Operation>(group_, std::move(sends), std::move(receives), std::move(what)));
+  Request start(std::vector<Message> sends, std::vector<Message> receives, std::string label) override {
+    return Request(
+        std::make_unique<Operation>(group_, std::move(sends), std::move(receives), std::move(label)));
   }
 
   std::shared_ptr<Group> group_;

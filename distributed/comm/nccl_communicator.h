@@ -23,7 +23,7 @@ std::string nccl_version();
 ///
 /// Messages go behind the operations of the tensors' device and beside those that follow; those of one
 /// exchange go together, and two exchanges of a rank one after the other. Messages without bytes are left
-/// out, so that both ends of a message must agree in size: NCCL does not look. Pending::wait() waits until
+/// out, so that both ends of a message must agree in size: NCCL does not look. Request::wait() waits until
 /// they have arrived and left: a peer that has gone cannot be told from a slow one otherwise. Waits that pass
 /// `timeout`, and errors of NCCL's own, throw InfrastructureError with a list of what was under way, after
 /// which the communicator is aborted, nothing touches the tensors any more, and later waits throw at once.

@@ -20,7 +20,7 @@ struct Transfer {
 
 /// What to[i % to.size()] gives to process i, for all i; the sizes travel first.
 std::vector<ProcessGroup::Bytes> transfer(const std::shared_ptr<mpi::Channel>& channel,
-                                          std::vector<ProcessGroup::Bytes> to, std::string_view what) {
+                                          std::vector<ProcessGroup::Bytes> to, std::string_view label) {
   const auto size = static_cast<std::size_t>(channel->size);
   const auto self = static_cast<std::size_t>(channel->rank);
   const auto t = std::make_shared<Transfer>(Transfer{std::move(to), {}, {}, {}});
@@ -36,7 +36,7 @@ std::vector<ProcessGroup::Bytes> transfer(const std::shared_ptr<mpi::Channel>& c
     sizes.receive(static_cast<int>(i), bytes_of(t->from_sizes[i]));
     sizes.send(static_cast<int>(i), bytes_of(t->to_sizes[i]));
   }
-  sizes.wait(what);
+  sizes.wait(label);
 
   mpi::Requests data(channel, t);
   for (std::size_t i = 0; i < size; ++i) {
@@ -48,7 +48,7 @@ std::vector<ProcessGroup::Bytes> transfer(const std::shared_ptr<mpi::Channel>& c
     if (i != self) data.send(static_cast<int>(i), given_to(i));
   }
   t->from[self] = given_to(self);
-  data.wait(what);
+  data.wait(label);
   return std::move(t->from);
 }
 
@@ -78,23 +78,23 @@ int ProcessGroup::rank() const { return mpi_ ? mpi_->channel->rank : 0; }
 int ProcessGroup::size() const { return mpi_ ? mpi_->channel->size : 1; }
 
 std::vector<ProcessGroup::Bytes> ProcessGroup::all_gather(std::span<const std::byte> mine,
-                                                          std::string_view what) {
+                                                          std::string_view label) {
   std::vector<Bytes> given{{mine.begin(), mine.end()}};
   if (!mpi_) return given;
-  return transfer(mpi_->channel, std::move(given), what);
+  return transfer(mpi_->channel, std::move(given), label);
 }
 
-std::vector<ProcessGroup::Bytes> ProcessGroup::all_to_all(std::vector<Bytes> to, std::string_view what) {
+std::vector<ProcessGroup::Bytes> ProcessGroup::all_to_all(std::vector<Bytes> to, std::string_view label) {
   if (to.size() != static_cast<std::size_t>(size())) {
     throw std::invalid_argument(
-        fmt::format("'{}': {} entries to send among {} processes", what, to.size(), size()));
+        fmt::format("'{}': {} entries to send among {} processes", label, to.size(), size()));
   }
   if (!mpi_) return to;
-  return transfer(mpi_->channel, std::move(to), what);
+  return transfer(mpi_->channel, std::move(to), label);
 }
 
-void ProcessGroup::barrier(std::string_view what) {
-  if (mpi_) mpi::barrier(mpi_->channel, what);
+void ProcessGroup::barrier(std::string_view label) {
+  if (mpi_) mpi::barrier(mpi_->channel, label);
 }
 
 int ProcessGroup::processes_on_this_node() const { return mpi_ ? mpi_->on_this_node : 1; }

@@ -136,16 +136,16 @@ class DeferredDevice : public Device {
   MemoryUse memory() const override { return real_.memory(); }
   void reset_peak() override { real_.reset_peak(); }
 
-  Moment now() override {
+  Event now() override {
     return std::make_shared<Lane::Done>(operations_.add([] {}));
   }
-  void after(const Moment& moment) override {
-    if (moment) hold(*std::static_pointer_cast<Lane::Done>(moment));
+  void after(const Event& event) override {
+    if (event) hold(*std::static_pointer_cast<Lane::Done>(event));
   }
-  Moment carry(const Tensor& from, const Moment& from_ready, const Tensor& to,
-               const Moment& to_ready) override {
+  Event peer_copy(const Tensor& from, const Event& from_ready, const Tensor& to,
+                  const Event& to_ready) override {
     return std::make_shared<Lane::Done>(transfers_.add([=, this] {
-      for (const Moment& ready : {from_ready, to_ready}) {
+      for (const Event& ready : {from_ready, to_ready}) {
         if (ready) std::static_pointer_cast<Lane::Done>(ready)->wait();
       }
       real_.copy(from, to);

@@ -47,9 +47,9 @@ class TestDevice : public Device {
   void copy_part(const Tensor&, Corner, const Tensor&, Corner, Index, Index) override { none(); }
   void sum_heads(const Tensor&, const Tensor&) override { none(); }
   void synchronize() override {}
-  Moment now() override { return nullptr; }
-  void after(const Moment&) override {}
-  Moment carry(const Tensor& from, const Moment&, const Tensor& to, const Moment&) override {
+  Event now() override { return nullptr; }
+  void after(const Event&) override {}
+  Event peer_copy(const Tensor& from, const Event&, const Tensor& to, const Event&) override {
     copy(from, to);
     return nullptr;
   }

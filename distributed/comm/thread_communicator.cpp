@@ -58,14 +58,14 @@ class ThreadCommunicator final : public Communicator {
     }
   }
 
-  Pending start(std::vector<Message> sends, std::vector<Message> receives, std::string what) override {
+  Request start(std::vector<Message> sends, std::vector<Message> receives, std::string label) override {
     if (member_.world().options.poison) {
       for (const Message& m : receives) {
         if (m.tensor) m.tensor.device().fill(m.tensor, std::numeric_limits<float>::quiet_NaN());
       }
     }
-    return Pending(
-        std::make_unique<Operation>(member_, std::move(sends), std::move(receives), std::move(what)));
+    return Request(
+        std::make_unique<Operation>(member_, std::move(sends), std::move(receives), std::move(label)));
   }
 
   const Member member_;

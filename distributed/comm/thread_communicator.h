@@ -27,12 +27,12 @@ struct ThreadGroupOptions {
 /// others' waits throw at once, and the exception of the rank that failed first is rethrown.
 ///
 /// A send completes when its receiver has taken the data (as in MPI's rendezvous, so that a program which
-/// relies on buffering hangs here too); the receiver copies with Device::carry of its own tensor's device,
-/// while in any wait or barrier: no host waits for a device, only for the other rank's host. Waiting ranks
-/// sleep. The two tensors of a message must agree in shape, dtype and kind of device: otherwise both ranks'
-/// waits throw InfrastructureError naming both tensors. Waits that pass the
-/// timeout throw InfrastructureError with a list of what is missing; a rank that then does not come back
-/// cannot be ended alone, and a Watchdog ends the process. Throws std::invalid_argument if size < 1.
+/// relies on buffering hangs here too); the receiver copies with Device::peer_copy of its own tensor's
+/// device, while in any wait or barrier: no host waits for a device, only for the other rank's host. Waiting
+/// ranks sleep. The two tensors of a message must agree in shape, dtype and kind of device: otherwise both
+/// ranks' waits throw InfrastructureError naming both tensors. Waits that pass the timeout throw
+/// InfrastructureError with a list of what is missing; a rank that then does not come back cannot be ended
+/// alone, and a Watchdog ends the process. Throws std::invalid_argument if size < 1.
 void run_ranks(int size, const ThreadGroupOptions& options, const std::function<void(Communicator&)>& body);
 
 }  // namespace ringside

@@ -24,6 +24,8 @@ using testing::Each;
 using testing::HasSubstr;
 using testing::IsNan;
 using namespace std::chrono_literals;
+using test::left_of;
+using test::right_of;
 
 /// A rank that hangs holds a test longer than the test program may last.
 constexpr ThreadGroupOptions kPatient{.timeout = 1h};
@@ -133,10 +135,10 @@ TEST(ThreadCommunicator, AWithdrawnSendIsNotTaken) {
       EXPECT_THROW(comm.exchange({{1, x}}, {}, "x").wait(), InfrastructureError);
       withdrawn.arrive_and_wait();
     } else {
-      Pending pending = comm.exchange({}, {{0, x}}, "x");
+      Request request = comm.exchange({}, {{0, x}}, "x");
       posted.arrive_and_wait();
       withdrawn.arrive_and_wait();
-      EXPECT_THROW(pending.wait(), InfrastructureError);
+      EXPECT_THROW(request.wait(), InfrastructureError);
       EXPECT_THAT(values(x), Each(1));
     }
   });
@@ -178,9 +180,9 @@ TEST(ThreadCommunicator, AFailingRankDoesNotWaitForItsOwnMessages) {
     TestDevice device;
     const Tensor x = filled(device, 1, 0);
     const Tensor y = filled(device, 1, 0);
-    Pending pending = comm.exchange({{right_of(comm), x}}, {{left_of(comm), y}}, "ring");
+    Request request = comm.exchange({{right_of(comm), x}}, {{left_of(comm), y}}, "ring");
     if (comm.rank() == 1) throw std::runtime_error("between exchange and wait");
-    pending.wait();
+    request.wait();
     comm.barrier();
   });
   EXPECT_EQ(text, "between exchange and wait");
@@ -198,12 +200,12 @@ TEST(ThreadCommunicator, TensorsThatDoNotMatchFailOnBothRanks) {
     std::atomic<int> failures = 0;
     run_ranks(2, kPatient, [&](Communicator& comm) {
       TestDevice device;
-      Pending pending =
+      Request request =
           comm.rank() == 0
               ? comm.exchange({{1, device.allocate(pair.sent, pair.sent_type)}}, {}, "k out")
               : comm.exchange({}, {{0, device.allocate(pair.received, pair.received_type)}}, "k in");
       try {
-        pending.wait();
+        request.wait();
       } catch (const InfrastructureError& error) {
         EXPECT_THAT(error.what(), AllOf(HasSubstr("rank 0 in 'k out' sends [1, 2, "),
                                         HasSubstr("rank 1 in 'k in' receives [1, 2, "),
@@ -239,14 +241,14 @@ TEST(ThreadCommunicator, WhatIsReadBeforeWaitIsPoison) {
       const Tensor mine = filled(device, 3, 4);
       const Tensor next = filled(device, 3, -1);
       for (int round = 0; round < 5; ++round) {
-        Pending pending = comm.exchange({{right_of(comm), mine}}, {{left_of(comm), next}}, "ring");
+        Request request = comm.exchange({{right_of(comm), mine}}, {{left_of(comm), next}}, "ring");
         EXPECT_THAT(values(next), Each(IsNan()));
-        pending.wait();
+        request.wait();
         EXPECT_THAT(values(next), Each(4));
       }
       const Tensor sent = device.allocate({1, 1, 1, 1}, DType::bf16);
       const Tensor received = device.allocate({1, 1, 1, 1}, DType::bf16);
-      Pending pending = comm.exchange({{right_of(comm), sent}}, {{left_of(comm), received}}, "bf16");
+      Request request = comm.exchange({{right_of(comm), sent}}, {{left_of(comm), received}}, "bf16");
       EXPECT_TRUE(std::isnan(to_float(*received.view<BFloat16>().data)));
     });
   }
@@ -259,7 +261,7 @@ TEST(ThreadCommunicator, LateDeliveryHoldsWhatIsNotWaitedFor) {
     const Tensor mine = filled(device, 3, 4);
     const Tensor kv = filled(device, 3, -1), gradients = filled(device, 3, -1);
     for (int round = 0; round < 5; ++round) {
-      Pending first = comm.exchange({{right_of(comm), mine}}, {{left_of(comm), kv}}, "kv");
+      Request first = comm.exchange({{right_of(comm), mine}}, {{left_of(comm), kv}}, "kv");
       comm.exchange({{right_of(comm), mine}}, {{left_of(comm), gradients}}, "gradients").wait();
       EXPECT_THAT(values(gradients), Each(4));
       EXPECT_THAT(values(kv), Each(IsNan()));
@@ -276,9 +278,9 @@ TEST(ThreadCommunicator, LateDeliverySendsWhatWasWrittenTooEarly) {
     for (int round = 0; round < 10; ++round) {
       if (comm.rank() == 0) {
         device.fill(x, 1);
-        Pending pending = comm.exchange({{1, x}}, {}, "x");
+        Request request = comm.exchange({{1, x}}, {}, "x");
         device.fill(x, 2);
-        pending.wait();
+        request.wait();
       } else {
         comm.exchange({}, {{0, x}}, "x").wait();
         EXPECT_THAT(values(x), Each(2));

@@ -47,10 +47,10 @@ void take(std::unique_lock<std::mutex>& lock, End& receive) {
         fmt::format("{}, but {}", send.operation->describe(send), receive.operation->describe(receive));
   } else if (receive.tensor.size_bytes() > 0) {
     send.moving = true;
-    Moment moved;
+    Event moved;
     lock.unlock();
     try {
-      moved = receive.tensor.device().carry(send.tensor, send.ready, receive.tensor, receive.ready);
+      moved = receive.tensor.device().peer_copy(send.tensor, send.ready, receive.tensor, receive.ready);
     } catch (...) {
       failure = std::current_exception();
     }
@@ -66,7 +66,7 @@ void take(std::unique_lock<std::mutex>& lock, End& receive) {
 
 }  // namespace
 
-void Member::wait(std::unique_lock<std::mutex>& lock, const Operation* operation, std::string_view what,
+void Member::wait(std::unique_lock<std::mutex>& lock, const Operation* operation, std::string_view label,
                   const std::function<bool()>& finished,
                   const std::function<std::vector<std::string>()>& missing) const {
   Endpoint& self = endpoint();
@@ -82,7 +82,7 @@ void Member::wait(std::unique_lock<std::mutex>& lock, const Operation* operation
   while (!finished()) {
     if (world().failed_rank >= 0) {
       throw InfrastructureError(fmt::format("rank {} of {}: stopped in '{}': rank {} of the run failed", rank,
-                                            group->size(), what, world().failed_rank));
+                                            group->size(), label, world().failed_rank));
     }
     auto next = Clock::time_point::max();
     End* arrived = nullptr;
@@ -95,14 +95,14 @@ void Member::wait(std::unique_lock<std::mutex>& lock, const Operation* operation
     if (next <= now) {
       take(lock, *arrived);
     } else if (now >= deadline) {
-      throw deadline_error(rank, group->size(), now - begin, what, missing());
+      throw deadline_error(rank, group->size(), now - begin, label, missing());
     } else {
       self.changed.wait_until(lock, std::min(deadline, next));
     }
   }
 }
 
-void Member::meet(std::unique_lock<std::mutex>& lock, std::string_view what,
+void Member::meet(std::unique_lock<std::mutex>& lock, std::string_view label,
                   const std::function<void()>& last) const {
   const std::uint64_t barrier = group->barriers;
   const auto here = group->arrived.begin() + rank;
@@ -116,7 +116,7 @@ void Member::meet(std::unique_lock<std::mutex>& lock, std::string_view what,
   }
   const auto passed = [&] { return group->barriers != barrier; };
   try {
-    wait(lock, nullptr, what, passed, [&] {
+    wait(lock, nullptr, label, passed, [&] {
       std::vector<std::string> missing;
       for (int r = 0; r < group->size(); ++r) {
         if (!group->arrived[static_cast<std::size_t>(r)])
@@ -131,8 +131,8 @@ void Member::meet(std::unique_lock<std::mutex>& lock, std::string_view what,
 }
 
 Operation::Operation(Member member, std::vector<Message> sends, std::vector<Message> receives,
-                     std::string what)
-    : member_(std::move(member)), what_(std::move(what)) {
+                     std::string label)
+    : member_(std::move(member)), what_(std::move(label)) {
   for (Message& m : sends) ends_.push_back({true, m.peer, std::move(m.tensor), this});
   for (Message& m : receives) ends_.push_back({false, m.peer, std::move(m.tensor), this});
   for (End& end : ends_) make_ready(end);

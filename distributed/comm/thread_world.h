@@ -31,10 +31,10 @@ struct End {
   Operation* operation = nullptr;
   End* partner = nullptr;   ///< the other end, once both are posted
   Clock::time_point due{};  ///< not delivered before
-  Moment ready{};           ///< nothing that was called before uses the tensor any more
+  Event ready{};            ///< nothing that was called before uses the tensor any more
   bool moving = false;      ///< the receiver is asking for the copy
   bool done = false;        ///< it has asked, or there is an error
-  Moment moved{};           ///< the copy is done
+  Event moved{};            ///< the copy is done
   std::string error{};      ///< why a message that is done was not delivered
 };
 
@@ -109,19 +109,19 @@ struct Member {
   int world_rank() const { return group->world_ranks[static_cast<std::size_t>(rank)]; }
 
   /// Sleeps until finished(), taking what arrives meanwhile. missing() lists what is waited for.
-  void wait(std::unique_lock<std::mutex>& lock, const Operation* operation, std::string_view what,
+  void wait(std::unique_lock<std::mutex>& lock, const Operation* operation, std::string_view label,
             const std::function<bool()>& finished,
             const std::function<std::vector<std::string>()>& missing) const;
 
   /// A barrier whose last rank does `last` before any leaves.
-  void meet(std::unique_lock<std::mutex>& lock, std::string_view what,
+  void meet(std::unique_lock<std::mutex>& lock, std::string_view label,
             const std::function<void()>& last) const;
 };
 
 /// The messages of one exchange().
-class Operation final : public Pending::State {
+class Operation final : public Request::State {
  public:
-  Operation(Member member, std::vector<Message> sends, std::vector<Message> receives, std::string what);
+  Operation(Member member, std::vector<Message> sends, std::vector<Message> receives, std::string label);
   /// Withdraws what is not done.
   ~Operation() override;
 

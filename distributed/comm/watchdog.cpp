@@ -34,10 +34,10 @@ void say(const char* text) {
 }
 
 void on_sigterm(int signal) {
-  const char* const what = shown.load();
+  const char* const label = shown.load();
   say(who.data());
   say("ended by SIGTERM, waiting ");
-  say(what == nullptr ? "for no other rank" : what);
+  say(label == nullptr ? "for no other rank" : label);
   say("\n");
   ::raise(signal);  // now with its own effect, once this returns
 }
@@ -60,11 +60,11 @@ void watch(const std::stop_token& stop) {
 
 }  // namespace
 
-Awaiting::Awaiting(std::string_view what, Clock::duration patience) : what_(what) {
+Awaiting::Awaiting(std::string_view label, Clock::duration patience) : what_(label) {
   const std::lock_guard lock(mutex);
   begun = Clock::now();
   deadline = begun + patience + Watchdog::kGrace;
-  print_to(notes[0], "in '{}'", what);
+  print_to(notes[0], "in '{}'", label);
   shown = notes[0].data();
 }
 

@@ -10,12 +10,12 @@
 
 namespace ringside {
 
-/// From construction to destruction this process waits for others in `what`, which must live as long; one
+/// From construction to destruction this process waits for others in `label`, which must live as long; one
 /// such wait at a time. A Watchdog ends the process if it lasts longer than `patience` and kGrace: for calls
 /// that know no deadline of their own, and for loops that a call inside never comes back to.
 class Awaiting {
  public:
-  Awaiting(std::string_view what, Clock::duration patience);
+  Awaiting(std::string_view label, Clock::duration patience);
   ~Awaiting();
   Awaiting(const Awaiting&) = delete;
   Awaiting& operator=(const Awaiting&) = delete;

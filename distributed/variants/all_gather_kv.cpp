@@ -75,7 +75,7 @@ class Gather {
  private:
   const Context& context_;
   std::vector<Tensor> parts_;
-  Pending arriving_;
+  Request arriving_;
 };
 
 /// Gradients of those tokens, of some kv heads, on their way to the ranks that hold them.
@@ -107,7 +107,7 @@ class Scatter {
 
  private:
   Tensor sum_;
-  Pending arriving_;
+  Request arriving_;
 };
 
 /// k and v, or dk and dv.

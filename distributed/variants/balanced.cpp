@@ -122,7 +122,7 @@ struct BackwardPass {
 };
 
 /// Starts to send one rank the part it is due, and to receive what is due from another.
-Pending exchange(Communicator& comm, const std::optional<Visit>& to, const PerPart<Tensors>& sent,
+Request exchange(Communicator& comm, const std::optional<Visit>& to, const PerPart<Tensors>& sent,
                  const std::optional<Visit>& from, const PerPart<Tensors>& received, std::string what) {
   std::vector<Message> sends, receives;
   if (to) {
@@ -152,9 +152,9 @@ PerPart<Tensors> run(const Context& context, const Pass& pass) {
       next[step.receive->part] = like(pass.parts[step.receive->part], count(held(step.receive->peer)));
     }
     if (step.take_back) returned[step.take_back->part] = like(sums[step.take_back->part], own);
-    Pending guests = exchange(comm, step.send, pass.parts, step.receive, next,
+    Request guests = exchange(comm, step.send, pass.parts, step.receive, next,
                               fmt::format("balanced {}, step {}: guests", Pass::name, t));
-    Pending homecoming = exchange(comm, step.give_back, last, step.take_back, returned,
+    Request homecoming = exchange(comm, step.give_back, last, step.take_back, returned,
                                   fmt::format("balanced {}, step {}: results", Pass::name, t));
 
     if (step.guest) {

@@ -1,4 +1,4 @@
-// Communicators and variants on a device that computes after its calls have returned: nothing but moments
+// Communicators and variants on a device that computes after its calls have returned: nothing but events
 // keeps what ranks compute and what they send each other in order.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -54,7 +54,7 @@ INSTANTIATE_TEST_SUITE_P(Threads, DeferredSuite,
 class ImpatientDevice final : public DeferredDevice {
  public:
   using DeferredDevice::DeferredDevice;
-  Moment carry(const Tensor& from, const Moment&, const Tensor& to, const Moment&) override {
+  Event peer_copy(const Tensor& from, const Event&, const Tensor& to, const Event&) override {
     real_.copy(from, to);
     return nullptr;
   }
@@ -98,10 +98,10 @@ TEST(Deferred, LateDeliveryShowsAMissingWait) {
     const Tensor x = filled(device, 3, -1), y = filled(device, 3, -1), early = filled(device, 3, -1);
     for (int round = 0; round < 10; ++round) {
       device.fill(x, 1);
-      Pending pending = comm.exchange({{other, x}}, {{other, y}}, "x");
+      Request request = comm.exchange({{other, x}}, {{other, y}}, "x");
       device.fill(x, 2);      // before it has left
       device.copy(y, early);  // before it has come
-      pending.wait();
+      request.wait();
       EXPECT_THAT(values(early), Each(IsNan()));
       EXPECT_THAT(values(y), Each(2));
     }
@@ -115,9 +115,9 @@ TEST(Deferred, DevicesOfDifferentKindsDoNotMeet) {
     DeferredDevice deferred(memory, comm.rank());
     Device& device = comm.rank() == 0 ? static_cast<Device&>(memory) : deferred;
     const int other = 1 - comm.rank();
-    Pending pending = comm.exchange({{other, filled(device, 2, 0)}}, {{other, filled(device, 2, 0)}}, "x");
+    Request request = comm.exchange({{other, filled(device, 2, 0)}}, {{other, filled(device, 2, 0)}}, "x");
     try {
-      pending.wait();
+      request.wait();
     } catch (const InfrastructureError& error) {
       EXPECT_THAT(error.what(), testing::AllOf(HasSubstr("fp32 on test"), HasSubstr("fp32 on deferred")));
       ++failures;

@@ -58,7 +58,7 @@ class StateAhead {
     auto& [comm, device, problem] = context;
     const Shape shape = state_shape(in);
     const std::vector<Tensor> entering = allocate_slices(device, shape, slices);
-    std::vector<Pending> arriving;
+    std::vector<Request> arriving;
     for (const Tensor& slice : entering)
       arriving.push_back(chain.receive(slice, what + ": state from upstream"));
 
@@ -82,12 +82,12 @@ class StateAhead {
   /// [b, h, d, e] fp32.
   const Tensor& entering() const { return state_; }
   void finish() {
-    for (Pending& slice : leaving_) slice.wait();
+    for (Request& slice : leaving_) slice.wait();
   }
 
  private:
   Tensor state_;
-  std::vector<Pending> leaving_;
+  std::vector<Request> leaving_;
 };
 
 Forward forward(const Context& context, const Inputs& in, int slices) {

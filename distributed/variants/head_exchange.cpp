@@ -107,7 +107,7 @@ class Exchange {
   DType dtype_;
   std::vector<Tensor> sends_, receives_;
   std::vector<Corner> corners_;
-  Pending arriving_;
+  Request arriving_;
 };
 
 /// The sum over the copies of each kv head, in `shape`: a new tensor, or x itself if there is one copy.

@@ -31,7 +31,7 @@ Problem dealt_heads(Problem problem, int ranks);
 
 // b: batch; h, h_kv: heads of the problem; h', h_kv': those of dealt_heads(); c: own tokens; n: the group's.
 // All tensors are new, in the dtype of what was given. Collective over the group; all throw what
-// Communicator::all_to_all does, its Pending too. Demanded: cannot_deal_heads() says nothing.
+// Communicator::all_to_all does, its Request too. Demanded: cannot_deal_heads() says nothing.
 
 /// Own tokens of all heads to all the group's tokens of this rank's heads, copies of a kv head side by side:
 /// q: [b, h, c, d] -> [b, h', n, d], k: [b, h_kv, c, d] -> [b, h_kv', n, d], v likewise with e for d.

@@ -52,7 +52,7 @@ class GatheredStates {
   Context context_;
   Toward toward_;
   std::vector<Tensor> states_;  // by rank
-  Pending arriving_;
+  Request arriving_;
 };
 
 Forward forward(const Context& context, const Inputs& in) {

@@ -32,7 +32,7 @@ class ScannedStates {
     states_.own = device.allocate(shape, DType::fp32);
     states_.block = kBlock;
 
-    Pending arriving = chain.receive(states_.incoming, what + ": state from upstream");
+    Request arriving = chain.receive(states_.incoming, what + ": state from upstream");
     const LightningChunk chunk = own_chunk(context, in);
     device.lightning_states(a, b, chunk.slopes, chunk.documents, kBlock, toward, states_.own);
     device.lightning_scan(states_.own, chunk.slopes, chunk.documents, tokens, kBlock, toward, total);
@@ -47,7 +47,7 @@ class ScannedStates {
 
  private:
   BlockStates states_;
-  Pending leaving_;
+  Request leaving_;
 };
 
 Forward forward(const Context& context, const Inputs& in) {

@@ -67,7 +67,7 @@ Tensor forward(const Context& context, const Inputs& in, const Tensor& state) {
   auto& [comm, device, problem] = context;
   const Index tokens = in.q.shape().tokens;
   const StateChain chain = StateChain::left_to_right(context);
-  Pending arriving = chain.receive(state, "lasp forward: state from upstream");
+  Request arriving = chain.receive(state, "lasp forward: state from upstream");
 
   const Chunk chunk(context, in);
   const Tensor o = device.allocate(o_shape(in), DType::fp32);
@@ -77,7 +77,7 @@ Tensor forward(const Context& context, const Inputs& in, const Tensor& state) {
     next_state = chunk.own_state(decayed(context, in.k, decay_to_end(tokens)), in.v, chunk.right());
 
   arriving.wait();
-  Pending leaving;
+  Request leaving;
   if (chain.goes_on()) {
     leaving = chain.pass_on(state, next_state, "lasp forward: state downstream");
   }
@@ -93,7 +93,7 @@ Gradients backward(const Context& context, const Inputs& in, const Tensor& state
   const Index tokens = in.q.shape().tokens;
   const StateChain chain = StateChain::right_to_left(context);
   const Tensor dstate = device.allocate(state_shape(in), DType::fp32);
-  Pending arriving = chain.receive(dstate, "lasp backward: state from upstream");
+  Request arriving = chain.receive(dstate, "lasp backward: state from upstream");
 
   const Chunk chunk(context, in);
   const Tensor dq = device.allocate(in.q.shape(), DType::fp32);
@@ -112,7 +112,7 @@ Gradients backward(const Context& context, const Inputs& in, const Tensor& state
     next_dstate = chunk.own_state(decayed(context, in.q, decay_from_start()), dout, chunk.left());
 
   arriving.wait();
-  Pending leaving;
+  Request leaving;
   if (chain.goes_on()) {
     leaving = chain.pass_on(dstate, next_dstate, "lasp backward: state downstream");
   }

@@ -69,7 +69,7 @@ class KvRing {
   Communicator& comm_;
   const Stop& stop_;
   Tensor next_k_, next_v_;
-  Pending hop_;
+  Request hop_;
 };
 
 /// (o, lse) <- (o, lse) ⊕ attention of the local queries over all ranks' keys. o: [b, h, c, e], lse: [b, h,

@@ -34,7 +34,7 @@ class StateChain {
   static StateChain right_to_left(const Context& c) { return {c, c.comm.rank() + 1, c.comm.rank() - 1}; }
 
   /// Starts receiving into `state`; the first rank of the chain has no upstream and gets zeros at once.
-  Pending receive(const Tensor& state, std::string what) const {
+  Request receive(const Tensor& state, std::string what) const {
     if (exists(upstream_)) return context_.comm.exchange({}, {{upstream_, state}}, std::move(what));
     context_.device.fill(state, 0);
     return {};
@@ -45,7 +45,7 @@ class StateChain {
 
   /// own <- the state that leaves the chunk, made of `incoming` and what the chunk itself brings (carry()),
   /// or of a slice of each, and starts sending it. Not on the last rank, from which none leaves.
-  Pending pass_on(const Tensor& incoming, const Tensor& own, std::string what) const {
+  Request pass_on(const Tensor& incoming, const Tensor& own, std::string what) const {
     carry(context_, context_.comm.rank(), incoming, own);
     return context_.comm.exchange({{downstream_, own}}, {}, std::move(what));
   }

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "harness/check/commands.h"
-#include "harness/check/given_run.h"
+#include "harness/check/provided_run.h"
 #include "harness/report/picture.h"
 #include "harness/report/table.h"
 #include "harness/results/results.h"
@@ -21,11 +21,11 @@ struct Judged {
   CaseResult result{};
   std::vector<int> holder{};
   std::vector<std::string> notes{};
-  bool maybe_whole = false;  ///< GivenRun's
+  bool maybe_whole = false;  ///< ProvidedRun's
 };
 
 /// What the bounds allow an implementation to round, beside sums and what is stored.
-std::string assumed(const GivenRun& run) {
+std::string assumed(const ProvidedRun& run) {
   const Case& c = run.c;
   if (c.partials == DType::fp32)
     return c.op == Operator::softmax && c.dtype != DType::fp32 ? "; partial results in fp32" : "";
@@ -58,16 +58,16 @@ bool may_round_partials(const CaseResult& result) {
          });
 }
 
-Judged judge_cut(const std::filesystem::path& directory, const CheckOptions& options, GivenRun::Cut cut,
+Judged judge_cut(const std::filesystem::path& directory, const CheckOptions& options, ProvidedRun::Cut cut,
                  Fleet& fleet) {
-  GivenRun run(directory, options, cut);
+  ProvidedRun run(directory, options, cut);
   fmt::print(stderr, "{}: {}; inputs {}{}{}{}\n", directory.string(), run.c.name(),
              run.inputs->generated() ? "as `ringside make-inputs` makes them" : "given",
              run.c.decay.given.empty() ? "" : "; slopes given", assumed(run),
-             cut == GivenRun::Cut::whole ? "; once more, as a zigzag of the whole sequence" : "");
+             cut == ProvidedRun::Cut::whole ? "; once more, as a zigzag of the whole sequence" : "");
   const Standard standard = make_standard(run.c, fleet, run.inputs->source(run.c), run.pieces);
   for (const Out out : kOuts) {
-    if (!run.given[out]) run.outputs[out] = standard.honest[out];  // measured, but not judged
+    if (!run.given[out]) run.outputs[out] = standard.control[out];  // measured, but not judged
   }
   Judged judged = {.result = {.c = run.c, .directory = directory.string()},
                    .holder = run.maker.holder,
@@ -92,9 +92,9 @@ Judged judge_cut(const std::filesystem::path& directory, const CheckOptions& opt
 
 /// Where the files of ranks fit a zigzag by either cut, right is what is right by one of them.
 Judged judge(const std::filesystem::path& directory, const CheckOptions& options, Fleet& fleet) {
-  Judged judged = judge_cut(directory, options, GivenRun::Cut::documents, fleet);
+  Judged judged = judge_cut(directory, options, ProvidedRun::Cut::documents, fleet);
   if (!is_red(judged.result.status) || !judged.maybe_whole) return judged;
-  Judged whole = judge_cut(directory, options, GivenRun::Cut::whole, fleet);
+  Judged whole = judge_cut(directory, options, ProvidedRun::Cut::whole, fleet);
   if (is_red(whole.result.status)) return judged;
   whole.notes.push_back(
       "right as a zigzag of the whole sequence, wrong as one of each document and the padding (--layout FILE "
@@ -124,7 +124,7 @@ int check(const CheckOptions& options) {
   run.communicator = run.device = "files";
   const auto directories = tensor_directories(options.directory);
   // What cannot be used is refused before anything is judged, or earlier results are replaced.
-  for (const std::filesystem::path& directory : directories) GivenRun(directory, options);
+  for (const std::filesystem::path& directory : directories) ProvidedRun(directory, options);
   std::optional<ResultsFile> file;
   if (options.out) file.emplace(*options.out);
   std::vector<CaseResult> results;

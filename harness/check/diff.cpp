@@ -7,7 +7,7 @@
 
 #include "harness/check/commands.h"
 #include "harness/check/diff_results.h"
-#include "harness/check/given_run.h"
+#include "harness/check/provided_run.h"
 #include "reference/error.h"
 
 namespace ringside {
@@ -51,7 +51,7 @@ class Worst {
 /// Compares one tensor; prints its line; returns how many elements differ beyond the bound: each of two right
 /// results lies within its bound of the truth, so they are at most twice as far from each other. Where one is
 /// not finite there is no such distance: each must be right by itself.
-Index compare(const GivenRun& a, const GivenRun& b, const Standard& standard, Out out, Worst& worst) {
+Index compare(const ProvidedRun& a, const ProvidedRun& b, const Standard& standard, Out out, Worst& worst) {
   const Shape shape = shape_of(a.c.problem(), out);
   Index differing = 0, beyond = 0;
   double largest = 0, most = 0;
@@ -89,7 +89,7 @@ Index compare(const GivenRun& a, const GivenRun& b, const Standard& standard, Ou
   return beyond;
 }
 
-void demand_same_problem(const GivenRun& a, const GivenRun& b, const std::filesystem::path& of_b) {
+void demand_same_problem(const ProvidedRun& a, const ProvidedRun& b, const std::filesystem::path& of_b) {
   Case c = b.c;
   c.variant = a.c.variant;
   c.dp = a.c.dp;
@@ -102,7 +102,7 @@ void demand_same_problem(const GivenRun& a, const GivenRun& b, const std::filesy
 /// How many elements differ beyond the bound.
 Index diff_directories(const std::filesystem::path& of_a, const std::filesystem::path& of_b, int most,
                        Fleet& fleet) {
-  const GivenRun a(of_a, {}), b(of_b, {});
+  const ProvidedRun a(of_a, {}), b(of_b, {});
   demand_same_problem(a, b, of_b);
   fmt::print("{}\n{:>6} {:>28} {:>10} {:>8}\n", a.c.name(), "tensor", "elements that differ", "max |a-b|",
              "of 2x bound");

@@ -181,10 +181,10 @@ bool is_judged(const HeadView& head, Index token) {
 }
 
 /// For the ranks that have no value with fine_bits(): how many should have some. An element counts where the
-/// reference tells something and an honest run has them.
+/// reference tells something and the control run has them.
 void count_coarse(const HeadView& head, std::span<RankStats> by_rank) {
   const std::uint32_t fine = fine_bits(head.dtype);
-  if (head.honest.empty() ||
+  if (head.control.empty() ||
       std::ranges::all_of(by_rank, [&](const RankStats& r) { return (r.bits & fine) != 0; }))
     return;
   const Index dims = shape_of(head.problem, head.out).dim;
@@ -194,7 +194,8 @@ void count_coarse(const HeadView& head, std::span<RankStats> by_rank) {
     for (Index d = 0; d < dims; ++d) {
       const auto at = static_cast<std::size_t>(t * dims + d);
       const Sample s(head, at);
-      rank.coarse += std::abs(s.ref) > s.bound && (std::bit_cast<std::uint32_t>(head.honest[at]) & fine) != 0;
+      rank.coarse +=
+          std::abs(s.ref) > s.bound && (std::bit_cast<std::uint32_t>(head.control[at]) & fine) != 0;
     }
   }
 }

@@ -126,7 +126,7 @@ struct HeadView {
   Rounding rounding;
   std::span<const int> holder;       ///< sequence rank of each token
   int first_rank = 0;                ///< world rank of the first of its sequence ranks
-  std::span<const float> honest{};   ///< an honest run's values, where inputs are random; else empty
+  std::span<const float> control{};  ///< the control run's values, where inputs are random; else empty
   std::span<const float> yardstick;  ///< what sequence rank 0's legacy figure is taken against; empty: none
   EitherRows either{};               ///< where NaN patterns may differ
 };

@@ -158,9 +158,9 @@ TEST_P(RowThatStrays, IsRedOnEverySplit) {
   for (const int sp : {1, 2, 3, 4, 8}) {
     bench.c.sp = sp;
     const Maker by = maker(bench.c, bench.variant);
-    EXPECT_EQ(bench.judged(bench.standard.honest).status, Status::pass) << sp;
+    EXPECT_EQ(bench.judged(bench.standard.control).status, Status::pass) << sp;
     for (const Out out : kOuts) {
-      HostOutputs outputs = bench.standard.honest;
+      HostOutputs outputs = bench.standard.control;
       const HeadView head = head_view(bench.c, by, bench.standard, outputs, out, kHead);
       const Index dims = shape_of(bench.standard.problem, out).dim;
       for (Index at = kToken * dims; at < (kToken + 1) * dims; ++at) {
@@ -203,7 +203,7 @@ TEST_P(RoundedShares, WidenTheBoundByTheirRoundingAndNoMore) {
                          unit_roundoff(c.dtype) * (expected.stored(at) + expected.shares[at]) +
                          expected.floor;
     const auto failed = [&](double share, const Maker& by) {
-      HostOutputs outputs = bench.standard.honest;
+      HostOutputs outputs = bench.standard.control;
       outputs[out][at] = static_cast<float>(expected.value[at] + share * bound);
       return bench.judged(outputs, by).tensors[out].stats.failed;
     };

@@ -94,7 +94,7 @@ std::string why_mistrusted(const CaseResult& result) {
   }
   for (const Out out : kOuts) {
     if (result.tensors[out].given && result.tensors[out].far_from_honest) {
-      return fmt::format("mistrusted: zeros would have passed for {}, and an honest run is much nearer",
+      return fmt::format("mistrusted: zeros would have passed for {}, and the control run is much nearer",
                          to_string(out));
     }
   }

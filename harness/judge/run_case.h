@@ -15,7 +15,7 @@ namespace ringside {
 /// Where wall time went, as the root process sees it; no second is counted twice. What a standard took is
 /// entered with the case that needed it first.
 struct Phases {
-  double reference_s = 0;  ///< oracle and honest run
+  double reference_s = 0;  ///< oracle and control run
   double variant_s = 0;    ///< forward and backward, verified and timed, the slowest rank's each time
   double inputs_s = 0;     ///< making inputs, for the reference too
   double compare_s = 0;    ///< downloading and collecting outputs, measuring, judging

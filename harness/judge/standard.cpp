@@ -10,8 +10,8 @@
 #include "harness/base/parallel.h"
 #include "harness/base/stopwatch.h"
 #include "harness/cases/grid.h"
+#include "harness/judge/control.h"
 #include "harness/judge/either.h"
-#include "harness/judge/honest.h"
 #include "harness/tensors/inputs.h"
 #include "reference/lightning_oracle.h"
 #include "reference/softmax_oracle.h"
@@ -92,7 +92,7 @@ bool look_random(const Problem& problem, const Operands& operands) {
       });
 }
 
-/// Integers small enough that no sum rounds: an honest result is the truth, rounded once to storage. Where
+/// Integers small enough that no sum rounds: a right result is the truth, rounded once to storage. Where
 /// shares are rounded before they are added, their sum is rounded as well: it and the rounded truth are each
 /// within u_store·|truth| of what they round.
 void demand_exactness(const Case& c, Truth& truth) {
@@ -168,7 +168,7 @@ Standard make_standard(const Case& of, Fleet& fleet, const InputSource& inputs, 
     const Operands operands = values.operands(s.problem, s.rows);
     s.random = c.fill == Fill::gaussian || (c.fill == Fill::given && look_random(s.problem, operands));
     // first: its memory goes before the truth's comes
-    s.honest = run_honest(c, s.problem, operands, pieces, fleet);
+    s.control = control_run(c, s.problem, operands, pieces, fleet);
     const Arithmetic arithmetic = {c.dtype, c.math};
     s.truth = c.op == Operator::softmax ? softmax_oracle(s.problem, operands, threads, arithmetic)
                                         : lightning_oracle(s.problem, operands, threads, arithmetic);
@@ -177,7 +177,7 @@ Standard make_standard(const Case& of, Fleet& fleet, const InputSource& inputs, 
   }
   fleet.processes().barrier("the end of the reference");
   s.reference_s = watch.lap();
-  s.stats = measure_all(c, maker(c, single_rank_variant(c.op)), s, s.honest, false, fleet).stats;
+  s.stats = measure_all(c, maker(c, single_rank_variant(c.op)), s, s.control, false, fleet).stats;
   s.measure_s = watch.lap();
   return s;
 }
@@ -228,8 +228,8 @@ HeadView head_view(const Case& c, const Maker& maker, const Standard& s, const H
           .rounding = rounding_of(c),
           .holder = maker.holder,
           .first_rank = static_cast<int>(batch % c.dp) * c.sp,
-          .honest = s.random ? part(s.honest[out]) : std::span<const float>{},
-          .yardstick = part(s.honest[out]),
+          .control = s.random ? part(s.control[out]) : std::span<const float>{},
+          .yardstick = part(s.control[out]),
           .either = either_rows(c, maker.layout, maker.block, out, batch, head)};
 }
 

@@ -16,16 +16,16 @@
 
 namespace ringside {
 
-/// A problem's truth for this process's shard, and an honest run of it.
+/// A problem's truth for this process's shard, and the control run of it.
 struct Standard {
   Shard shard;
   Problem problem;            ///< shard.problem(case)
   bool random = false;        ///< whether the inputs are Gaussian, or look as if they were
-  std::vector<Index> rows;    ///< sampled_rows(case): of o and dq, truth and honest run have no others
+  std::vector<Index> rows;    ///< sampled_rows(case): of o and dq, truth and control run have no others
   Truth truth;                ///< fp64 oracle
-  HostOutputs honest;         ///< one rank's run in the same dtype and math, on the CPU
-  PerOut<TensorStats> stats;  ///< of the honest run, over all processes' shards
-  double inputs_s = 0, reference_s = 0, measure_s = 0;  ///< wall time; reference: oracle and honest run
+  HostOutputs control;        ///< one rank's run in the same dtype and math, on the CPU
+  PerOut<TensorStats> stats;  ///< of the control run, over all processes' shards
+  double inputs_s = 0, reference_s = 0, measure_s = 0;  ///< wall time; reference: oracle and control run
 };
 
 inline const Expected& expected_of(const Truth& truth, Out out) {
@@ -33,7 +33,7 @@ inline const Expected& expected_of(const Truth& truth, Out out) {
   return *all[out];
 }
 
-/// The variant that computes an operator on one rank: the honest run, and the legacy figure's yardstick.
+/// The variant that computes an operator on one rank: the control run, and the legacy figure's yardstick.
 const Variant& single_rank_variant(Operator op);
 
 /// Fills rows (b, h, positions of `run`) of a tensor: [run.count, dim], values of the case's dtype. Threads
@@ -71,7 +71,7 @@ HeadView head_view(const Case& c, const Maker& maker, const Standard& standard, 
                    Out out, Index i);
 
 /// The figures of `outputs` (in the shapes of standard.problem) against the truth, merged over all processes,
-/// and those of each rank. `with_legacy`: against the honest run.
+/// and those of each rank. `with_legacy`: against the control run.
 struct Measured {
   PerOut<TensorStats> stats;
   PerOut<std::vector<RankStats>> ranks;

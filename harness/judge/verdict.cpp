@@ -36,12 +36,12 @@ void judge_elements(TensorVerdict& v) {
 
 bool is_random(Fill fill) { return fill == Fill::gaussian || fill == Fill::large_logit; }
 
-/// Rows against the honest run's envelope. Both sides are shares of the same element bound, so the check is
+/// Rows against the control run's envelope. Both sides are shares of the same element bound, so the check is
 /// about the size of the error alone; the maximum over a bucket of at least kEnvelopeElements elements is a
 /// stable figure, and kRowFactor leaves room for another order of summation. Where data are not random, an
-/// honest run may be exact by luck (a mean of equal values, where who normalises first rounds a shared
+/// control run may be exact by luck (a mean of equal values, where who normalises first rounds a shared
 /// factor), or because it neither truncates operands nor rounds shares: it tells nothing then.
-void judge_rows(TensorVerdict& v, const Case& c, const TensorStats& honest) {
+void judge_rows(TensorVerdict& v, const Case& c, const TensorStats& control) {
   const int parts = c.sp;
   const double truncation = chain_roundings(c.op, {c.dtype, c.math});
   // where operands are rounded and few weights are left, those may be exact by luck too
@@ -51,7 +51,7 @@ void judge_rows(TensorVerdict& v, const Case& c, const TensorStats& honest) {
     if (row.elements < kEnvelopeElements || row.share == 0) continue;
     // the element bound holds growth(terms) roundings of the same magnitudes, and the truncation of operands
     const double floor = (kRowRoundings + 3 * parts) / growth(Index{1} << (i + 1), truncation);
-    const double allowed = kRowFactor * std::sqrt(parts) * honest.rows[i].share + floor;
+    const double allowed = kRowFactor * std::sqrt(parts) * control.rows[i].share + floor;
     const double share = row.share / allowed;
     if (!(share <= v.row_share)) {
       v.row_share = share;
@@ -59,11 +59,11 @@ void judge_rows(TensorVerdict& v, const Case& c, const TensorStats& honest) {
     }
   }
   if (v.row_share <= 1) return;
-  v.failures.push_back(
-      fmt::format("a row strays {:.1f} times as far as its limit, which an honest single-rank run with as "
-                  "many terms gives: "
-                  "batch {}, head {}, position {}",
-                  v.row_share, v.worst_row.batch, v.worst_row.head, v.worst_row.token));
+  v.failures.push_back(fmt::format(
+      "a row strays {:.1f} times as far as its limit, which the control (a single-rank run) with as "
+      "many terms gives: "
+      "batch {}, head {}, position {}",
+      v.row_share, v.worst_row.batch, v.worst_row.head, v.worst_row.token));
 }
 
 /// How far what becomes of operands may bias random data, in units of u; judge_bias() has the reasons.
@@ -75,7 +75,7 @@ double operand_bias(Operator op, const Arithmetic& arithmetic, bool downwards) {
   return softmax ? 2 * input + computed : 0;
 }
 
-/// The least-squares slope β = Σ x·ref / Σ ref² of an honest result departs from 1 by at most Σ error·|ref| /
+/// The least-squares slope β = Σ x·ref / Σ ref² of a right result departs from 1 by at most Σ error·|ref| /
 /// Σ ref². Accumulation errors may all point one way and are summed as they are. So are
 /// storage roundings, unless the data are random: then they are independent from row to row with mean 0
 /// (Hoeffding: λ = 9 standard bounds, 5e-18).
@@ -84,14 +84,14 @@ double operand_bias(Operator op, const Arithmetic& arithmetic, bool downwards) {
 /// that β = 1 - Σ w δ with w = term·ref / Σ ref², Σ w = 1. The terms' signs are independent of each other and
 /// of δ, which depends on magnitudes alone: Σ w δ is a mean of δ, in [0, K·2⁻¹⁰], plus cross terms of two
 /// different terms, of mean 0. Those, and rounding, are taken as independent from row to row and as large as
-/// in the honest run, times 2: another order truncates up to three computed operands where that has one or
+/// in the control run, times 2: another order truncates up to three computed operands where that has one or
 /// two, √3 at most. A logit s that shrinks by δ changes its weight by δ·(s - Σ P s), of either sign: hence
 /// the limit above 1, one truncation for q and one for k, and one for dP, which Δ, no product, is taken from.
 ///
 /// Products of bf16, random data: operands are rounded to nearest. The δ of a computed one (a score, a state)
 /// is independent of those in other rows and has mean 0: cross terms, as above. That of an input comes back
 /// in every row that it meets, and is counted as if all had one sign.
-void judge_bias(TensorVerdict& v, const Case& c, const TensorStats& honest) {
+void judge_bias(TensorVerdict& v, const Case& c, const TensorStats& control) {
   const TensorStats& s = v.stats;
   if (s.sum_ref2 == 0 || s.pattern_errors > 0) return;
   const Arithmetic arithmetic = {c.dtype, c.math};
@@ -99,9 +99,9 @@ void judge_bias(TensorVerdict& v, const Case& c, const TensorStats& honest) {
   double certain = s.slope_certain, store = s.slope_store;
   if (is_random(c.fill)) {
     store = std::min(store, 9 * std::sqrt(s.slope_store2));
-    if (c.math != Math::fp32 && honest.elements >= kEnvelopeElements) {
+    if (c.math != Math::fp32 && control.elements >= kEnvelopeElements) {
       const double truncation = unit_roundoff(DType::fp32) * operand_bias(c.op, arithmetic, slope < 1);
-      certain = std::min(certain, truncation * s.sum_ref2 + 2 * 9 * std::sqrt(honest.slope_error2));
+      certain = std::min(certain, truncation * s.sum_ref2 + 2 * 9 * std::sqrt(control.slope_error2));
     }
   }
   v.bias = std::abs(slope - 1);
@@ -112,18 +112,19 @@ void judge_bias(TensorVerdict& v, const Case& c, const TensorStats& honest) {
                   v.bias, v.bias_limit));
 }
 
-/// Whether a tensor errs more than an honest run and the stated roundings explain; verdict.h has the reasons.
-void judge_error(TensorVerdict& v, const Case& c, const TensorStats& honest, bool random) {
+/// Whether a tensor errs more than the control run and the stated roundings explain; verdict.h has the
+/// reasons.
+void judge_error(TensorVerdict& v, const Case& c, const TensorStats& control, bool random) {
   const TensorStats& s = v.stats;
   const bool by_order = c.math == Math::fp32 ? c.dtype == DType::fp32 : c.op == Operator::lightning;
   if (!random || by_order || tells_nothing(s) || s.pattern_errors > 0) return;
-  if (honest.elements < kTensorElements ||
-      honest.sum_error2 * honest.sum_error2 < kTensorRows * honest.sum_row_error4)
+  if (control.elements < kTensorElements ||
+      control.sum_error2 * control.sum_error2 < kTensorRows * control.sum_row_error4)
     return;
   const auto rounding2 = [](double u) { return kMeanSquareRounding * u * u; };
   const double operands = unit_roundoff(DType::fp32) * operand_roundings(c.math);
   const double least = (rounding2(unit_roundoff(c.dtype)) + rounding2(operands)) * s.sum_ref2;
-  double explained = std::max(honest.sum_error2, least) + s.sum_share2 / 3;
+  double explained = std::max(control.sum_error2, least) + s.sum_share2 / 3;
   if (c.partials != DType::fp32) explained += rounding2(unit_roundoff(c.partials)) * s.sum_ref2;
   v.error_share = std::sqrt(s.sum_error2 / explained) / kTensorFactor;
   if (v.error_share <= 1) return;
@@ -175,7 +176,7 @@ std::string_view to_string(Status status) {
 bool tells_nothing(const TensorStats& stats) { return stats.telling == 0 && stats.nonfinite == 0; }
 
 TensorVerdict judge(const Case& c, const TensorStats& stats, std::vector<RankStats> ranks,
-                    const TensorStats& honest, bool random) {
+                    const TensorStats& control, bool random) {
   TensorVerdict v;
   v.stats = stats;
   v.ranks = std::move(ranks);
@@ -186,14 +187,14 @@ TensorVerdict judge(const Case& c, const TensorStats& stats, std::vector<RankSta
     const double mean = stats.legacy_sum / static_cast<double>(stats.legacy_elements);
     v.legacy = static_cast<double>(to_float(to_bf16(static_cast<float>(mean))));
   }
-  // half as large as the reference, where the honest run's are at most a quarter: those of a tensor that is
+  // half as large as the reference, where the control run's are at most a quarter: those of a tensor that is
   // zero by definition are as large as it is
   v.far_from_honest = tells_nothing(stats) && 4 * stats.sum_error2 > stats.sum_ref2 &&
-                      16 * honest.sum_error2 < honest.sum_ref2;
+                      16 * control.sum_error2 < control.sum_ref2;
   judge_elements(v);
-  judge_rows(v, c, honest);
-  judge_bias(v, c, honest);
-  judge_error(v, c, honest, random);
+  judge_rows(v, c, control);
+  judge_bias(v, c, control);
+  judge_error(v, c, control, random);
   judge_grid(v, c);
   return v;
 }

@@ -25,31 +25,31 @@ inline bool is_red(Status status) {
 }
 
 /// The row bound: a row of a result that was put together from P partial ones may stray
-///   kRowFactor·√P times as far as the worst row of an honest single-rank run, which is one part: the parts'
-///   errors, and those of the lse that each merge rounds, are independent; and kRowRoundings + 3P roundings
-///   of the sum of its terms' magnitudes: an honest run can be exact by luck (constant data cancel) where
-///   each merge or carried state rounds a factor, a product and a sum.
+///   kRowFactor·√P times as far as the worst row of the control (a single-rank run), which is one part: the
+///   parts' errors, and those of the lse that each merge rounds, are independent; and kRowRoundings + 3P
+///   roundings of the sum of its terms' magnitudes: the control run can be exact by luck (constant data
+///   cancel) where each merge or carried state rounds a factor, a product and a sum.
 /// kRowFactor is calibrated, not derived: over the cases of cases/ no row used more than a quarter of its
 /// limit.
 inline constexpr double kRowFactor = 4;
 inline constexpr double kRowRoundings = 8;
-/// Where the data are not random an honest run may be exact by luck, and one that normalises, truncates or
+/// Where the data are not random the control run may be exact by luck, and one that normalises, truncates or
 /// adds in another order strays from it: the element bound alone judges rows. A bucket with fewer elements
 /// has no envelope worth the name: the element bound alone judges its rows.
 inline constexpr std::int64_t kEnvelopeElements = 1024;
 
-/// The limit of a whole tensor: over kTensorElements elements or more, and where the honest run's error is
+/// The limit of a whole tensor: over kTensorElements elements or more, and where the control run's error is
 /// not that
-///   of fewer than kTensorRows rows, the roundings of Gaussian data average out. Explained is what an honest
-///   run errs by, but no less than what one operand and the result are rounded by (kMeanSquareRounding·u²·x²
-///   each, for a fraction between 1 and 2 of logarithmic distribution: an honest run may be exact where
-///   weights are equal); and the roundings that are stated:
+///   of fewer than kTensorRows rows, the roundings of Gaussian data average out. Explained is what the
+///   control run errs by, but no less than what one operand and the result are rounded by
+///   (kMeanSquareRounding·u²·x² each, for a fraction between 1 and 2 of logarithmic distribution: the control
+///   run may be exact where weights are equal); and the roundings that are stated:
 ///   - shares that are rounded before they are added: at most u·|share| each, with a third of its square in
 ///   the mean;
-///   - partial results, once more than in the honest run, whose blocks are the smallest there may be, and
+///   - partial results, once more than in the control run, whose blocks are the smallest there may be, and
 ///   exact where
 ///     they have one key.
-///   ‖x - ref‖ may be kTensorFactor times that, which is calibrated: over 10,000 random cases honest results
+///   ‖x - ref‖ may be kTensorFactor times that, which is calibrated: over 10,000 random cases right results
 ///   were at most 1.16 times. Where nothing is rounded but sums the order decides; in lightning attention on
 ///   rounded operands which of them are computed (a single rank has no state to round): rows are judged
 ///   instead.
@@ -58,7 +58,7 @@ inline constexpr double kTensorRows = 16;
 inline constexpr double kMeanSquareRounding = 0.18;  // ∫ 1/x³ dx / (3·ln 2) from 1 to 2
 inline constexpr std::int64_t kTensorElements = 4096;
 /// The grid: a rank all of whose values are numbers of another 16-bit type has rounded them to it. A value of
-///   an honest run is one by chance with a probability of 1/8 (fp16 as bf16) or less. One element with more
+///   the control run is one by chance with a probability of 1/8 (fp16 as bf16) or less. One element with more
 ///   bits is enough to pass: heads are not judged apart.
 inline constexpr std::int64_t kGridElements = 64;
 
@@ -75,15 +75,16 @@ struct TensorVerdict {
   double error_share = 0;           ///< relative error: share of its limit
   std::int64_t coarse = 0;          ///< elements that need bits which a whole rank's values lack
   double bias = 0, bias_limit = 0;  ///< |least-squares slope of x on ref - 1|, its limit on that side
-  /// Errors so large that zeros would pass, though an honest run is much nearer: what is far off then passes.
+  /// Errors so large that zeros would pass, though the control run is much nearer: what is far off then
+  /// passes.
   bool far_from_honest = false;
   std::vector<std::string> failures{};  ///< one line each; empty: passed
 };
 
-/// Judges one tensor of case `c`. `honest`: the same measurements of an honest single-rank run. `random`:
-/// whether the inputs look as if they had been drawn.
+/// Judges one tensor of case `c`. `control`: the same measurements of the control (a single-rank run).
+/// `random`: whether the inputs look as if they had been drawn.
 TensorVerdict judge(const Case& c, const TensorStats& stats, std::vector<RankStats> ranks,
-                    const TensorStats& honest, bool random);
+                    const TensorStats& control, bool random);
 
 /// True if a tensor of zeros would have passed (a gradient that is zero by definition).
 bool tells_nothing(const TensorStats& stats);

@@ -1,4 +1,4 @@
-// What a verdict says of products of bf16: honest ones are right, and so little as 2⁻⁷ too much of dq is
+// What a verdict says of products of bf16: control ones are right, and so little as 2⁻⁷ too much of dq is
 // seen.
 #include "harness/judge/verdict.h"
 
@@ -36,8 +36,8 @@ TEST_P(ProductsOfBf16, AreRightAndALittleMoreIsBiased) {
     const Standard standard = make_standard(c, fleet);
     InputsCache inputs;
     HostOutputs outputs;
-    const CaseResult honest = run_case(c, variant, "cpu", {}, standard, fleet, inputs, &outputs);
-    EXPECT_EQ(honest.status, Status::pass) << honest.reason;
+    const CaseResult control = run_case(c, variant, "cpu", {}, standard, fleet, inputs, &outputs);
+    EXPECT_EQ(control.status, Status::pass) << control.reason;
     for (const double factor : {1 + 0x1p-7, 1 - 0x1p-7}) {
       HostOutputs scaled = outputs;
       for (float& x : scaled[Out::dq]) x = static_cast<float>(x * factor);
@@ -48,7 +48,7 @@ TEST_P(ProductsOfBf16, AreRightAndALittleMoreIsBiased) {
       const TensorVerdict& dq = result.tensors[Out::dq];
       EXPECT_EQ(result.status, Status::fail) << factor << ": bias " << dq.bias << ", limit " << dq.bias_limit;
       EXPECT_THAT(result.reason, ::testing::HasSubstr("dq: biased: "));
-      EXPECT_LT(honest.tensors[Out::dq].bias, dq.bias_limit / 4);  // not by a hair
+      EXPECT_LT(control.tensors[Out::dq].bias, dq.bias_limit / 4);  // not by a hair
     }
   }
 }

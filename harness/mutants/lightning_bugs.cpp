@@ -196,7 +196,7 @@ class Mirrored : public ForwardingCommunicator {
   std::unique_ptr<Communicator> split(int color, int key) override { return real_.split(color, -key); }
 
  private:
-  Pending start(std::vector<Message> sends, std::vector<Message> receives, std::string what) override {
+  Request start(std::vector<Message> sends, std::vector<Message> receives, std::string what) override {
     for (auto* messages : {&sends, &receives}) {
       for (Message& message : *messages) message.peer = size() - 1 - message.peer;
     }

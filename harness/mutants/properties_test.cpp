@@ -204,7 +204,7 @@ class ReadsEarly : public ForwardingCommunicator {
   ReadsEarly(Communicator& real, Device& device) : ForwardingCommunicator(real), device_(device) {}
 
  private:
-  Pending start(std::vector<Message> sends, std::vector<Message> receives, std::string what) override {
+  Request start(std::vector<Message> sends, std::vector<Message> receives, std::string what) override {
     std::vector<Message> out, in;
     for (const Message& m : sends) out.push_back({m.peer, token()});
     for (const Message& m : receives) in.push_back({m.peer, token()});
@@ -219,7 +219,7 @@ class ReadsEarly : public ForwardingCommunicator {
   }
 
   Device& device_;
-  std::vector<Pending> late_;
+  std::vector<Request> late_;
 };
 
 Variant ring_that_reads_early() {

@@ -31,10 +31,10 @@ Variant with_output(const Variant& right, SpoilOut spoil) {
   };
   twin.backward = [backward = right.backward](const Context& c, const Inputs& in, const Forward& saved,
                                               const Tensor& dout) {
-    Forward honest = saved;
-    honest.o = honest.saved.back();
-    honest.saved.pop_back();
-    return backward(c, in, honest, dout);
+    Forward right_saved = saved;
+    right_saved.o = right_saved.saved.back();
+    right_saved.saved.pop_back();
+    return backward(c, in, right_saved, dout);
   };
   return twin;
 }

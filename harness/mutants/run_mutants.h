@@ -20,7 +20,7 @@ struct Catch {
   std::vector<int> ranks{};  ///< that hold elements beyond their bound
   std::string error{};       ///< what ended the run, if anything did
   bool legacy =
-      false;  ///< the mean over rank 0 shows it: more than 1e-3 above the honest run's, in any tensor
+      false;  ///< the mean over rank 0 shows it: more than 1e-3 above the control run's, in any tensor
 };
 
 /// One mutant over all cases of its variant.

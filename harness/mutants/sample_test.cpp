@@ -1,5 +1,5 @@
-// Long sequences: some query rows checked, whole gradients. Honest results pass, a fault of one rank is red
-// whether or not it meets a row that is checked, and the honest run is that of the rings.
+// Long sequences: some query rows checked, whole gradients. Control results pass, a fault of one rank is red
+// whether or not it meets a row that is checked, and the control run is that of the rings.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -101,7 +101,7 @@ class Sample : public testing::TestWithParam<DType> {
   std::optional<Standard> standard_;
 };
 
-TEST_P(Sample, HonestResultsPassOnEverySplit) {
+TEST_P(Sample, ControlResultsPassOnEverySplit) {
   for (const char* name : {"ring", "ring_zigzag", "ring_striped", "ulysses"}) {
     for (const bool causal : {true, false}) {
       for (const Fill fill : {Fill::gaussian, Fill::large_logit, Fill::one_hot, Fill::denormal}) {

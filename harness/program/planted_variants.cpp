@@ -17,7 +17,7 @@ class FaultyCommunicator final : public ForwardingCommunicator {
   FaultyCommunicator(Communicator& real, Spoil spoil) : ForwardingCommunicator(real), spoil_(spoil) {}
 
  private:
-  Pending start(std::vector<Message> sends, std::vector<Message> receives, std::string what) override {
+  Request start(std::vector<Message> sends, std::vector<Message> receives, std::string what) override {
     for (Message& message : sends) message.tensor = spoil_(message.tensor);
     return real_.exchange(std::move(sends), std::move(receives), std::move(what));
   }

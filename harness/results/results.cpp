@@ -107,7 +107,7 @@ const std::vector<ResultColumn>& result_columns() {
           "what the variant's formula says it is"},
          {"peak_bytes", "/sums/peak_bytes", "largest device memory of a rank, inputs and outputs included"},
          {"wall_reference_s", "/wall/reference_s",
-          "wall time of this case: oracle and honest run, with the first case that needs them"},
+          "wall time of this case: reference and control run, with the first case that needs them"},
          {"wall_variant_s", "/wall/variant_s", "forward and backward, verified and timed, slowest rank's"},
          {"wall_inputs_s", "/wall/inputs_s", "making inputs, the reference's too"},
          {"wall_compare_s", "/wall/compare_s", "bringing outputs together, measuring, judging"},

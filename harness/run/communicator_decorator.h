@@ -23,7 +23,7 @@ class ForwardingCommunicator : public Communicator {
   std::unique_ptr<Communicator> split(int color, int key) override { return real_.split(color, key); }
 
  protected:
-  Pending start(std::vector<Message> sends, std::vector<Message> receives, std::string what) override {
+  Request start(std::vector<Message> sends, std::vector<Message> receives, std::string what) override {
     return real_.exchange(std::move(sends), std::move(receives), std::move(what));
   }
 
@@ -48,19 +48,19 @@ class CommunicatorDecorator : public ForwardingCommunicator {
   virtual void arrived(const Message&, const std::string&) {}
 
  private:
-  struct Arrival : Pending::State {
+  struct Arrival : Request::State {
     CommunicatorDecorator* self = nullptr;
     std::vector<Message> receives;
     std::string what;
-    Pending pending;
+    Request request;
 
     void wait() override {
-      pending.wait();
+      request.wait();
       for (const Message& message : receives) self->arrived(message, what);
     }
   };
 
-  Pending start(std::vector<Message> sends, std::vector<Message> receives, std::string what) override {
+  Request start(std::vector<Message> sends, std::vector<Message> receives, std::string what) override {
     begins(what);
     for (Message& message : sends) leaving(message, what);
     for (const Message& message : receives) expected(message, what);
@@ -68,8 +68,8 @@ class CommunicatorDecorator : public ForwardingCommunicator {
     arrival->self = this;
     arrival->receives = receives;
     arrival->what = what;
-    arrival->pending = real_.exchange(std::move(sends), std::move(receives), std::move(what));
-    return Pending(std::move(arrival));
+    arrival->request = real_.exchange(std::move(sends), std::move(receives), std::move(what));
+    return Request(std::move(arrival));
   }
 
   std::unique_ptr<Communicator> owned_;

@@ -27,11 +27,11 @@ class DeviceDecorator : public Device {
   }
   void sum_heads(const Tensor& from, const Tensor& to) override { real_.sum_heads(from, to); }
   void synchronize() override { real_.synchronize(); }
-  Moment now() override { return real_.now(); }
-  void after(const Moment& moment) override { real_.after(moment); }
-  Moment carry(const Tensor& from, const Moment& from_ready, const Tensor& to,
-               const Moment& to_ready) override {
-    return real_.carry(from, from_ready, to, to_ready);
+  Event now() override { return real_.now(); }
+  void after(const Event& event) override { real_.after(event); }
+  Event peer_copy(const Tensor& from, const Event& from_ready, const Tensor& to,
+                  const Event& to_ready) override {
+    return real_.peer_copy(from, from_ready, to, to_ready);
   }
   bool in_host_memory() const override { return real_.in_host_memory(); }
   std::shared_ptr<std::byte> host_memory(std::size_t bytes) override { return real_.host_memory(bytes); }

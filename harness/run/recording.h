@@ -110,12 +110,12 @@ class RecordingCommunicator : public ForwardingCommunicator {
   }
 
  private:
-  struct InFlight : Pending::State {
+  struct InFlight : Request::State {
     explicit InFlight(Recorder& to) : recorder(to) {}
 
     void wait() override {
       const std::int64_t wait_ns = recorder.now();
-      pending.wait();
+      request.wait();
       const std::int64_t end_ns = recorder.settled();
       recorder.add(Step::Kind::wait, name, wait_ns, end_ns);
       recorder.add(Step::Kind::message, name, begin_ns, end_ns, bytes);
@@ -124,10 +124,10 @@ class RecordingCommunicator : public ForwardingCommunicator {
     Recorder& recorder;
     Recorder::Name name;
     std::int64_t begin_ns = 0, bytes = 0;
-    Pending pending;
+    Request request;
   };
 
-  Pending start(std::vector<Message> sends, std::vector<Message> receives, std::string what) override {
+  Request start(std::vector<Message> sends, std::vector<Message> receives, std::string what) override {
     if (sends.empty() && receives.empty())
       return real_.exchange(std::move(sends), std::move(receives), std::move(what));
     auto state = std::make_unique<InFlight>(recorder_);
@@ -135,8 +135,8 @@ class RecordingCommunicator : public ForwardingCommunicator {
     for (const Message& message : sends)
       state->bytes += static_cast<std::int64_t>(message.tensor.size_bytes());
     state->begin_ns = recorder_.now();
-    state->pending = real_.exchange(std::move(sends), std::move(receives), std::move(what));
-    return Pending(std::move(state));
+    state->request = real_.exchange(std::move(sends), std::move(receives), std::move(what));
+    return Request(std::move(state));
   }
 
   std::unique_ptr<Communicator> owned_;

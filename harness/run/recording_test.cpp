@@ -22,7 +22,9 @@ TEST(RecordingCommunicator, CountsWhatTheRealOneWouldInGroupsOfItsOwnToo) {
     EXPECT_EQ(pair->size(), real_pair->size());
     const auto speak = [&](Communicator& group, Communicator& half) {
       const auto word = [&] { return device->allocate({1, 1, 1, 2}, DType::fp32); };
-      group.exchange({{right_of(group), word()}}, {{left_of(group), word()}}, "ring").wait();
+      const int right = (group.rank() + 1) % group.size(),
+                left = (group.rank() + group.size() - 1) % group.size();
+      group.exchange({{right, word()}}, {{left, word()}}, "ring").wait();
       group.exchange({}, {}, "nothing").wait();
       half.all_to_all({word(), word()}, {word(), word()}, "swap").wait();
       EXPECT_THROW(static_cast<void>(group.exchange({{group.rank(), word()}}, {}, "self")),

@@ -18,7 +18,7 @@ struct Step {
     pass,     ///< forward or backward, with all that is in it
     compute,  ///< one operation of the device
     message,  ///< one operation of a communicator, from its start to the end of its wait
-    wait      ///< the part of a message that the rank spent in Pending::wait(): exposed, hidden by no work
+    wait      ///< the part of a message that the rank spent in Request::wait(): exposed, hidden by no work
   };
   Kind kind = Kind::pass;
   std::int32_t name_size = 0;

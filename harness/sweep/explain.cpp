@@ -32,7 +32,7 @@ void explain_tensor(Out out, const TensorVerdict& v, const Case& c) {
       c.partials == DType::fp32 ? "" : fmt::format(", partial results in {} with it", to_string(c.partials)));
   fmt::print("      underflow    {:.4g} (kernels flush denormals)\n", w.floor);
   fmt::print(
-      "    row limit: worst row (batch {}, head {}, position {}) at {:.3f} of {} x the honest run's "
+      "    row limit: worst row (batch {}, head {}, position {}) at {:.3f} of {} x the control run's "
       "envelope\n",
       v.worst_row.batch, v.worst_row.head, v.worst_row.token, v.row_share, kRowFactor);
   if (v.error_share > 0) fmt::print("    relative error: {:.2g} of its limit\n", v.error_share);

@@ -41,10 +41,10 @@ double sampled_share(const Case& c) {
   return c.samples() ? static_cast<double>(c.sample) / static_cast<double>(c.seq) : 1;
 }
 
-/// Bytes of Truth and of the honest run, which live as long as the standard.
+/// Bytes of Truth and of the control run, which live as long as the standard.
 double standard_bytes(const Problem& p, bool partials) {
   const auto size = [](const Shape& shape) { return static_cast<double>(shape.size()); };
-  double bytes = elements_of(p) * (8 + 4 + 4);  // value, error; honest
+  double bytes = elements_of(p) * (8 + 4 + 4);  // value, error; control
   if (p.op == Operator::softmax) bytes += 8 * (size(p.q_shape()) + size(p.k_shape()));  // storage
   if (p.group() > 1) bytes += 8 * (size(p.k_shape()) + size(p.v_shape()));              // shares
   if (partials) bytes += 8 * elements_of(p);

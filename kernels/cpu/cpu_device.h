@@ -29,9 +29,9 @@ class CpuDevice : public Device {
   void synchronize() override {}
   MemoryUse memory() const override { return {live_, peak_}; }
   void reset_peak() override { peak_ = live_.load(); }
-  Moment now() override { return nullptr; }
-  void after(const Moment&) override {}
-  Moment carry(const Tensor& from, const Moment&, const Tensor& to, const Moment&) override {
+  Event now() override { return nullptr; }
+  void after(const Event&) override {}
+  Event peer_copy(const Tensor& from, const Event&, const Tensor& to, const Event&) override {
     copy(from, to);
     return nullptr;
   }

@@ -15,11 +15,11 @@ namespace ringside {
 
 class CudaLauncher;  // launcher.h, for files that nvcc compiles
 
-/// Ranks are threads: every operation sets its thread's current device. Operations run on one stream, carry()
-/// on another, both for this object alone.
+/// Ranks are threads: every operation sets its thread's current device. Operations run on one stream,
+/// peer_copy() on another, both for this object alone.
 ///
 /// Memory is allocated and freed in the order of the operations' stream, so what was called before a tensor
-/// goes still has it. carry() may still read or write a tensor on another stream: whoever called it keeps
+/// goes still has it. peer_copy() may still read or write a tensor on another stream: whoever called it keeps
 /// both tensors until after() has made this stream wait for the copy, which the free is then behind.
 class CudaDevice : public Device {
  public:
@@ -41,10 +41,10 @@ class CudaDevice : public Device {
   void synchronize() override;
   MemoryUse memory() const override { return {live_, peak_}; }
   void reset_peak() override { peak_ = live_.load(); }
-  Moment now() override;
-  void after(const Moment& moment) override;
-  Moment carry(const Tensor& from, const Moment& from_ready, const Tensor& to,
-               const Moment& to_ready) override;
+  Event now() override;
+  void after(const Event& event) override;
+  Event peer_copy(const Tensor& from, const Event& from_ready, const Tensor& to,
+                  const Event& to_ready) override;
   bool in_host_memory() const override { return false; }
   std::shared_ptr<std::byte> host_memory(std::size_t bytes) override;
 

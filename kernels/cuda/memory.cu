@@ -18,7 +18,7 @@ void prepare_pool(int ordinal, int count) {
   RINGSIDE_CUDA(cudaDeviceGetDefaultMemPool(&pool, ordinal));
   auto threshold = std::numeric_limits<std::uint64_t>::max();
   RINGSIDE_CUDA(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &threshold));
-  int off = 0;  // streams wait for moments alone, not for memory
+  int off = 0;  // streams wait for events alone, not for memory
   RINGSIDE_CUDA(cudaMemPoolSetAttribute(pool, cudaMemPoolReuseAllowInternalDependencies, &off));
   for (int peer = 0; peer < count; ++peer) {
     int reached = 0;
@@ -32,8 +32,8 @@ void prepare_pool(int ordinal, int count) {
   }
 }
 
-void wait_for(cudaStream_t stream, const Moment& moment) {
-  if (moment) RINGSIDE_CUDA(cudaStreamWaitEvent(stream, static_cast<const Event*>(moment.get())->get()));
+void wait_for(cudaStream_t stream, const Event& event) {
+  if (event) RINGSIDE_CUDA(cudaStreamWaitEvent(stream, static_cast<const CudaEvent*>(event.get())->get()));
 }
 
 }  // namespace
@@ -131,22 +131,22 @@ void CudaDevice::synchronize() {
   check_guards();
 }
 
-Moment CudaDevice::now() {
+Event CudaDevice::now() {
   enter();
-  return std::make_shared<Event>(streams_->compute.get());
+  return std::make_shared<CudaEvent>(streams_->compute.get());
 }
 
-void CudaDevice::after(const Moment& moment) {
+void CudaDevice::after(const Event& event) {
   enter();
-  wait_for(streams_->compute.get(), moment);
+  wait_for(streams_->compute.get(), event);
 }
 
-Moment CudaDevice::carry(const Tensor& from, const Moment& from_ready, const Tensor& to,
-                         const Moment& to_ready) {
-  require_tensor("carry", "to", to, from.shape(), from.dtype());
+Event CudaDevice::peer_copy(const Tensor& from, const Event& from_ready, const Tensor& to,
+                            const Event& to_ready) {
+  require_tensor("peer_copy", "to", to, from.shape(), from.dtype());
   const auto& source = dynamic_cast<const CudaDevice&>(from.device());
   enter();
-  // Moments lie behind work that was given out before: streams that wait for each other's always come free.
+  // Events lie behind work that was given out before: streams that wait for each other's always come free.
   const cudaStream_t stream = streams_->communication.get();
   wait_for(stream, from_ready);
   wait_for(stream, to_ready);
@@ -156,7 +156,7 @@ Moment CudaDevice::carry(const Tensor& from, const Moment& from_ready, const Ten
     RINGSIDE_CUDA(
         cudaMemcpyPeerAsync(to.data(), ordinal_, from.data(), source.ordinal_, to.size_bytes(), stream));
   }
-  return std::make_shared<Event>(stream);
+  return std::make_shared<CudaEvent>(stream);
 }
 
 std::shared_ptr<std::byte> CudaDevice::host_memory(std::size_t bytes) {

@@ -10,7 +10,7 @@ constexpr std::size_t kPiece = std::size_t{1} << 20;
 constexpr std::size_t kMostPieces = 32;
 constexpr std::size_t kAligned = 64;
 
-bool is_busy(const Event& event) {
+bool is_busy(const CudaEvent& event) {
   const cudaError_t status = cudaEventQuery(event.get());
   if (status != cudaErrorNotReady) RINGSIDE_CUDA(status);
   return status == cudaErrorNotReady;
@@ -40,7 +40,7 @@ void Staging::leave(cudaStream_t stream) {
   used_ = 0;
   if (pieces_.empty() || (pieces_.size() < kMostPieces && is_busy(pieces_[current_].done))) {
     pieces_.insert(pieces_.begin() + static_cast<std::ptrdiff_t>(current_),
-                   Piece{pinned_memory(kPiece), Event(stream)});
+                   Piece{pinned_memory(kPiece), CudaEvent(stream)});
     return;
   }
   RINGSIDE_CUDA(cudaEventSynchronize(pieces_[current_].done.get()));

@@ -37,7 +37,7 @@ class Staging {
  private:
   struct Piece {
     std::shared_ptr<std::byte> memory;
-    Event done;  ///< recorded when the piece is left
+    CudaEvent done;  ///< recorded when the piece is left
   };
 
   /// Makes the next piece the current one: one whose copies are done, a new one if there is none. Waits for

@@ -27,17 +27,17 @@ class Stream {
 };
 
 /// What a stream of the current device has been given until now. Streams of any device can wait for it.
-class Event {
+class CudaEvent {
  public:
-  explicit Event(cudaStream_t stream) {
+  explicit CudaEvent(cudaStream_t stream) {
     RINGSIDE_CUDA(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming));
     record(stream);
   }
-  ~Event() {
+  ~CudaEvent() {
     if (event_ != nullptr) RINGSIDE_CUDA_NOTHROW(cudaEventDestroy(event_));
   }
-  Event(Event&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
-  Event& operator=(Event&& other) noexcept {
+  CudaEvent(CudaEvent&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
+  CudaEvent& operator=(CudaEvent&& other) noexcept {
     std::swap(event_, other.event_);
     return *this;
   }

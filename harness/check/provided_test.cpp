@@ -1,10 +1,10 @@
 // What is understood of somebody's directory, piece by piece.
-#include "harness/check/given.h"
+#include "harness/check/provided.h"
 
 #include <gmock/gmock.h>
 
 #include "harness/cases/case_json.h"
-#include "harness/check/given_run.h"
+#include "harness/check/provided_run.h"
 #include "harness/report/picture.h"
 #include "harness/tensors/npy.h"
 #include "harness/tensors/npy_reader.h"
@@ -89,15 +89,15 @@ TEST(Picture, FewTokensAndGroups) {
             "    dq rank 3   |          X                     | 6 of 6 wrong\n");
 }
 
-// --- GivenTensors
+// --- ProvidedTensors
 
-class Given : public ::testing::Test {
+class Provided : public ::testing::Test {
  protected:
   void write(const std::string& name, std::array<Index, 4> shape) const {
     write_npy(folder_ / name, shape,
               std::vector<float>(static_cast<std::size_t>(shape[0] * shape[1] * shape[2] * shape[3])));
   }
-  GivenTensors given(Axes axes = Axes::bhnd) const { return {folder_ / ".", std::nullopt, axes}; }
+  ProvidedTensors given(Axes axes = Axes::bhnd) const { return {folder_ / ".", std::nullopt, axes}; }
   /// "batch=2 head_dim=4 …", in the order of names.
   static std::string text(const std::vector<CaseCell>& cells) {
     std::string text;
@@ -107,7 +107,7 @@ class Given : public ::testing::Test {
   TempFolder folder_;
 };
 
-TEST_F(Given, SizesAreThoseThatTheShapesTell) {
+TEST_F(Provided, SizesAreThoseThatTheShapesTell) {
   write("o.npy", {2, 6, 7, 5});
   EXPECT_EQ(text(given().sizes(1, {})), "batch=2 heads=6 seq=7 value_dim=5 ");
   write("dk.npy", {2, 3, 7, 4});
@@ -116,7 +116,7 @@ TEST_F(Given, SizesAreThoseThatTheShapesTell) {
               HasSubstr("dk.npy: shape (2, 3, 7, 4) as b,n,h,d: seq 3, but 6 in "));
 }
 
-TEST_F(Given, SizesInOtherOrdersOfAxes) {
+TEST_F(Provided, SizesInOtherOrdersOfAxes) {
   write("o.npy", {7, 2, 6, 5});
   EXPECT_EQ(text(given(Axes::sbhd).sizes(1, {})), "batch=2 heads=6 seq=7 value_dim=5 ");
   EXPECT_THAT(refused([&] { given(Axes::thd); }),
@@ -130,7 +130,7 @@ TEST_F(Given, SizesInOtherOrdersOfAxes) {
   EXPECT_EQ(text(given(Axes::thd).sizes(2, {})), "batch=2 heads=6 seq=7 value_dim=5 ");
 }
 
-TEST_F(Given, SizesOverRanks) {
+TEST_F(Provided, SizesOverRanks) {
   write("o.rank0.npy", {1, 6, 4, 5});  // 2 groups of 2 ranks
   write("o.rank1.npy", {1, 6, 3, 5});
   write("o.rank2.npy", {1, 6, 4, 5});
@@ -147,7 +147,7 @@ TEST_F(Given, SizesOverRanks) {
       HasSubstr("o.rank3.npy: shape (1, 6, 2, 5) as b,h,n,d: sequence rank 1 has 2 tokens there, 3 in "));
 }
 
-TEST_F(Given, SizesThatContradictEachOtherOrTheCase) {
+TEST_F(Provided, SizesThatContradictEachOtherOrTheCase) {
   write("q.npy", {1, 2, 8, 4});
   write("k.npy", {1, 2, 8, 5});
   EXPECT_THAT(
@@ -162,7 +162,7 @@ TEST_F(Given, SizesThatContradictEachOtherOrTheCase) {
               HasSubstr("seq 8, but the case has 9"));
 }
 
-TEST_F(Given, DTypeIsThatOfTheFirstFile) {
+TEST_F(Provided, DTypeIsThatOfTheFirstFile) {
   const auto empty = [](const char* descr, std::size_t bytes) {
     return preamble(dictionary(descr, "(1, 1, 1, 1)")) + std::string(bytes, '\0');
   };
@@ -171,10 +171,10 @@ TEST_F(Given, DTypeIsThatOfTheFirstFile) {
   EXPECT_EQ(given().dtype(), DType::fp32);
   folder_.write("k.npy", empty("'<f2'", 2));
   EXPECT_EQ(given().dtype(), DType::fp16);
-  EXPECT_EQ(GivenTensors(folder_ / ".", DType::bf16, Axes::bhnd).dtype(), DType::bf16);
+  EXPECT_EQ(ProvidedTensors(folder_ / ".", DType::bf16, Axes::bhnd).dtype(), DType::bf16);
 }
 
-TEST_F(Given, TokensOfAFile) {
+TEST_F(Provided, TokensOfAFile) {
   const auto file = [&](const char* descr, std::size_t width, const std::vector<std::uint64_t>& values) {
     std::string bytes = preamble(dictionary(descr, fmt::format("({},)", values.size())));
     for (const std::uint64_t x : values) bytes += little_endian(x, width);

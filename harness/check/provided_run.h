@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "harness/check/commands.h"
-#include "harness/check/given.h"
+#include "harness/check/provided.h"
 #include "harness/judge/standard.h"
 
 namespace ringside {
@@ -21,7 +21,7 @@ class InputTensors {
  public:
   /// Sets c.fill to given unless they are bit by bit what a sweep would run `c` on. Throws UsageError: some
   /// are missing, or are NaN, infinite or no numbers of c.dtype. `has_case`: c was named, not guessed.
-  InputTensors(const GivenTensors& tensors, const Tokens& tokens, bool has_case, Case& c);
+  InputTensors(const ProvidedTensors& tensors, const Tokens& tokens, bool has_case, Case& c);
 
   /// True if a sweep would run on them.
   bool generated() const { return generated_; }
@@ -38,13 +38,13 @@ class InputTensors {
 };
 
 /// Everything that is known of a run.
-struct GivenRun {
+struct ProvidedRun {
   /// How a zigzag cuts packed documents and padding into chunks: each by itself, as ours do, or all at once.
   enum class Cut { documents, whole };
 
   /// Reads a directory's inputs and outputs. `options.directory` is not looked at. Throws UsageError: what
   /// is there makes no case, does not fit into memory, is not what a case or the options say.
-  GivenRun(const std::filesystem::path& directory, const CheckOptions& options, Cut cut = Cut::documents);
+  ProvidedRun(const std::filesystem::path& directory, const CheckOptions& options, Cut cut = Cut::documents);
 
   Case c{};
   Maker maker{};

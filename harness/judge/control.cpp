@@ -1,4 +1,4 @@
-#include "harness/judge/honest.h"
+#include "harness/judge/control.h"
 
 #include <algorithm>
 #include <cstring>
@@ -33,7 +33,7 @@ void for_each_stretch(const Shape& shape, Index first, Index heads, const Positi
   }
 }
 
-/// The honest run of one (batch, kv head) group.
+/// The control run of one (batch, kv head) group.
 class GroupRun {
  public:
   /// `problem`: that group's; `group`: its index among those of `operands`.
@@ -171,8 +171,8 @@ Positions asked(const Positions& piece, std::span<const Index> rows) {
 
 }  // namespace
 
-HostOutputs run_honest(const Case& c, const Problem& whole, const Operands& operands, const Pieces& pieces,
-                       Fleet& fleet) {
+HostOutputs control_run(const Case& c, const Problem& whole, const Operands& operands, const Pieces& pieces,
+                        Fleet& fleet) {
   HostOutputs result;
   for (const Out out : kOuts) result[out].resize(static_cast<std::size_t>(shape_of(whole, out).size()));
   std::vector<Positions> queries, keys;

@@ -34,12 +34,12 @@ Tokens read_tokens(const std::filesystem::path& path, const std::vector<Index>& 
 std::vector<int> holders(const Tokens& tokens);
 
 /// The tensors in a directory. It reads headers first; values when they are asked for.
-class GivenTensors {
+class ProvidedTensors {
  public:
   /// `dtype`: what they are stored in, if one was named. Throws UsageError "file: message": none of
   /// kTensorNames is there, as find_tensor() and TensorFiles::open(), other axes than `axes`, no
   /// values (but for a rank that holds no tokens), files by rank of different numbers of ranks.
-  GivenTensors(const std::filesystem::path& directory, std::optional<DType> dtype, Axes axes);
+  ProvidedTensors(const std::filesystem::path& directory, std::optional<DType> dtype, Axes axes);
 
   const std::filesystem::path& directory() const { return directory_; }
   bool has(std::string_view name) const { return find(name) != nullptr; }
@@ -47,14 +47,14 @@ class GivenTensors {
   DType dtype() const { return dtype_; }
   /// What messages call the file that holds a token of sequence rank `sp_rank`, of that batch entry.
   std::string source(std::string_view name, const Case& c, Index batch, int sp_rank) const {
-    const Given& given = *find(name);
+    const Provided& provided = *find(name);
     const auto rank = static_cast<std::size_t>(batch % c.dp * c.sp + sp_rank);
-    return given.sources[given.files.by_rank ? rank : 0];
+    return provided.sources[provided.files.by_rank ? rank : 0];
   }
   /// Whether it is there by rank.
   bool by_rank(std::string_view name) const {
-    const Given* const given = find(name);
-    return given && given->files.by_rank;
+    const Provided* const provided = find(name);
+    return provided && provided->files.by_rank;
   }
   /// Files a tensor that is given by rank; 0: all are whole.
   int ranks() const { return ranks_; }
@@ -73,18 +73,18 @@ class GivenTensors {
 
  private:
   /// A tensor's files and their shapes.
-  struct Given {
+  struct Provided {
     TensorFiles files{};
     std::vector<Bhnd> shapes{};
     std::vector<std::string> sources{};  ///< what messages call each
   };
-  const Given* find(std::string_view name) const;
+  const Provided* find(std::string_view name) const;
 
   std::filesystem::path directory_;
   Axes axes_;
   DType dtype_ = DType::fp32;
   int ranks_ = 0;
-  std::vector<Given> given_;
+  std::vector<Provided> provided_;
 };
 
 }  // namespace ringside

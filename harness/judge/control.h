@@ -1,4 +1,4 @@
-// A plain run of the operator on the CPU, for the errors that an honest implementation has.
+// A plain run of the operator on the CPU, for the errors that a right implementation has.
 #pragma once
 
 #include "harness/cases/case.h"
@@ -13,7 +13,7 @@ namespace ringside {
 /// threads share. With c.partials the blocks that a ring would compute, each of one of the `pieces` against
 /// another, rounded before they are merged or summed in fp32; else one block. Query rows that `operands` do
 /// not ask for are left at 0.
-HostOutputs run_honest(const Case& c, const Problem& whole, const Operands& operands, const Pieces& pieces,
-                       Fleet& fleet);
+HostOutputs control_run(const Case& c, const Problem& whole, const Operands& operands, const Pieces& pieces,
+                        Fleet& fleet);
 
 }  // namespace ringside

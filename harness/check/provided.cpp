@@ -1,4 +1,4 @@
-#include "harness/check/given.h"
+#include "harness/check/provided.h"
 
 #include <fmt/format.h>
 
@@ -101,71 +101,72 @@ std::vector<int> holders(const Tokens& tokens) {
   return of;
 }
 
-GivenTensors::GivenTensors(const std::filesystem::path& directory, std::optional<DType> dtype, Axes axes)
+ProvidedTensors::ProvidedTensors(const std::filesystem::path& directory, std::optional<DType> dtype,
+                                 Axes axes)
     : directory_(directory), axes_(axes) {
   std::string by_rank;  // the first that is
   for (const std::string_view name : kTensorNames) {
     const auto files = find_tensor(directory, name);
     if (!files) continue;
-    Given given = {.files = *files};
+    Provided provided = {.files = *files};
     for (std::size_t i = 0; i < files->paths.size(); ++i) {
       const ArrayReader array = files->open(i, dtype.value_or(DType::fp32));
       const std::vector<Index>& s = array.shape();
       if (s.size() != to_string(axes).size())
         refuse_file(array.source(),
                     fmt::format("shape {}: {}", tuple_text(s), expected_axes(axes, s.size())));
-      given.shapes.push_back(to_bhnd(axes, s));
-      given.sources.push_back(array.source());
-      const auto& [b, h, n, d] = given.shapes.back();
+      provided.shapes.push_back(to_bhnd(axes, s));
+      provided.sources.push_back(array.source());
+      const auto& [b, h, n, d] = provided.shapes.back();
       if (b == 0 || h == 0 || d == 0 || (n == 0 && !files->by_rank))  // a rank may hold no tokens
         refuse_file(array.source(), fmt::format("shape {}: no values", tuple_text(s)));
-      if (given_.empty() && i == 0) dtype_ = dtype.value_or(stored_in(array.type()));
+      if (provided_.empty() && i == 0) dtype_ = dtype.value_or(stored_in(array.type()));
     }
     const auto ranks = static_cast<int>(files->paths.size());
     if (files->by_rank && ranks_ != 0 && ranks_ != ranks) {
-      refuse_file(given.sources.front(),
+      refuse_file(provided.sources.front(),
                   fmt::format("{} ranks have {}, {} have {}", ranks, name, ranks_, by_rank));
     }
     if (files->by_rank && ranks_ == 0) {
       ranks_ = ranks;
       by_rank = name;
     }
-    given_.push_back(std::move(given));
+    provided_.push_back(std::move(provided));
   }
-  if (given_.empty()) {
+  if (provided_.empty()) {
     refuse_file(directory.string(),
                 "holds none of q, k, v, do, o, dq, dk, dv (as q.npy, q.rank0.npy … or in "
                 "a .safetensors file)");
   }
 }
 
-const GivenTensors::Given* GivenTensors::find(std::string_view name) const {
-  const auto at = std::ranges::find(given_, name, [](const Given& g) { return g.files.name; });
-  return at == given_.end() ? nullptr : &*at;
+const ProvidedTensors::Provided* ProvidedTensors::find(std::string_view name) const {
+  const auto at = std::ranges::find(provided_, name, [](const Provided& g) { return g.files.name; });
+  return at == provided_.end() ? nullptr : &*at;
 }
 
-std::vector<Index> GivenTensors::counts(int dp, int sp) const {
+std::vector<Index> ProvidedTensors::counts(int dp, int sp) const {
   std::vector<Index> counts;
   std::string first;  // whose they are
-  for (const Given& given : given_) {
-    if (!given.files.by_rank) continue;
+  for (const Provided& provided : provided_) {
+    if (!provided.files.by_rank) continue;
     for (int rank = 0; rank < dp * sp; ++rank) {
       const auto at = static_cast<std::size_t>(rank);
-      const Index tokens = given.shapes[at][2];
+      const Index tokens = provided.shapes[at][2];
       if (counts.size() < static_cast<std::size_t>(sp)) {
         counts.push_back(tokens);
-        first = given.sources[0];
+        first = provided.sources[0];
       } else if (const Index expected = counts[at % static_cast<std::size_t>(sp)]; tokens != expected) {
-        refuse_file(given.sources[at],
+        refuse_file(provided.sources[at],
                     fmt::format("shape {}: sequence rank {} has {} tokens there, {} in {}",
-                                as_written(given.shapes[at], axes_), rank % sp, tokens, expected, first));
+                                as_written(provided.shapes[at], axes_), rank % sp, tokens, expected, first));
       }
     }
   }
   return counts;
 }
 
-std::vector<CaseCell> GivenTensors::sizes(int dp, const std::vector<CaseCell>& known) const {
+std::vector<CaseCell> ProvidedTensors::sizes(int dp, const std::vector<CaseCell>& known) const {
   struct Size {
     Index value = 0;
     std::string source;
@@ -192,19 +193,19 @@ std::vector<CaseCell> GivenTensors::sizes(int dp, const std::vector<CaseCell>& k
                               wanted->source.empty() ? "the case" : wanted->source, wanted->text));
     }
   };
-  for (const Given& given : given_) {
-    const auto columns = columns_of(given.files.name);
+  for (const Provided& provided : provided_) {
+    const auto columns = columns_of(provided.files.name);
     of_keys = columns[1] == "kv_heads";
     Index tokens = 0;  // over the sequence ranks of the first group
-    const auto sp = given.shapes.size() / static_cast<std::size_t>(given.files.by_rank ? dp : 1);
-    for (std::size_t i = 0; i < given.shapes.size(); ++i) {
-      const auto& shape = given.shapes[i];
+    const auto sp = provided.shapes.size() / static_cast<std::size_t>(provided.files.by_rank ? dp : 1);
+    for (std::size_t i = 0; i < provided.shapes.size(); ++i) {
+      const auto& shape = provided.shapes[i];
       if (i < sp) tokens += shape[2];
-      learn(columns[0], shape[0] * (given.files.by_rank ? dp : 1), shape, given.sources[i]);
-      learn(columns[1], shape[1], shape, given.sources[i]);
-      learn(columns[3], shape[3], shape, given.sources[i]);
+      learn(columns[0], shape[0] * (provided.files.by_rank ? dp : 1), shape, provided.sources[i]);
+      learn(columns[1], shape[1], shape, provided.sources[i]);
+      learn(columns[3], shape[3], shape, provided.sources[i]);
     }
-    learn(columns[2], tokens, given.shapes[0], given.sources[0]);
+    learn(columns[2], tokens, provided.shapes[0], provided.sources[0]);
   }
   std::vector<CaseCell> cells;
   for (const auto& [column, size] : sizes)
@@ -212,21 +213,21 @@ std::vector<CaseCell> GivenTensors::sizes(int dp, const std::vector<CaseCell>& k
   return cells;
 }
 
-std::vector<float> GivenTensors::read(std::string_view name, const Case& c, const Tokens& tokens,
-                                      bool exact) const {
-  const Given& given = *find(name);
-  const Index heads = given.shapes[0][1], dim = given.shapes[0][3];
+std::vector<float> ProvidedTensors::read(std::string_view name, const Case& c, const Tokens& tokens,
+                                         bool exact) const {
+  const Provided& provided = *find(name);
+  const Index heads = provided.shapes[0][1], dim = provided.shapes[0][3];
   std::vector<float> all(static_cast<std::size_t>(c.batch * heads * c.seq * dim));
   const std::string_view letters = to_string(axes_);
   std::vector<float> piece;  // what is at one place of the file's first axis
-  for (std::size_t i = 0; i < given.files.paths.size(); ++i) {
-    const ArrayReader array = given.files.open(i, c.dtype);
-    const auto& shape = given.shapes[i];
+  for (std::size_t i = 0; i < provided.files.paths.size(); ++i) {
+    const ArrayReader array = provided.files.open(i, c.dtype);
+    const auto& shape = provided.shapes[i];
     const std::vector<Index> sizes = from_bhnd(axes_, shape);
     if (array.shape() != sizes) refuse_file(array.source(), "has changed while it was read");
     const auto rank = static_cast<int>(i);
     const std::vector<Index>* const own =
-        given.files.by_rank ? &tokens[static_cast<std::size_t>(rank % c.sp)] : nullptr;
+        provided.files.by_rank ? &tokens[static_cast<std::size_t>(rank % c.sp)] : nullptr;
     if (own && std::ssize(*own) != shape[2]) {
       refuse_file(array.source(),
                   fmt::format("shape {}: sequence rank {} of {} holds {} tokens in this layout (--layout "

@@ -1,4 +1,4 @@
-#include "harness/check/given_run.h"
+#include "harness/check/provided_run.h"
 
 #include <fmt/format.h>
 
@@ -57,7 +57,7 @@ Case read_as(const std::vector<CaseCell>& cells) {
 }
 
 /// The case that the tensors belong to. `said`: read_as(cells).
-Case given_case(const GivenTensors& tensors, const Case& said, std::vector<CaseCell> cells) {
+Case given_case(const ProvidedTensors& tensors, const Case& said, std::vector<CaseCell> cells) {
   const std::filesystem::path& directory = tensors.directory();
   const int dp = said.dp, sp = find_cell(cells, "sp") ? said.sp : std::max(tensors.ranks() / dp, 1);
   if (tensors.ranks() > 0 && tensors.ranks() != dp * sp) {
@@ -77,7 +77,7 @@ Case given_case(const GivenTensors& tensors, const Case& said, std::vector<CaseC
 constexpr std::array<std::string_view, 4> kInputs = {"q", "k", "v", "do"};  // in TensorId's order
 
 /// `values`: of input `id`, in the case's shape.
-void demand_finite(const GivenTensors& tensors, const Tokens& tokens, const Case& c, TensorId id,
+void demand_finite(const ProvidedTensors& tensors, const Tokens& tokens, const Case& c, TensorId id,
                    const std::vector<float>& values) {
   const auto bad = std::ranges::find_if(values, [](float x) { return !std::isfinite(x); });
   if (bad == values.end()) return;
@@ -174,7 +174,7 @@ std::string joined(const std::vector<std::string>& words) {
 
 /// What of the directory has no part in the verdict, and what of the verdict is not in the directory.
 /// `layout`: the file that says which tokens ranks hold, if there is one.
-std::vector<std::string> notes_on(const GivenTensors& tensors, const Case& c,
+std::vector<std::string> notes_on(const ProvidedTensors& tensors, const Case& c,
                                   const std::filesystem::path& layout) {
   const auto is_known = [](std::string_view name) { return std::ranges::count(kTensorNames, name) > 0; };
   std::vector<std::string> unused, missing, notes;
@@ -213,7 +213,7 @@ std::string axes_hint(const Case& c, Axes axes, const std::vector<CaseCell>& sai
 
 }  // namespace
 
-InputTensors::InputTensors(const GivenTensors& tensors, const Tokens& tokens, bool has_case, Case& c) {
+InputTensors::InputTensors(const ProvidedTensors& tensors, const Tokens& tokens, bool has_case, Case& c) {
   const bool any = std::ranges::any_of(kInputs, [&](auto name) { return tensors.has(name); });
   const bool gradients = tensors.has("dq") || tensors.has("dk") || tensors.has("dv");
   for (std::size_t i = 0; any && i < kInputs.size(); ++i) {
@@ -250,7 +250,7 @@ InputSource InputTensors::source(const Case& c) const {
   };
 }
 
-GivenRun::GivenRun(const std::filesystem::path& directory, const CheckOptions& options, Cut cut) {
+ProvidedRun::ProvidedRun(const std::filesystem::path& directory, const CheckOptions& options, Cut cut) {
   std::vector<CaseCell> cells = known_cells(directory, options);
   const CaseCell *const of_layout = find_cell(cells, kFileColumns[0]), *const of_axes =
                                                                            find_cell(cells, kFileColumns[1]);
@@ -264,8 +264,8 @@ GivenRun::GivenRun(const std::filesystem::path& directory, const CheckOptions& o
   std::erase_if(cells,
                 [](const CaseCell& cell) { return std::ranges::count(kFileColumns, cell.column) > 0; });
   const Case said = read_as(cells);
-  const GivenTensors tensors(directory, find_cell(cells, "dtype") ? std::optional(said.dtype) : std::nullopt,
-                             axes);
+  const ProvidedTensors tensors(directory,
+                                find_cell(cells, "dtype") ? std::optional(said.dtype) : std::nullopt, axes);
   for (const Out out : kOuts) given[out] = tensors.has(to_string(out));
   if (std::ranges::none_of(given.of, std::identity{})) {
     refuse_file(directory.string(), "holds none of o, dq, dk, dv: there is nothing to judge");
