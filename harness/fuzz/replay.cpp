@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <set>
 #include <vector>
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
@@ -21,25 +22,24 @@ std::vector<std::uint8_t> bytes_of(const std::filesystem::path& path) {
 }
 
 // Each is named before it is given: whatever ends the program, the last name is that of the file at fault.
-int replay(const std::filesystem::path& folder) {
-  int files = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    std::fprintf(stderr, "%s\n", entry.path().filename().c_str());
-    const std::vector<std::uint8_t> bytes = bytes_of(entry.path());
+std::size_t replay(const std::filesystem::path& folder) {
+  const std::set<std::filesystem::path> files(std::filesystem::directory_iterator(folder), {});
+  for (const std::filesystem::path& path : files) {
+    std::fprintf(stderr, "%s\n", path.filename().c_str());
+    const std::vector<std::uint8_t> bytes = bytes_of(path);
     LLVMFuzzerTestOneInput(bytes.data(), bytes.size());
-    ++files;
   }
-  return files;
+  return files.size();
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  int total = 0;
+  std::size_t total = 0;
   try {
     for (int i = 1; i < argc; ++i) {
-      const int files = replay(argv[i]);
-      std::printf("%d files of %s\n", files, argv[i]);
+      const std::size_t files = replay(argv[i]);
+      std::printf("%zu files of %s\n", files, argv[i]);
       if (files == 0) return 1;
       total += files;
     }
@@ -47,6 +47,6 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;
   }
-  std::printf("%d files replayed\n", total);
+  std::printf("%zu files replayed\n", total);
   return total == 0;
 }
