@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Plants violations in a temporary tree; check_includes.py has to find each at its place, and nothing else."""
+"""Plants violations in a temporary tree; check_includes.py must find each."""
 import pathlib
 import subprocess
 import sys

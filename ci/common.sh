@@ -1,5 +1,5 @@
-# Sourced by the scripts beside it; they run under `set -euo pipefail` in the repository's root.
-# Sets INSTALL (1, or 0 after --no-install), STRICT (0, or 1 after --strict) and ARGS (what else the caller was given).
+# Functions that the scripts beside it share. Sets INSTALL (1, or 0 after --no-install), STRICT (0, or 1
+# after --strict) and ARGS (what else the caller was given).
 STRICT=0
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"

@@ -1,4 +1,4 @@
-// What the kernels' benchmarks share.
+// Operands and rates for the kernels' benchmarks.
 #pragma once
 
 #include <benchmark/benchmark.h>

@@ -1,4 +1,4 @@
-// The exponents of lightning attention's block form, in the one convention that Ringside's kernels use.
+// Decay exponents of linear attention's block form.
 #pragma once
 
 #include "reference/view.h"

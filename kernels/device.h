@@ -1,4 +1,4 @@
-// The boundary between distributed algorithms and the machine that computes one rank's blocks.
+// The device interface: tensors and block operations of one rank.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Where the documents that are packed into a sequence begin and end in a chunk of its tokens.
+// Documents of a packed sequence inside a chunk of tokens.
 #pragma once
 
 #include <algorithm>

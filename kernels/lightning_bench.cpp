@@ -1,4 +1,4 @@
-// Speed of lightning attention on one rank, b = 1, h = 12, d = e = 128. Arguments: tokens, bf16.
+// Benchmarks linear attention with decay on one rank. Arguments: tokens, bf16.
 #include "kernels/bench_support.h"
 #include "kernels/cpu/tiles.h"
 #include "reference/problem.h"

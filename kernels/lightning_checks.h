@@ -1,5 +1,4 @@
-// The argument checks of fused lightning attention, the same for every device; all throw
-// std::invalid_argument.
+// Argument checks of fused linear attention, the same for every device.
 #pragma once
 
 #include "kernels/checks.h"

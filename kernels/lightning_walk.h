@@ -1,4 +1,4 @@
-// How a lightning state walks through a span of tokens in which documents begin and end.
+// Walks a state through tokens in which documents begin and end.
 #pragma once
 
 #include <algorithm>

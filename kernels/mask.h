@@ -1,4 +1,4 @@
-// What softmax attention's mask makes of affine runs of positions.
+// The mask of softmax attention over affine runs of positions.
 #pragma once
 
 #include <cstddef>

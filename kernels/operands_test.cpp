@@ -1,5 +1,5 @@
-// TF32 and bf16 products on the CPU device, and of lightning attention on every device: every operand of
-// every matrix product is truncated or rounded, and nothing else.
+// Tests TF32 and bf16 products on every device. Every operand of every matrix product is truncated or
+// rounded, and nothing else.
 #include "kernels/test_support.h"
 
 namespace ringside {

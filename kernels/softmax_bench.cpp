@@ -1,4 +1,4 @@
-// Speed of softmax attention on one rank, causal, b = 1, h = 12, d = e = 128. Arguments: tokens, bf16.
+// Benchmarks softmax attention on one rank. Arguments: tokens, bf16.
 #include "kernels/bench_support.h"
 
 namespace ringside {

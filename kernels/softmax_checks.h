@@ -1,4 +1,4 @@
-// The argument checks of softmax attention, the same for every device; all throw std::invalid_argument.
+// Argument checks of softmax attention, the same for every device.
 #pragma once
 
 #include "kernels/device.h"

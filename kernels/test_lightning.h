@@ -1,4 +1,4 @@
-// Lightning attention by plain double loops, and what a device makes of the same inputs. Tests only.
+// Linear attention with decay by double loops, for tests.
 #pragma once
 
 #include "kernels/test_support.h"

@@ -1,4 +1,4 @@
-// What the tests of softmax attention share: cases, and their results by plain double loops.
+// Softmax attention by double loops, for tests.
 #pragma once
 
 #include <limits>

@@ -1,4 +1,4 @@
-// What the kernels' tests share: tensors of chosen values, and plain double loops to compare with.
+// Tensors of chosen values, and comparisons with double loops, for kernel tests.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// A rank's tokens in tiles; blocks of which a mask leaves nothing.
+// Tiles of a rank's tokens, and those a mask empties.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// The unfused pieces, and the tile products and transpositions below them, against plain double loops.
+// Tests unfused operations, tile products and transpositions against loops.
 #include <limits>
 #include <stdexcept>
 

@@ -1,4 +1,4 @@
-// Whether the calling thread computes with denormal numbers or takes them as zero.
+// Denormals: whether this thread keeps or flushes them.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// How far rounding takes an honest implementation from the exact result, to first order in its unit roundoff.
+// Error bounds of attention, first order in the unit roundoff.
 //
 // Everything here is in units of u, the unit roundoff of the subject's accumulator. Rounding errors are taken
 // as independent random variables of mean zero. Then a product of n factors (1 + δ), |δ| <= u, is 1 + θ with

@@ -1,4 +1,4 @@
-// Speed of the fp64 oracles beside the machine's fp64 multiply-add peak, one thread.
+// Benchmarks the fp64 oracles beside the machine's fp64 peak.
 #include <benchmark/benchmark.h>
 #include <malloc.h>
 

@@ -1,4 +1,4 @@
-// What the oracles share that is not arithmetic: checks, allocation, threads.
+// Operands, rows and threads that the oracles share.
 #pragma once
 
 #include <functional>

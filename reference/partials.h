@@ -1,4 +1,4 @@
-// What rounding partial results, one by one, adds to the bounds of softmax attention.
+// Bounds for softmax attention whose partial results are rounded.
 #pragma once
 
 #include <vector>

@@ -1,4 +1,4 @@
-// What rounded partial results add to bounds, against the sums written out.
+// Tests bounds of rounded partial results against sums written out.
 #include "reference/partials.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// What is to be computed: the mathematical problem, without a word on who computes it or how.
+// An attention problem: operator, sizes, mask and decay; nothing of who computes it.
 #pragma once
 
 #include <string_view>

@@ -1,4 +1,4 @@
-// Problems with operands, and comparisons of truths, for the tests of the oracles.
+// Problems with operands, and comparisons, for oracle tests.
 #pragma once
 
 #include <gtest/gtest.h>

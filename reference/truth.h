@@ -1,4 +1,4 @@
-// What is right: the tensors that an honest implementation must give, and how far it may be from them.
+// The reference of a problem: exact results and their error bounds.
 #pragma once
 
 #include <algorithm>

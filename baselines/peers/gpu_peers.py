@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Times PyTorch's attention on a GPU at the shapes of ringside's kernel_times, and joins the two tables.
+"""Times PyTorch's attention on a GPU beside ringside's kernels.
 
     gpu_peers.py --json FILE                                times the peers
     gpu_peers.py --table FILE… [--joined FILE]              one table of files of both kinds

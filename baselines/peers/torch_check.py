@@ -1,4 +1,4 @@
-"""Ringside's verdict on any attention in PyTorch that is called as attention(q, k, v) -> o on each rank.
+"""Judges any attention in PyTorch, called as attention(q, k, v) on each rank.
 
     mpirun -n 4 /usr/bin/python3 torch_check.py ring           # or torchrun --nproc_per_node 4 torch_check.py ring (not
                                                                # with Debian 12's PyTorch: its torchrun does not start)

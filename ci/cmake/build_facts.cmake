@@ -1,4 +1,4 @@
-# What the program says of its own build.
+# Compiles facts of the build into the program: version, flags, libraries.
 string(TOUPPER "${CMAKE_BUILD_TYPE}" config)
 set(flags ${CMAKE_CXX_FLAGS} ${CMAKE_CXX_FLAGS_${config}})
 if(RINGSIDE_MARCH)

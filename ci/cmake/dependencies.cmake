@@ -1,5 +1,5 @@
-# What Ringside is built from; every package is in Debian and Ubuntu (names in ci/install.sh). The harness finds what it
-# alone uses; the fuzz targets need no more than the first four.
+# Finds the packages that Ringside is built from. The harness finds what it alone uses; the fuzz targets need
+# no more than the first four.
 find_package(fmt REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_path(LIBCSV_INCLUDE_DIR csv.h REQUIRED)

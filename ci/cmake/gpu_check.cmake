@@ -1,5 +1,5 @@
-# What ci/gpu_check.sh runs: the target gpu_check_programs builds it; gpu_check.list in the build folder says which program
-# belongs to which stage and where it is.
+# Lists the programs that ci/gpu_check.sh runs. The target gpu_check_programs builds them; gpu_check.list in the build
+# folder says the stage and place of each.
 set(lines "")
 add_custom_target(gpu_check_programs)
 function(ringside_gpu_check stage)

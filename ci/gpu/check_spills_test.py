@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Plants spills in what ptxas said of kernels; check_spills.py has to find those of hot kernels, and nothing else."""
+"""Plants spills in ptxas reports; check_spills.py must find those of hot kernels."""
 import pathlib
 import subprocess
 import sys

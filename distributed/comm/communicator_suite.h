@@ -1,4 +1,4 @@
-// What every communicator must do, whatever carries its messages.
+// Tests that every communicator must pass.
 #pragma once
 
 #include <ostream>

@@ -1,4 +1,4 @@
-// The words in which a rank says what it waited for in vain.
+// Words for a deadline that passed: operation, peers, bytes.
 #pragma once
 
 #include <chrono>

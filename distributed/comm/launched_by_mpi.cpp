@@ -1,4 +1,4 @@
-// Looks for what a launcher leaves in the environment.
+// Finds a launcher's traces in the environment.
 #include <algorithm>
 #include <array>
 #include <cstdlib>

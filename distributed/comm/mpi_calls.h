@@ -1,5 +1,4 @@
-// What the MPI units share: checked calls, a channel with a deadline, requests under way. Private to them;
-// the only place that includes mpi.h.
+// MPI helpers: checked calls, requests with a deadline, datatypes. Private to the MPI units.
 #pragma once
 
 #define OMPI_SKIP_MPICXX 1

@@ -1,4 +1,4 @@
-// What a build without NCCL says of it.
+// Refuses NCCL in a build without it.
 #include <stdexcept>
 
 #include "distributed/comm/nccl_communicator.h"

@@ -1,5 +1,5 @@
-// Ranks as MPI processes with a GPU each, whose tensors travel by NCCL. nccl_communicator.cpp where the build
-// has it, nccl_absent.cpp where it has not.
+// NCCL communicator: MPI processes with a GPU each. nccl_communicator.cpp where the build has it,
+// nccl_absent.cpp where it has not.
 #pragma once
 
 #include <chrono>

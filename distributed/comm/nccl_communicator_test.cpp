@@ -1,5 +1,5 @@
-// NCCL's communicator on GPUs, one a process; skipped where there are too few. With NCCL_HOSTID set to
-// another value in each process NCCL lets them share one.
+// Tests NCCL's communicator on GPUs, one a process. With NCCL_HOSTID set to another value in each process
+// NCCL lets them share one.
 #include "distributed/comm/nccl_communicator.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// The main program of tests that run under mpirun, each test on all ranks at once.
+// Main program of tests under mpirun, each on all ranks.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,4 +1,5 @@
-// What this process waits for: told when a signal ends it, and its end if a call never returns.
+// Watchdog: ends a process that waits too long, and names the wait. Told when a signal ends it, and its end
+// if a call never returns.
 #pragma once
 
 #include <span>

@@ -1,7 +1,7 @@
-// Keys and values of some heads at a time are gathered from all ranks, and local queries attend to them at
-// once: the gathers of Llama 3's context parallelism (Grattafiori et al. 2024, "The Llama 3 Herd of Models",
-// 3.3.2), on contiguous chunks, of some heads at a time, as ring-flash-attention's llama3 variant deals
-// packed sequences out; causal work is as unbalanced as ring's.
+// All-gather attention: k, v of some heads are gathered, then one attention. The gathers of Llama 3's context
+// parallelism (Grattafiori et al. 2024, "The Llama 3 Herd of Models", 3.3.2), on contiguous chunks, of some
+// heads at a time, as ring-flash-attention's llama3 variant deals packed sequences out; causal work is as
+// unbalanced as ring's.
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// Communicators and variants on a device that computes after its calls have returned: nothing but events
-// keeps what ranks compute and what they send each other in order.
+// Runs communicators and variants on a device that computes late. Nothing but events keeps what ranks compute
+// and what they send each other in order.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-// One kernel pass over the chunk, the state passed along a chain of ranks ahead of it.
+// A chain of states, sent ahead of one fused pass over the chunk.
 #pragma once
 
 #include "distributed/variant.h"

@@ -1,5 +1,5 @@
-// The two ways of cutting tensors among ranks between which DeepSpeed-Ulysses (Jacobs et al. 2023) goes back
-// and forth: some tokens of all heads, all tokens of some heads.
+// All-to-alls between token shards and head shards, as in DeepSpeed-Ulysses (Jacobs et al.
+// 2023): some tokens of all heads, or all tokens of some heads.
 #pragma once
 
 #include <optional>

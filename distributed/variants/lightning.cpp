@@ -1,4 +1,4 @@
-// Lightning attention on one rank that holds the whole sequence (Qin et al. 2024, "Lightning Attention-2").
+// Linear attention with decay on one rank (Qin et al. 2024, "Lightning Attention-2").
 #include "distributed/variant.h"
 #include "distributed/variants/all.h"
 #include "distributed/variants/block.h"

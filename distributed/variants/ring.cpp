@@ -1,8 +1,9 @@
-// Ring attention (Liu, Zaharia, Abbeel 2023, "Ring Attention with Blockwise Transformers for Near-Infinite
-// Context") in its layouts: contiguous, zigzag (balanced), striped (Brandon et al. 2023, "Striped
-// Attention"); and with two rings, one inside a node and one of nodes, after Gu et al. 2024, "LoongTrain":
-// its messages and bytes, but k and v jump to the next node in the inner ring's last hop, so that one block's
-// work hides the jump; LoongTrain sends each rank's own ahead, behind the whole inner ring.
+// Ring attention in its layouts: contiguous, zigzag, striped, double. The ring is that of Liu, Zaharia,
+// Abbeel 2023, "Ring Attention with Blockwise Transformers for Near-Infinite Context"; zigzag is balanced;
+// striped is of Brandon et al. 2023, "Striped Attention". double_ring has one ring inside a node and one of
+// nodes, after Gu et al. 2024, "LoongTrain": its messages and bytes, but k and v jump to the next node in the
+// inner ring's last hop, so that one block's work hides the jump; LoongTrain sends each rank's own ahead,
+// behind the whole inner ring.
 #include <fmt/format.h>
 
 #include "distributed/variants/all.h"

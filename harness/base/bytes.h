@@ -1,4 +1,4 @@
-// Plain data as bytes, for what processes tell each other.
+// Plain data as bytes, for messages between processes.
 #pragma once
 
 #include <cstring>

@@ -1,4 +1,4 @@
-// Wall time in laps, and what many of them come to.
+// Stopwatch laps and their medians.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// What people read on: terminal or not, its width, its colours.
+// Terminals: width, colours, and where messages go.
 #pragma once
 
 #include <cstdio>

@@ -1,4 +1,4 @@
-// What others' orders of axes and cuts of a sequence become: read, told apart, or refused with the way out.
+// Tests orders of axes and cuts of a sequence in check. Read, told apart, or refused with the way out.
 #include <numeric>
 
 #include "harness/testing/check.h"

@@ -1,5 +1,5 @@
-// What check does with input that it cannot use: status 2, one line that names the file and
-// what was expected, little memory, results of earlier runs untouched.
+// Tests check on unusable input. Status 2, one line that names the file and what was expected, little memory,
+// results of earlier runs untouched.
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 

@@ -1,4 +1,4 @@
-// The verdicts of `ringside check` on tensors that are right, wrong or missing.
+// Tests verdicts of `ringside check` on right, wrong and missing tensors.
 #include <functional>
 #include <limits>
 #include <numeric>

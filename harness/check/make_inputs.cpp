@@ -1,4 +1,4 @@
-// The inputs of a case as files, for another implementation to compute on.
+// make-inputs writes a case's inputs as files.
 #include <fmt/format.h>
 
 #include "harness/base/text.h"

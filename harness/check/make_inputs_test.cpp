@@ -1,4 +1,4 @@
-// What make-inputs refuses, with status 2 and one line, and how little memory it takes.
+// Tests refusals of make-inputs and its memory.
 #include <gmock/gmock.h>
 
 #include "harness/testing/tensors.h"

@@ -1,4 +1,4 @@
-// Tensors that somebody else's implementation computed, and perhaps what it computed them from.
+// Tensors that another implementation computed, read from a directory.
 #pragma once
 
 #include <array>

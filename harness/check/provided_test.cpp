@@ -1,4 +1,4 @@
-// What is understood of somebody's directory, piece by piece.
+// Tests the reading of somebody's directory, piece by piece.
 #include "harness/check/provided.h"
 
 #include <gmock/gmock.h>

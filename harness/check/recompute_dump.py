@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Recomputes dumped cases with NumPy in fp64, straight from the definitions, and compares.
+"""Recomputes dumped cases with NumPy in fp64 and compares.
 
     recompute_dump.py DUMP_DIR
 

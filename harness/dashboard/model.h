@@ -1,4 +1,4 @@
-// What the dashboard shows: results, their history, what the gate found.
+// Data of the dashboard as JSON.
 #pragma once
 
 #include <string>

@@ -1,5 +1,5 @@
-// What the fuzz targets share. A target reads anything at all: UsageError is the answer to a bad file, every
-// other exception, and what a sanitizer finds, ends the program and leaves its input behind.
+// Checks that the fuzz targets share. A target reads anything at all: UsageError is the answer to a bad file,
+// every other exception, and what a sanitizer finds, ends the program and leaves its input behind.
 #pragma once
 
 #include <cstdint>

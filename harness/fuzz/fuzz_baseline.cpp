@@ -1,4 +1,5 @@
-// A baseline: what is accepted is the same when written out, each case once, and none of them wrong.
+// Fuzzes the reader of baselines.
+// What is accepted is the same when written out, each case once, and none of them wrong.
 #include <set>
 #include <string>
 

@@ -1,5 +1,5 @@
-// A case file: what is accepted has distinct names, sizes within their limits, and is the same when written
-// out.
+// Fuzzes the reader of case files.
+// What is accepted has distinct names, sizes within their limits, and is the same when written out.
 #include <algorithm>
 #include <cctype>
 #include <set>

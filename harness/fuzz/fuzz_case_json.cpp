@@ -1,5 +1,5 @@
-// A case.json beside somebody's tensors: its cells are refused, or are those of a case that is the same when
-// written out.
+// Fuzzes the reader of the case.json beside somebody's tensors.
+// Its cells are refused, or are those of a case that is the same when written out.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <string>

@@ -1,5 +1,6 @@
-// A .npy file in memory: what is accepted promises what is there, all of it can be decoded, and a header made
-// from what was understood is understood as the same.
+// Fuzzes the reader of .npy files, in memory.
+// What is accepted promises what is there, all of it can be decoded, and a header made from what was
+// understood is understood as the same.
 #include <span>
 #include <string>
 #include <vector>

@@ -1,5 +1,5 @@
-// A results.jsonl: what is accepted is the same when written out, and whatever a run that was killed left
-// behind it.
+// Fuzzes the reader of results.jsonl.
+// What is accepted is the same when written out, and whatever a run that was killed left behind it.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <string>

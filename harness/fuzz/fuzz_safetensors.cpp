@@ -1,5 +1,6 @@
-// A .safetensors file in memory: what is accepted has every byte of its values once, what can be asked for
-// can be decoded, and a header made from what was understood is understood as the same.
+// Fuzzes the reader of .safetensors files, in memory.
+// What is accepted has every byte of its values once, what can be asked for can be decoded, and a header made
+// from what was understood is understood as the same.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <span>

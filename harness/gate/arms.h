@@ -1,4 +1,4 @@
-// The two programs that the gate compares, and what it runs of them.
+// The two programs under comparison, and runs of them.
 #pragma once
 
 #include <filesystem>

@@ -1,4 +1,4 @@
-// Commands that compare with what was: baseline and gate.
+// Commands that compare with the past: baseline and gate.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// What rounds of paired timing say of a case. No clock, no process: rounds come from whoever calls.
+// Decides from rounds of paired timing: slow, fast, or neither. No clock, no process: rounds come from
+// whoever calls.
 #pragma once
 
 #include <array>

@@ -1,8 +1,7 @@
-// The whole program, with a fault in every variant, under its own name: what the gate is to find
-// (ringside_faulty). RINGSIDE_FAULT, a word of the environment, says which: "slow=0.1" (each pass takes a
-// tenth longer), "wrong" (the last rank's output is), "hungry" (the forward pass holds more memory), "killed"
-// (the last rank, in its first forward pass), "killed_later" (in its fourth: a verdict makes three); empty:
-// none.
+// The whole program with a fault in every variant, for gate tests (ringside_faulty). RINGSIDE_FAULT, a word
+// of the environment, says which: "slow=0.1" (each pass takes a tenth longer), "wrong" (the last rank's
+// output is), "hungry" (the forward pass holds more memory), "killed" (the last rank, in its first forward
+// pass), "killed_later" (in its fourth: a verdict makes three); empty: none.
 #include <unistd.h>
 
 #include <atomic>

@@ -1,4 +1,4 @@
-// What timing the same program against itself gave: the A/A history of cases on a machine.
+// Noise of timing, from a program timed against itself. The A/A history of cases on a machine.
 #pragma once
 
 #include <filesystem>

@@ -1,4 +1,4 @@
-// What the gate found, and what it makes of it.
+// The gate's report: findings, timings and exit status.
 #pragma once
 
 #include <cstdint>

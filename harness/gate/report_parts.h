@@ -1,4 +1,4 @@
-// What the forms of the report share.
+// Words and orders that the forms of the report share.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// What a single run tells of times and of shares of bounds: something to look at, nothing to judge by.
+// Compares times and shares of bounds of single runs. Something to look at, nothing to judge by.
 #pragma once
 
 #include <string>

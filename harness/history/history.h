@@ -1,4 +1,4 @@
-// Results of many runs in one file, and what has changed over them.
+// Database of results over time, and the series in it.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// A plain run of the operator on the CPU, for the errors that a right implementation has.
+// The control: one rank's plain run on the CPU, a right one.
 #pragma once
 
 #include "harness/cases/case.h"

@@ -1,4 +1,4 @@
-// Which rows may hold NaN or not, where a case's data have a NaN or inf token.
+// Rows that may or may not be NaN near non-finite tokens.
 #pragma once
 
 #include <functional>

@@ -1,5 +1,5 @@
-// Against attention that is computed in tiles, or leaves out keys of weight 0: where that makes a NaN more or
-// less than the reference has, either_rows() allows it; and hardly anywhere else.
+// Tests NaN rows against tiled attention and skipped keys. Where that makes a NaN more or less than the
+// reference has, either_rows() allows it; and hardly anywhere else.
 #include "harness/judge/either.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// The judge, faults planted into what it is given: one wrong element is red wherever it stands, a row that
+// Tests the judge with faults planted into outputs. One wrong element is red wherever it stands, a row that
 // strays on every split, a bound no wider than its formula, and accounts of every rank.
 #include <fmt/format.h>
 #include <gmock/gmock.h>

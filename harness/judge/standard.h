@@ -1,4 +1,4 @@
-// What the outputs of a problem are held against: computed once, shared by all its variants and splits.
+// The standard of a problem: its reference and control, computed once for all variants and splits.
 #pragma once
 
 #include <functional>

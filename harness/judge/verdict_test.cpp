@@ -1,5 +1,4 @@
-// What a verdict says of products of bf16: control ones are right, and so little as 2⁻⁷ too much of dq is
-// seen.
+// Tests verdicts on products of bf16. Right ones pass, and so little as 2⁻⁷ too much of dq is seen.
 #include "harness/judge/verdict.h"
 
 #include <gmock/gmock.h>

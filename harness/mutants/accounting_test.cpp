@@ -1,5 +1,4 @@
-// Memory that a variant holds is what its formula says, to the byte, at every shape; and a byte more or less
-// is red by itself.
+// Tests that memory held equals its formula, to the byte. A byte more or less is red.
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 

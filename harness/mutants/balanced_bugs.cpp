@@ -1,4 +1,4 @@
-// Bugs in the help that ranks of the balanced schedule give each other.
+// Planted bugs of the balanced schedule.
 #include <fmt/format.h>
 
 #include <algorithm>

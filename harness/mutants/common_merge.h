@@ -1,4 +1,4 @@
-// The merge of partial results that most rings have, for bounds to be honest to it. No bug.
+// The usual merge of partial results, right but less exact. No bug.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Bugs of double ring, of the all-gather of keys and values, and of sums made where dk, dv are at home.
+// Planted bugs of double ring and all-gather attention.
 #include <algorithm>
 #include <iterator>
 

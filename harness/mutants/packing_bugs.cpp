@@ -1,4 +1,4 @@
-// Bugs in what a block knows of documents, padding and windows.
+// Planted bugs of documents, padding and windows.
 #include <algorithm>
 
 #include "harness/mutants/mutant.h"

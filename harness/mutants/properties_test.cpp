@@ -1,4 +1,4 @@
-// Every property holds for every variant, and a planted fault that breaks it is found by it.
+// Tests properties on every variant, and faults that break each.
 #include "harness/judge/properties.h"
 
 #include <gmock/gmock.h>

@@ -1,4 +1,4 @@
-// Bugs in what a variant is given or gives back, whatever it does in between.
+// Planted bugs in inputs and outputs of any variant.
 #include "harness/mutants/mutant.h"
 #include "harness/mutants/rewrite.h"
 

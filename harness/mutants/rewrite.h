@@ -1,5 +1,5 @@
-// What faults do to tensors, outside of the subject's devices: nothing here is an operation of the subject's.
-// Tensors that are not in host memory are changed there and brought back.
+// Rewrites tensors for planted faults, unseen by the accounting. Nothing here is an operation of the
+// subject's. Tensors that are not in host memory are changed there and brought back.
 #pragma once
 
 #include <algorithm>

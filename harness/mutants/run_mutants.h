@@ -1,4 +1,4 @@
-// Running planted bugs, and what their verdicts say.
+// Runs planted bugs and sums up their verdicts.
 #pragma once
 
 #include <functional>

@@ -1,4 +1,4 @@
-// Bugs of the two ways of cutting a tensor between which Ulysses goes back and forth.
+// Planted bugs of the head exchange of Ulysses.
 #include <utility>
 
 #include "harness/mutants/mutant.h"

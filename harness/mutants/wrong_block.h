@@ -1,4 +1,4 @@
-// The base of bugs in what a block of softmax attention sees.
+// Base of planted bugs in one block of softmax attention.
 #pragma once
 
 #include "harness/run/device_decorator.h"

@@ -1,4 +1,4 @@
-// What the units of the command line share. Includes a heavy header: for them alone.
+// Options that the units of the command line share. Includes a heavy header: for them alone.
 #pragma once
 
 #include <CLI/CLI.hpp>

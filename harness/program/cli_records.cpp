@@ -1,4 +1,4 @@
-// The sub-commands that work on what others wrote.
+// Sub-commands on files of others: check, gate, history, dashboard.
 #include <fmt/format.h>
 
 #include <algorithm>

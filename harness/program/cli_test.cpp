@@ -1,5 +1,4 @@
-// The parser on words, and the real program (its path is RINGSIDE_PROGRAM, mpirun's MPIRUN) on the command
-// line.
+// Tests the parser, and the real program's command line. Its path is RINGSIDE_PROGRAM, mpirun's MPIRUN.
 #include "harness/program/cli.h"
 
 #include <fmt/format.h>

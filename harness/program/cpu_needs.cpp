@@ -1,4 +1,4 @@
-// What the flags of this build let the compiler use: constants, no instruction.
+// CPU features that this build's flags let the compiler use.
 #include "harness/program/cpu_features.h"
 
 namespace ringside {

@@ -1,4 +1,4 @@
-// What the program does with input that it cannot use: status 2, one line, nothing run, no file touched.
+// Tests the program on unusable input. Status 2, one line, nothing run, no file touched.
 #include <gmock/gmock.h>
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// What the program prints for people: explain and list.
+// Tests the program's printed tables.
 #include <gmock/gmock.h>
 
 #include <chrono>

@@ -1,4 +1,4 @@
-// What a person reads of a sweep.
+// Tables of a sweep, as people read them.
 #pragma once
 
 #include <map>

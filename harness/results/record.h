@@ -1,4 +1,4 @@
-// What of a result is kept and compared, from one commit or machine to another.
+// A result's record: the figures that gate and history compare.
 #pragma once
 
 #include <cstdint>

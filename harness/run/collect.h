@@ -1,4 +1,4 @@
-// Bringing what ranks computed to the processes that judge it.
+// Brings the ranks' outputs to the processes that judge them.
 #pragma once
 
 #include "harness/run/fleet.h"

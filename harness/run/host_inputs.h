@@ -1,4 +1,4 @@
-// Inputs of ranks in host memory, made once for all variants that run on them.
+// A rank's inputs in host memory, cached for all variants.
 #pragma once
 
 #include <cstddef>

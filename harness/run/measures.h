@@ -1,4 +1,4 @@
-// What the ranks measured, brought together.
+// Brings the ranks' measurements together.
 #pragma once
 
 #include <vector>

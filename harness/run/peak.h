@@ -1,4 +1,4 @@
-// What a machine can do, measured in the run whose figures are held against it.
+// Measures the machine's peak FLOP rate and bandwidth.
 #pragma once
 
 #include <map>

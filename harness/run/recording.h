@@ -1,4 +1,4 @@
-// A device and a communicator that note what they are asked for and when, and change nothing.
+// Recording device and communicator: they write a timeline and change nothing.
 #pragma once
 
 #include <memory>

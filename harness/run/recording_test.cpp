@@ -1,4 +1,4 @@
-// The recording wrappers against what they wrap: the same groups, counters and errors.
+// Tests recording wrappers against the devices they wrap. The same groups, counters and errors.
 #include "harness/run/recording.h"
 
 #include <gmock/gmock.h>

@@ -1,4 +1,4 @@
-// What a rank did when, in one timed iteration.
+// Timeline: spans of a rank in one timed iteration.
 #pragma once
 
 #include <chrono>

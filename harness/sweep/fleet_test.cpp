@@ -1,4 +1,4 @@
-// Where ranks may live, and what is planned for them there.
+// Tests fleets, and plans made for them.
 #include "harness/run/fleet.h"
 
 #include <gmock/gmock.h>

@@ -1,4 +1,4 @@
-// What a sweep is going to run, and what it needs.
+// Plans a sweep: its cases, memory and time.
 #pragma once
 
 #include <functional>

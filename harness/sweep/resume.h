@@ -1,4 +1,4 @@
-// What a sweep keeps of one that was interrupted.
+// Finds the rows that a resumed sweep keeps.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// What sweep and explain have in common: where ranks live, how errors end a run.
+// A session: devices, ranks and errors of a run. Where ranks live, how errors end a run.
 #pragma once
 
 #include <functional>

@@ -1,4 +1,4 @@
-// A case's inputs, changed in a way whose effect on right results is known.
+// Changes of inputs whose effect on right results is known.
 #pragma once
 
 #include <array>

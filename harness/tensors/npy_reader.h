@@ -1,4 +1,4 @@
-// Arrays in NumPy's format that somebody else wrote, and that may be anything.
+// Reads NumPy's .npy files, and refuses malformed ones.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// Tensors in the safetensors format (https://github.com/huggingface/safetensors#format) that somebody else
-// wrote, and that may be anything.
+// Reads safetensors files, and refuses malformed ones. The format:
+// https://github.com/huggingface/safetensors#format
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// What tests of `ringside check` share: tensors of a sweep, and the verdict on a directory.
+// Case folders and runs for tests of `ringside check`.
 #pragma once
 
 #include <gmock/gmock.h>

@@ -1,4 +1,4 @@
-// Large blocks of memory that were given back, kept for the next request of about the same size.
+// Cache of freed memory blocks for requests of like size.
 #pragma once
 
 #include <algorithm>

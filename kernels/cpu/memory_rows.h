@@ -1,4 +1,4 @@
-// Rows of tensors in memory, in any storage type, and the fp32 that kernels compute with.
+// Rows of tensors in memory, converted to and from fp32.
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,4 @@
-// The CPU's matrix product of tiles; libxsmm's on x86 (product_xsmm.cpp), Eigen's elsewhere
-// (product_eigen.cpp).
+// Matrix product of tiles on the CPU: libxsmm or Eigen.
 #pragma once
 
 #include "kernels/tile.h"

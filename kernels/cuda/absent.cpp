@@ -1,4 +1,4 @@
-// What a build without CUDA says of it.
+// Refuses the device `cuda` in a build without CUDA.
 #include <stdexcept>
 
 #include "kernels/cuda/entry.h"

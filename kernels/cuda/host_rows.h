@@ -1,5 +1,4 @@
-// Single rows of attention and its gradients by double loops on the host: what kernel_times holds its kernels
-// against.
+// Rows of attention by double loops on the host, for kernel_times to check its kernels.
 #pragma once
 
 #include <cmath>

@@ -1,4 +1,4 @@
-// Pinned memory through which host data passes on its way to and from a device.
+// Pinned memory that host data pass through.
 #pragma once
 
 #include <map>

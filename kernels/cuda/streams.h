@@ -1,4 +1,4 @@
-// The streams of a CUDA device, for communicators that put work of their own on them.
+// A CUDA device's streams, for communicators.
 #pragma once
 
 #include <cuda_runtime_api.h>

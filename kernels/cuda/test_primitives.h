@@ -1,5 +1,5 @@
-// Kernels that do one thing with each operation of a machine (gpu/machine.h), for a test to compare a GPU
-// with an emulated one and both with what the PTX manual says.
+// Kernels that try each operation of a GPU machine. The test compares a GPU with an emulated one, and both
+// with the PTX manual.
 #pragma once
 
 #include <iterator>

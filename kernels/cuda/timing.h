@@ -1,4 +1,4 @@
-// Timing of a device's operations by events, and the ceilings that they are held against.
+// Times device operations by events, beside their ceilings.
 #pragma once
 
 #include <algorithm>

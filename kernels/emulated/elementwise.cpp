@@ -1,4 +1,4 @@
-// The GPU's kernels that are one pass over memory, on the emulated GPU.
+// Elementwise GPU kernels on the emulated GPU.
 #include "kernels/gpu/elementwise.h"
 #include "kernels/emulated/emulated_device.h"
 #include "kernels/gpu/decay_rows.h"

@@ -1,4 +1,4 @@
-// A CPU device whose attention is computed by the GPU's kernels, on an emulated GPU: to judge the kernels.
+// Device `emulated`: GPU attention kernels on a CPU. To judge the kernels.
 #pragma once
 
 #include "kernels/cpu/cpu_device.h"

@@ -1,4 +1,4 @@
-// What the emulated GPU makes of softmax attention's kernels when a machine leaves something out.
+// Tests softmax kernels on machines that leave something out.
 #include <gmock/gmock.h>
 
 #include "kernels/emulated/launcher.h"

@@ -1,4 +1,4 @@
-// What the address sanitizer must be told where code goes on on another stack.
+// Tells the address sanitizer of stack switches.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// Matrix products as the GPU's host half asks a library for them, in plain loops.
+// Matrix products for the GPU's host half, in plain loops.
 #include "kernels/cpu/memory_rows.h"
 #include "kernels/emulated/emulated_device.h"
 #include "kernels/gpu/matmul.h"

@@ -1,4 +1,4 @@
-// The host half of decay_kernels.h; what each operation does is said in device.h.
+// Host half of decay_kernels.h.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// From the math of an operation to the kernels that are made for it.
+// Picks the kernels for an operation's math.
 #pragma once
 
 #include <algorithm>

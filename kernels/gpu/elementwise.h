@@ -1,4 +1,4 @@
-// The host half of elementwise_kernels.h; what each operation does is said in device.h.
+// Host half of elementwise_kernels.h.
 #pragma once
 
 #include <cstdint>

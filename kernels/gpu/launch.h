@@ -1,4 +1,4 @@
-// How the host half of a GPU operation launches kernels, whatever machine runs them.
+// Launches kernels on whatever machine runs them.
 //
 // A launcher has
 //   launch(kernel, blocks, shared_bytes = 0)   runs the kernel behind what was launched before, if blocks > 0

@@ -1,5 +1,4 @@
-// The host half of fused lightning attention on a GPU, whatever machine runs the kernels. Arguments are
-// checked, dims up to kMaxDim.
+// Host half of fused linear attention with decay. Arguments are checked, dims up to kMaxDim.
 #pragma once
 
 #include <algorithm>

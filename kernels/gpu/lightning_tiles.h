@@ -1,4 +1,4 @@
-// What lightning attention's kernels ask of a GPU's tiles besides.
+// GPU tiles for linear attention with decay.
 #pragma once
 
 #include "kernels/decay.h"

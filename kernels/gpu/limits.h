@@ -1,4 +1,4 @@
-// What the GPU's kernels of attention are made for.
+// Limits of the GPU's attention kernels.
 #pragma once
 
 namespace ringside {

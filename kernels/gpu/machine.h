@@ -1,4 +1,4 @@
-// What a GPU kernel is here, and what it may ask of the machine that runs it.
+// The machine interface of GPU kernels: threads, memory, primitives.
 //
 // A kernel is a value: a trivially copyable struct that holds its arguments, with
 //   static constexpr int kThreads                    threads of a block

@@ -1,4 +1,4 @@
-// The host half of softmax attention on a GPU, whatever machine runs the kernels.
+// Host half of softmax attention.
 #pragma once
 
 #include <span>

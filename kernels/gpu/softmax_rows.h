@@ -1,4 +1,4 @@
-// The host half of softmax_row_kernels.h; what each operation does is said in device.h.
+// Host half of softmax_row_kernels.h.
 #pragma once
 
 #include "kernels/checks.h"
