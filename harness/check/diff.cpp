@@ -124,8 +124,7 @@ Index diff_directories(const std::filesystem::path& of_a, const std::filesystem:
   for (const Difference& d : std::move(worst).sorted()) {
     fmt::print(
         "    {} at batch {}, head {}, position {}, dim {} @rank {}: a {:.9g}, b {:.9g}, reference {:.9g}; "
-        "{:.3g} of twice "
-        "the bound\n",
+        "{:.3g} of twice the bound\n",
         to_string(d.out), d.batch, d.head, d.token, d.dim, d.rank, d.a, d.b, d.truth, d.share);
   }
   return beyond;

@@ -268,8 +268,7 @@ TEST(CaseJson, WrittenAndReadItIsTheSame) {
       "operator=lightning,seq=8,head_dim=4,decay=0.1,dtype=bf16,math=bf16,heads=3,batch=6,dp=2,sp=4",
       "operator=lightning,seq=8,head_dim=4,decay=1e-30,seed=9223372036854775807",
       "operator=lightning,seq=8,head_dim=4,decay=0,expect=fail:ä \"quoted\", 100%",
-      "seq=300,head_dim=4,value_dim=3,heads=8,kv_heads=2,causal=false,cu_seqlens=0+100+250,padding=50,fill="
-      "inf",
+      "seq=300,head_dim=4,value_dim=3,heads=8,kv_heads=2,causal=false,cu_seqlens=0+100+250,padding=50,fill=inf",
       "seq=300,head_dim=4,window=7,sample=64,checks=none",
       "seq=300,head_dim=4,checks=causality+repeat"};
   for (const std::string& text : cases) {

@@ -110,11 +110,9 @@ INSTANTIATE_TEST_SUITE_P(
     Lightning, OfARank,
     testing::Values(
         lightning("lasp_naive",
-                  "matmul; matmul; matmul; arrival state from upstream; add; send state downstream; "
-                  "matmul",
-                  "matmul; matmul; matmul; matmul; matmul; matmul; matmul; "
-                  "arrival state from upstream; add; send state downstream; "
-                  "matmul; matmul"),
+                  "matmul; matmul; matmul; arrival state from upstream; add; send state downstream; matmul",
+                  "matmul; matmul; matmul; matmul; matmul; matmul; matmul; arrival state from upstream; "
+                  "add; send state downstream; matmul; matmul"),
         lightning("lasp_fuse",
                   "lightning_states; arrival state from upstream; add; send state downstream; "
                   "lightning_forward",
@@ -133,8 +131,7 @@ INSTANTIATE_TEST_SUITE_P(
                   "arrival state from upstream; add; send state downstream; "
                   "lightning_backward"),
         lightning("lasp2", "lightning_states; send states; lightning_forward; arrival states; add; matmul",
-                  "lightning_states; send states; lightning_backward; arrival states; add; "
-                  "matmul; matmul")),
+                  "lightning_states; send states; lightning_backward; arrival states; add; matmul; matmul")),
     name_of);
 
 // The hop of dk, dv begins when the block's share is in them and ends when the next block is done. The last
@@ -145,31 +142,25 @@ INSTANTIATE_TEST_SUITE_P(
         softmax("ring", 1, 3,
                 "send k, v; softmax_forward; softmax_merge; arrival k, v; "
                 "send k, v; softmax_forward; softmax_merge; arrival k, v",
-                "softmax_delta; "
-                "send k, v; softmax_backward; send dk, dv; arrival k, v; "
-                "send k, v; softmax_backward; arrival dk, dv; add; add; send dk, dv; arrival k, v; "
-                "arrival dk, dv; send dk, dv; "
-                "arrival dk, dv"),
+                "softmax_delta; send k, v; softmax_backward; send dk, dv; arrival k, v; send k, v; "
+                "softmax_backward; arrival dk, dv; add; add; send dk, dv; arrival k, v; arrival dk, dv; "
+                "send dk, dv; arrival dk, dv"),
         softmax("ring_zigzag", 1, 3,
                 "send k, v; softmax_forward; softmax_merge; arrival k, v; "
                 "send k, v; softmax_forward; softmax_merge; arrival k, v; "
                 "softmax_forward; softmax_merge",
-                "softmax_delta; "
-                "send k, v; softmax_backward; send dk, dv; arrival k, v; "
-                "send k, v; softmax_backward; arrival dk, dv; add; add; send dk, dv; arrival k, v; "
-                "softmax_backward; arrival dk, dv; add; add; send dk, dv; "
-                "arrival dk, dv"),
+                "softmax_delta; send k, v; softmax_backward; send dk, dv; arrival k, v; send k, v; "
+                "softmax_backward; arrival dk, dv; add; add; send dk, dv; arrival k, v; softmax_backward; "
+                "arrival dk, dv; add; add; send dk, dv; arrival dk, dv"),
         softmax("double_ring.2", 1, 4,
                 "send k, v; softmax_forward; softmax_merge; arrival k, v; "
                 "send k, v; softmax_forward; softmax_merge; arrival k, v; "
                 "send k, v; softmax_forward; softmax_merge; arrival k, v; "
                 "softmax_forward; softmax_merge",
-                "softmax_delta; "
-                "send k, v; softmax_backward; send dk, dv; arrival k, v; "
-                "send k, v; softmax_backward; arrival dk, dv; add; add; send dk, dv; arrival k, v; "
-                "send k, v; softmax_backward; arrival dk, dv; add; add; send dk, dv; arrival k, v; "
-                "softmax_backward; arrival dk, dv; add; add; send dk, dv; "
-                "arrival dk, dv")),
+                "softmax_delta; send k, v; softmax_backward; send dk, dv; arrival k, v; send k, v; "
+                "softmax_backward; arrival dk, dv; add; add; send dk, dv; arrival k, v; send k, v; "
+                "softmax_backward; arrival dk, dv; add; add; send dk, dv; arrival k, v; softmax_backward; "
+                "arrival dk, dv; add; add; send dk, dv; arrival dk, dv")),
     name_of);
 
 // q, k and v all leave before the first is waited for; attention needs them all. In a group's ring as above.
@@ -202,9 +193,8 @@ INSTANTIATE_TEST_SUITE_P(
 INSTANTIATE_TEST_SUITE_P(
     Gathers, OfARank,
     testing::Values(softmax("all_gather_kv.1", 1, 3,
-                            "send k; send v; arrival k; arrival v; "
-                            "send k; send v; softmax_forward; arrival k; arrival v; "
-                            "softmax_forward",
+                            "send k; send v; arrival k; arrival v; send k; send v; softmax_forward; arrival "
+                            "k; arrival v; softmax_forward",
                             "softmax_delta; "
                             "send k; send v; arrival k; arrival v; "
                             "send k; send v; softmax_backward; send dk; send dv; arrival k; arrival v; "
@@ -217,10 +207,9 @@ INSTANTIATE_TEST_SUITE_P(
 INSTANTIATE_TEST_SUITE_P(
     Balanced, OfARank,
     testing::Values(softmax("balanced", 1, 5,
-                            "send guests; softmax_forward; softmax_merge; arrival guests; "
-                            "send guests; softmax_forward; softmax_merge; arrival guests; "
-                            "softmax_forward; softmax_merge; "
-                            "send results",
+                            "send guests; softmax_forward; softmax_merge; arrival guests; send guests; "
+                            "softmax_forward; softmax_merge; arrival guests; softmax_forward; "
+                            "softmax_merge; send results",
                             "softmax_delta; "
                             "send guests; softmax_backward; arrival guests; "
                             "send guests; softmax_backward; arrival guests; "

@@ -56,8 +56,7 @@ void add_session_options(CLI::App& app, SessionOptions& options) {
   app.add_option_function<std::string>(
          "--comm", [&options](const std::string& name) { options.comm = comms.at(name); },
          "What a rank is: a thread of this process, an MPI process, an MPI process with a GPU of its own "
-         "whose "
-         "messages go by NCCL, or auto: mpi under mpirun, else threads; default: auto")
+         "whose messages go by NCCL, or auto: mpi under mpirun, else threads; default: auto")
       ->type_name("auto|threads|mpi|nccl")
       ->check(quiet(CLI::IsMember(comms)));
   app.add_option("--device", options.device, "Device of every rank, one that `ringside list` shows")
@@ -100,8 +99,7 @@ void add_sweep_options(CLI::App& app, SweepOptions& options) {
              "--trace", options.trace,
              "File for the timelines of the ranks in the last timed iteration of every case, for Perfetto "
              "and other viewers of Chrome traces (the hosts then wait for each operation of a GPU, which "
-             "costs "
-             "time); default: none is kept")
+             "costs time); default: none is kept")
           ->type_name("FILE")
           ->excludes(resume);
   app.add_option("--repeat", options.repeat,
@@ -358,8 +356,7 @@ Command parse_command_line(std::span<const std::string> args) {
   if (!launching)
     throw UsageError(
         "A sub-command is missing: list, sweep, time, explain, check, make-inputs, diff, baseline, gate, "
-        "history, "
-        "dashboard, mutants, soak or launch. See ringside --help");
+        "history, dashboard, mutants, soak or launch. See ringside --help");
 
   launch.options.mpirun_args = split_at_space(mpirun_args);
   auto rest = args.subspan(own.size());

@@ -69,14 +69,12 @@ const std::vector<ResultColumn>& result_columns() {
          {"repeat", "/perf/repeat", "timed iterations"},
          {"wait_s", "/sums/wait_s",
           "of forward_backward_s, what the rank that waited longest spent waiting for others (median); on a "
-          "GPU this "
-          "and the next three need --trace, without which all is other_s"},
+          "GPU this and the next three need --trace, without which all is other_s"},
          {"compute_s", "/sums/compute_s",
           "what the rank that computed longest spent in its device's operations (median)"},
          {"hidden_s", "/sums/hidden_s",
           "the longest time that a rank had a message under way and was not waiting (median): at most so "
-          "much "
-          "of communication was hidden"},
+          "much of communication was hidden"},
          {"other_s", "/sums/other_s", "the longest time of a rank beside compute_s and wait_s (median)"},
          {"tokens_per_s_forward", "/perf/tokens_per_s_forward", "batch · seq / forward_s"},
          {"tokens_per_s", "/perf/tokens_per_s", "batch · seq / forward_backward_s"},

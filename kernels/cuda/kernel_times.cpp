@@ -329,8 +329,8 @@ std::string json(const std::vector<Row>& rows, const Ceilings& measured) {
     if (!row.failure.empty()) continue;
     text += fmt::format(
         "{}  {{\"source\": \"ringside\", \"kernel\": \"{}\", \"tokens\": {}, \"median_ms\": {:.6f}, "
-        "\"least_ms\": "
-        "{:.6f}, \"most_ms\": {:.6f}, \"samples\": {}, \"flops\": {:.6e}, \"bytes\": {:.6e}, \"error\": {}}}",
+        "\"least_ms\": {:.6f}, \"most_ms\": {:.6f}, \"samples\": {}, \"flops\": {:.6e}, \"bytes\": {:.6e}, "
+        "\"error\": {}}}",
         comma, row.kernel, row.tokens, row.times.median, row.times.least, row.times.most, row.times.samples,
         row.flops, row.bytes, std::isfinite(row.error) ? fmt::format("{:.3e}", row.error) : "null");
     comma = ",\n";

@@ -16,9 +16,9 @@
 //   commit(), wait_copies<N>()    ends a group of the thread's copies; waits for all groups but the last N
 //   multiply(c, a, b, Bf16{})     a warp's tensor-core product of fragments (product.h), fp32 sums; or Tf32{}
 //   load_matrices(r, row)         four 8x8 matrices of 16-bit elements from shared memory as fragments; lane
-//   l load_matrices_transposed      gives the address of row l % 8 of matrix l / 8 pack_bf16(low, high) two
-//   floats rounded to bf16, as one register exp2(x), exp(x), log(x)       of a float: fast, e^x within an
-//   ulp, accurate
+//   load_matrices_transposed      l gives the address of row l % 8 of matrix l / 8
+//   pack_bf16(low, high)          two floats rounded to bf16, as one register
+//   exp2(x), exp(x), log(x)       of a float: fast, e^x within an ulp, accurate
 #pragma once
 
 // RINGSIDE_DEVICE marks what kernels call: functions that nvcc compiles for the GPU. The others are for
