@@ -57,11 +57,11 @@ TEST(MpiCommunicator, StagesInTheOrderOfTheDevice) {
   for (int round = 0; round < 50; ++round) {
     const auto value = static_cast<float>(100 * comm->rank() + round);
     device.fill(x, value);
-    Request request = comm->exchange({{right_of(*comm), x}}, {{left_of(*comm), y}}, "ring");
+    Request request = comm->exchange({{test::right_of(*comm), x}}, {{test::left_of(*comm), y}}, "ring");
     request.wait();
     device.fill(x, -2);
     device.copy(y, x);
-    EXPECT_THAT(test::values(x), testing::Each(static_cast<float>(100 * left_of(*comm) + round)));
+    EXPECT_THAT(test::values(x), testing::Each(static_cast<float>(100 * test::left_of(*comm) + round)));
   }
   comm->barrier();
 }

@@ -1,7 +1,19 @@
-#include "distributed/variants/fused_chain.h"
+// LASP fused, and ZeCO: states sent ahead of one pass over the chunk. LASP: Sun et al. 2024, "Linear Attention
+// Sequence Parallelism". ZeCO: Chou et al. 2025, "ZeCO: Zero Communication Overhead Sequence Parallelism for
+// Linear Attention"; its all-scan is the same chain, pipelined over slices of the state.
+//
+// One kernel walks the chunk once and does intra-chunk part, incoming state and state update together. That
+// pass needs the incoming state from its first token on, so that ranks which sent the state it ends with
+// would run one after the other. Here the state that leaves is computed ahead of the pass, from k and v (or q
+// and do) alone: only one product and the hops of the chain come before all ranks' passes, which then run at
+// once. The state travels in `slices` along d, 1 <= slices <= d, each a message, decayed, added and sent on
+// when it arrives: if a whole state takes τ from rank to rank, the last of P ranks has it after
+// τ + (P-2)·τ/slices.
+#include <fmt/format.h>
 
 #include <algorithm>
 
+#include "distributed/variants/all.h"
 #include "distributed/variants/block.h"
 #include "distributed/variants/state_chain.h"
 
@@ -135,12 +147,10 @@ PassMemory memory(const Problem& problem, DType dtype, int sp, int rank, int sli
           .backward = state + to_left + std::max(before, bytes(qkv_size(own), dtype))};
 }
 
-}  // namespace
-
 Variant fused_chain(int slices) {
-  return {.name = {},
+  return {.name = "lasp_fuse",
           .op = Operator::lightning,
-          .summary = {},
+          .summary = "LASP, one kernel pass over the chunk, the state sent ahead of it",
           .unsupported = serves_all,
           .forward = [=](const Context& context, const Inputs& in) { return forward(context, in, slices); },
           .backward = [=](const Context& context, const Inputs& in, const Forward& saved,
@@ -149,6 +159,20 @@ Variant fused_chain(int slices) {
                          int rank) { return traffic(problem, dtype, sp, rank, slices); },
           .memory = [=](const Problem& problem, DType dtype, int sp,
                         int rank) { return memory(problem, dtype, sp, rank, slices); }};
+}
+
+}  // namespace
+
+Variant make_lasp_fuse() { return fused_chain(1); }
+
+Variant make_zeco(int slices) {
+  Variant variant = fused_chain(slices);
+  variant.summary = fmt::format("ZeCO, the state of lasp_fuse scanned along the ranks in {} slices", slices);
+  variant.unsupported = [slices](const Problem& problem, int) -> std::optional<std::string> {
+    if (slices <= problem.head_dim) return std::nullopt;
+    return fmt::format("a state of head_dim {} cannot be cut into {} slices", problem.head_dim, slices);
+  };
+  return variant;
 }
 
 }  // namespace ringside

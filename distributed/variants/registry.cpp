@@ -24,10 +24,13 @@ struct Registry {
   std::vector<Family> families = {
       {"all_gather_kv", "k and v of N kv heads are gathered at a time", make_all_gather_kv, {1, 2}},
       {"double_ring", "a double ring in nodes of N ranks", make_double_ring, {2}},
-      {"usp", "all-to-alls in groups of N ranks, a ring of the groups", make_usp, {2, 4}},
-      {"usp_striped", "all-to-alls in groups of N ranks, a ring of the groups", make_usp_striped, {2}},
-      {"usp_zigzag", "all-to-alls in groups of N ranks, a ring of the groups", make_usp_zigzag, {2}},
-      {"zeco", "M slices along head_dim that the state is sent in", make_zeco, {4}},  // zeco.1 is lasp_fuse
+      {"usp",
+       "all-to-alls in groups of N ranks, a ring of the groups on contiguous chunks",
+       make_usp,
+       {2, 4}},
+      {"usp_striped", "the same on striped tokens", make_usp_striped, {2}},
+      {"usp_zigzag", "the same on zigzag chunks", make_usp_zigzag, {2}},
+      {"zeco", "N slices along head_dim that the state is sent in", make_zeco, {4}},  // zeco.1 is lasp_fuse
   };
   std::vector<Variant> listed = {make_balanced(),
                                  make_lasp2(),

@@ -83,7 +83,7 @@ const std::vector<ResultColumn>& result_columns() {
          {"matmul_tflops", "/perf/matmul_tflops",
           "TFLOP/s of a large matrix product by the same device in the same run, dtype and math, on as many "
           "ranks at once as there are cores or GPUs"},
-         {"flops_formula", "/perf/flops_formula", "how useful work is counted (README)"},
+         {"flops_formula", "/perf/flops_formula", "how useful work is counted (harness/results/README.md)"},
          {"oversubscribed", "/perf/oversubscribed",
           "more ranks than cores, or than GPUs, on a node: times mean little"},
          {"forward_bytes", "/sums/forward/bytes", "sent in forward, all ranks"},
