@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "harness/base/files.h"
+#include "harness/base/line_file.h"
 #include "harness/gate/binaries.h"
 #include "harness/gate/commands.h"
 #include "harness/gate/gate_results.h"

@@ -10,6 +10,7 @@
 
 #include "harness/base/fingerprint.h"
 #include "harness/base/stopwatch.h"
+#include "harness/cases/select_cases.h"
 #include "harness/run/device_entry.h"
 #include "harness/sweep/plan.h"
 #include "reference/error.h"

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "harness/cases/select_cases.h"
 #include "harness/judge/run_case.h"
 #include "harness/mutants/mutant.h"
 #include "harness/run/device_decorator.h"

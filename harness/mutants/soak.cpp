@@ -13,6 +13,8 @@
 #include "distributed/comm/watchdog.h"
 #include "harness/base/stopwatch.h"
 #include "harness/base/text.h"
+#include "harness/cases/case_file.h"
+#include "harness/cases/select_cases.h"
 #include "harness/judge/run_case.h"
 #include "harness/mutants/commands.h"
 #include "harness/mutants/common_merge.h"

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "harness/cases/select_cases.h"
 #include "harness/judge/standard.h"
 #include "harness/results/throughput.h"
 
