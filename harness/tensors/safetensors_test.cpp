@@ -167,7 +167,7 @@ TEST(Safetensors, HeadersOfAnyLengthTakeBoundedMemory) {
 TEST(SafetensorsErrors, Json) {
   EXPECT_EQ(error_of(safetensors("")), "the header begins with ''; expected '{'");
   EXPECT_EQ(refusal(" {}"), "the header begins with ' {}'; expected '{'");
-  EXPECT_EQ(refusal("\xef\xbb\xbf{}"), "the header begins with '\\xef\\xbb\\xbf{}'; expected '{'");
+  EXPECT_EQ(refusal("\xef\xbb\xbf{}"), "the header begins with '\\u{feff}{}'; expected '{'");
   EXPECT_EQ(refusal("{"), "the header is no JSON from its byte 2 on");
   EXPECT_EQ(refusal("{},"), "the header is no JSON from its byte 3 on");
   EXPECT_EQ(refusal("{}{}"), "the header is no JSON from its byte 3 on");
