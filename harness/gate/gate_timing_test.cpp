@@ -155,7 +155,8 @@ TEST_F(Gate, RefusesProgramsThatAreNone) {
     EXPECT_THAT(outcome.err, AllOf(HasSubstr("--base " + base), HasSubstr(why)));
   };
   expect_usage(folder_ / "missing", "no such program");
-  expect_usage(folder_.write("text", "text"), "cannot be run");
+  expect_usage(folder_.write("text", "text"), "cannot run " + folder_ / "text" + ": Permission denied");
+  expect_usage(script("orphan", "#!/no/such/shell\n"), "orphan: No such file or directory");
   expect_usage("/bin/true", "is no ringside");
   expect_usage(
       script("old", "#!/bin/sh\nif [ $1 = --version ]; then echo 'ringside 0.1 (abc)'; else exit 2; fi\n"),
