@@ -14,6 +14,7 @@
 #include <memory>
 #include <string_view>
 
+#include "harness/base/hash.h"
 #include "reference/error.h"
 
 namespace ringside {
@@ -78,11 +79,12 @@ std::optional<std::size_t> read_limit(const std::filesystem::path& file) {
 }  // namespace
 
 std::string fingerprint_id(const Fingerprint::Fields& fields) {
-  std::uint64_t hash = 0xcbf29ce484222325;
-  const auto add = [&](std::string_view text) {
-    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  };
-  for (const auto& [name, value] : fields) add(fmt::format("{}={}\n", name, value));
+  std::uint64_t hash = kFnvStart;
+  for (const auto& [name, value] : fields) {
+    for (const char c : fmt::format("{}={}\n", name, value)) {
+      hash = fnv_step(hash, static_cast<unsigned char>(c));
+    }
+  }
   return fmt::format("{:012x}", (hash ^ (hash >> 48)) & 0xffffffffffff);
 }
 

@@ -7,6 +7,8 @@
 #include <charconv>
 #include <utility>
 
+#include "harness/base/hash.h"
+
 namespace ringside {
 namespace {
 
@@ -46,12 +48,12 @@ namespace {
 class Digest {
  public:
   void add(std::uint64_t number) {
-    for (int byte = 0; byte < 8; ++byte) value_ = (value_ ^ (number >> (8 * byte) & 0xff)) * 0x100000001b3;
+    for (int byte = 0; byte < 8; ++byte) value_ = fnv_step(value_, number >> (8 * byte) & 0xff);
   }
   std::uint64_t value() const { return value_; }
 
  private:
-  std::uint64_t value_ = 0xcbf29ce484222325;
+  std::uint64_t value_ = kFnvStart;
 };
 
 }  // namespace

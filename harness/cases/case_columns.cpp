@@ -10,7 +10,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "harness/base/csv_cell.h"
+#include "harness/base/csv.h"
 #include "harness/base/text.h"
 #include "harness/cases/case_file.h"
 #include "reference/error.h"

@@ -1,6 +1,5 @@
 #include "harness/cases/case_file.h"
 
-#include <csv.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 #include <system_error>
 #include <unordered_map>
 
+#include "harness/base/csv.h"
 #include "harness/base/files.h"
 #include "harness/base/text.h"
 #include "reference/error.h"
@@ -32,15 +32,9 @@ struct Line {
   }
 };
 
-// A value, and the byte of its line where it starts.
-struct Piece {
-  std::string text;
-  std::size_t byte = 0;
-};
-
 // The values of a cell: what stands between '|', without the spaces around it; none if the cell is empty.
-std::vector<Piece> alternatives(const Piece& cell) {
-  std::vector<Piece> pieces;
+std::vector<CsvCell> alternatives(const CsvCell& cell) {
+  std::vector<CsvCell> pieces;
   std::string_view rest = cell.text;
   if (rest.find_first_not_of(" \t") == rest.npos) return pieces;
   std::size_t byte = cell.byte;
@@ -62,60 +56,8 @@ std::vector<Piece> alternatives(const Piece& cell) {
   return pieces;
 }
 
-// Splits a line with libcsv, which does not tell where cells stand: it is fed byte by byte, so that a cell
-// ends at the byte at hand.
-class LineParser {
- public:
-  LineParser() {
-    if (csv_init(&parser_, CSV_STRICT | CSV_STRICT_FINI) != 0) throw std::bad_alloc();
-    csv_set_term_func(&parser_, [](unsigned char) { return 0; });  // lines are split before
-    csv_set_blk_size(&parser_, std::size_t{1} << 16);  // its buffer grows by steps, by default of 128 bytes
-  }
-  ~LineParser() { csv_free(&parser_); }
-  LineParser(const LineParser&) = delete;
-  LineParser& operator=(const LineParser&) = delete;
-
-  std::vector<Piece> cells(const Line& line) {
-    line_ = line.text;
-    start_ = 0;
-    cells_.clear();
-    for (at_ = 0; at_ < line_.size(); ++at_) {
-      if (csv_parse(&parser_, &line_[at_], 1, end_of_cell, nullptr, this) == 1) continue;
-      if (csv_error(&parser_) != CSV_EPARSE) throw std::bad_alloc();
-      line.fail(at_, first_byte() < at_ && line_[first_byte()] == '"'
-                         ? "text after the closing quote of a cell (a quote inside one is written twice)"
-                         : "a quote inside a cell that is not quoted");
-    }
-    if (csv_fini(&parser_, end_of_cell, nullptr, this) != 0) {
-      line.fail(first_byte(), "quote not closed on this line");
-    }
-    return std::move(cells_);
-  }
-
- private:
-  // Where the current cell's text starts.
-  std::size_t first_byte() const { return std::min(line_.find_first_not_of(" \t", start_), line_.size()); }
-
-  static void end_of_cell(void* text, std::size_t size, void* self) {
-    auto& parser = *static_cast<LineParser*>(self);
-    const std::size_t first = std::min(parser.first_byte(), parser.at_);
-    const bool is_quoted = first < parser.at_ && parser.line_[first] == '"';
-    if (parser.cells_.size() <= case_columns().size()) {  // one too many is enough to complain
-      parser.cells_.push_back(
-          {.text = std::string(static_cast<const char*>(text), size), .byte = first + (is_quoted ? 1 : 0)});
-    }
-    parser.start_ = parser.at_ + 1;
-  }
-
-  csv_parser parser_{};
-  std::string_view line_;
-  std::size_t start_ = 0;  // of the current cell
-  std::size_t at_ = 0;     // the byte being parsed
-  std::vector<Piece> cells_;
-};
-
-using Values = std::vector<std::vector<Piece>>;  // [canonical column][alternative]
-using Choice = std::vector<const Piece*>;        // [canonical column], null for the fallback
+using Values = std::vector<std::vector<CsvCell>>;  // [canonical column][alternative]
+using Choice = std::vector<const CsvCell*>;        // [canonical column], null for the fallback
 
 struct Conflict {
   std::string_view column;  // the one to blame
@@ -213,7 +155,7 @@ class TableReader {
 
   // Takes a line that is neither blank nor a comment.
   void record(const Line& line) {
-    const std::vector<Piece> cells = parser_.cells(line);
+    const CsvRecord cells = cells_of(line);
     if (columns_.empty()) {
       header(line, cells);
     } else {
@@ -225,10 +167,23 @@ class TableReader {
   std::vector<Case> take_cases() { return std::move(cases_); }
 
  private:
-  void header(const Line& line, const std::vector<Piece>& cells) {
+  CsvRecord cells_of(const Line& line) {
+    try {
+      reader_.feed(line.text);
+    } catch (const CsvError& error) {
+      line.fail(error.byte, error.what());
+    }
+    try {
+      return reader_.finish().at(0);
+    } catch (const CsvError& error) {
+      line.fail(error.byte, fmt::format("{} on this line", error.what()));
+    }
+  }
+
+  void header(const Line& line, const CsvRecord& cells) {
     std::vector<std::string_view> names;
     for (const CaseColumn& column : case_columns()) names.push_back(column.name);
-    for (const Piece& cell : cells) {
+    for (const CsvCell& cell : cells) {
       const std::size_t column = column_index(cell.text);
       if (column == names.size()) line.fail(cell.byte, unknown("column", cell.text, names));
       if (std::ranges::count(columns_, column) > 0) {
@@ -243,7 +198,7 @@ class TableReader {
     }
   }
 
-  void row(const Line& line, const std::vector<Piece>& cells) {
+  void row(const Line& line, const CsvRecord& cells) {
     if (cells.size() != columns_.size()) {
       const bool few = cells.size() < columns_.size();
       line.fail(few ? line.text.size() : cells[columns_.size()].byte,
@@ -252,12 +207,12 @@ class TableReader {
     Values values(case_columns().size());
     for (std::size_t i = 0; i < cells.size(); ++i) {
       const CaseColumn& column = case_columns()[columns_[i]];
-      std::vector<Piece>& pieces = values[columns_[i]];
+      std::vector<CsvCell>& pieces = values[columns_[i]];
       pieces = alternatives(cells[i]);
       if (pieces.empty() && column.fallback.empty()) {
         line.fail(cells[i].byte, fmt::format("{} must be given", column.name));
       }
-      for (const Piece& piece : pieces) {
+      for (const CsvCell& piece : pieces) {
         if (piece.text.empty())
           line.fail(piece.byte, fmt::format("empty alternative in column {}", column.name));
       }
@@ -304,7 +259,7 @@ class TableReader {
   }
 
   const OperatorsOf& operators_of_;
-  LineParser parser_;
+  CsvReader reader_{case_columns().size()};
   std::vector<std::size_t> columns_;  // canonical column of each of the file's
   std::vector<Case> cases_;
   std::unordered_map<std::string, std::size_t> line_of_;  // by name

@@ -379,6 +379,7 @@ TEST(CaseFolder, EveryFileIsValid) {
   const std::filesystem::path folder = RINGSIDE_CASES;
   std::set<std::string> files;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() != ".csv") continue;  // the README
     files.insert(entry.path().filename().string());
     EXPECT_FALSE(read_cases(entry.path(), operators_of).empty()) << entry.path();
   }

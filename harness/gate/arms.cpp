@@ -1,14 +1,12 @@
 #include "harness/gate/arms.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cctype>
 #include <cmath>
 #include <cstdlib>
-#include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -66,15 +64,19 @@ Arm Arms::arm(const std::string& role, const std::string& binary) const {
     throw UsageError(fmt::format("--{} {}: {}", role, binary, why));
   };
   if (!fs::is_regular_file(arm.binary)) refuse("no such program");
-  if (access(arm.binary.c_str(), X_OK) != 0) refuse("cannot be run");
-  const Ended version = children_.run({arm.binary, "--version"}, kProbeSeconds);
+  Ended version;
+  try {
+    version = supervisor_.run({arm.binary, "--version"}, {.patience_s = kProbeSeconds});
+  } catch (const CannotRun& error) {
+    refuse(error.what());
+  }
   const std::string line = version.out.substr(0, version.out.find('\n'));
   const std::size_t open = line.find('('), close = line.rfind(')');
   if (version.status != 0 || !line.starts_with("ringside ") || open == line.npos || close < open) {
     refuse("is no ringside: --version says otherwise");
   }
   arm.commit = line.substr(open + 1, close - open - 1);
-  if (children_.run({arm.binary, "time", "--help"}, kProbeSeconds).status != 0) {
+  if (supervisor_.run({arm.binary, "time", "--help"}, {.patience_s = kProbeSeconds}).status != 0) {
     refuse(
         fmt::format("is a ringside ({}) of before there was `ringside time`, so it cannot be timed here; "
                     "take a later one",
@@ -89,13 +91,12 @@ Ended Arms::run(const Arm& arm, std::vector<std::string> arguments) const {
   command.insert(command.end(), arguments.begin(), arguments.end());
   command.insert(command.end(),
                  {"--device", options_.device, "--timeout", fmt::format("{}", options_.timeout_s)});
-  const Ended ended = children_.run(command);
+  const Ended ended = supervisor_.run(command);
   if (ended.status == 0 || ended.status == 1) return ended;
   std::string text;
   for (const std::string& word : command) text += (text.empty() ? "" : " ") + word;
   std::string how = fmt::format("ended with status {}", ended.status);
-  if (ended.status == 127) how = "could not be started";
-  if (ended.status > 128) how = fmt::format("was killed (SIG{})", sigabbrev_np(ended.status - 128));
+  if (ended.killed_by != 0) how = fmt::format("was killed ({})", signal_name(ended.killed_by));
   const std::string message = fmt::format("{} {}:\n  {}\n{}", arm.role, how, text, last_words(ended));
   if (ended.status == 2) throw UsageError(message);
   throw InfrastructureError(message);

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "harness/base/child.h"
+#include "harness/base/process.h"
 #include "harness/cases/case.h"
 #include "harness/gate/commands.h"
 #include "harness/gate/decide.h"
@@ -58,7 +58,7 @@ class Arms {
 
   const GateOptions& options_;
   Scratch scratch_;
-  Children children_{scratch_.path()};
+  Supervisor supervisor_{scratch_.path()};
 };
 
 }  // namespace ringside

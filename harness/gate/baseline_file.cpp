@@ -1,18 +1,16 @@
 #include "harness/gate/baseline_file.h"
 
-#include <csv.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <charconv>
 #include <functional>
 #include <map>
-#include <new>
 #include <numeric>
 #include <optional>
 #include <utility>
 
-#include "harness/base/csv_cell.h"
+#include "harness/base/csv.h"
 #include "harness/base/text.h"
 #include "harness/cases/case_file.h"
 #include "reference/error.h"
@@ -111,52 +109,10 @@ const std::vector<Column>& columns() {
   return all;
 }
 
-/// Splits text into records with libcsv. It is fed line by line, so that a record's line is known.
-class RecordParser {
- public:
-  using Cells = std::vector<std::string>;
-
-  RecordParser() {
-    if (csv_init(&parser_, CSV_STRICT | CSV_STRICT_FINI) != 0) throw std::bad_alloc();
-    csv_set_blk_size(&parser_, std::size_t{1} << 16);  // its buffer grows by steps, by default of 128 bytes
-  }
-  ~RecordParser() { csv_free(&parser_); }
-  RecordParser(const RecordParser&) = delete;
-  RecordParser& operator=(const RecordParser&) = delete;
-
-  /// The records that end in this line. Throws UsageError without a place.
-  std::vector<Cells> feed(std::string_view line) {
-    if (csv_parse(&parser_, line.data(), line.size(), end_of_cell, end_of_record, this) != line.size()) {
-      if (csv_error(&parser_) != CSV_EPARSE) throw std::bad_alloc();
-      throw UsageError("a quote inside a cell that is not quoted, or text after a closing quote");
-    }
-    return std::exchange(records_, {});
-  }
-  /// No record may be open.
-  void finish() {
-    if (csv_fini(&parser_, end_of_cell, end_of_record, this) != 0) throw UsageError("quote not closed");
-  }
-
- private:
-  static void end_of_cell(void* text, std::size_t size, void* self) {
-    auto& cells = static_cast<RecordParser*>(self)->cells_;
-    if (cells.size() <= kMaxColumns)  // one too many is enough to complain
-      cells.emplace_back(static_cast<const char*>(text), size);
-  }
-  static void end_of_record(int, void* self) {
-    auto& parser = *static_cast<RecordParser*>(self);
-    parser.records_.push_back(std::exchange(parser.cells_, {}));
-  }
-
-  csv_parser parser_{};
-  Cells cells_;
-  std::vector<Cells> records_;
-};
-
 class BaselineReader {
  public:
   /// Takes a record. Throws UsageError without a place.
-  void record(const std::vector<std::string>& cells, std::size_t line) {
+  void record(const CsvRecord& cells, std::size_t line) {
     if (header_.empty()) {
       header(cells);
     } else {
@@ -167,10 +123,10 @@ class BaselineReader {
   Baseline take() { return std::move(baseline_); }
 
  private:
-  void header(const std::vector<std::string>& cells) {
+  void header(const CsvRecord& cells) {
     if (cells.size() > kMaxColumns) throw UsageError(fmt::format("more than {} columns", kMaxColumns));
     place_.resize(columns().size());
-    for (const std::string& cell : cells) {
+    for (const auto& [cell, byte] : cells) {
       if (std::ranges::count(header_, cell) > 0)
         throw UsageError(fmt::format("column {} is there twice", in_quotes(cell)));
       const auto known = std::ranges::find(columns(), cell, &Column::name);
@@ -183,7 +139,7 @@ class BaselineReader {
     if (!place_.front()) throw UsageError("no baseline: column schema is missing");
   }
 
-  void row(const std::vector<std::string>& cells, std::size_t line) {
+  void row(const CsvRecord& cells, std::size_t line) {
     if (cells.size() != header_.size()) {
       throw UsageError(fmt::format("too {} cells: there are {} columns",
                                    cells.size() < header_.size() ? "few" : "many", header_.size()));
@@ -196,7 +152,7 @@ class BaselineReader {
       if (column.needed && !place_[i]) throw UsageError(fmt::format("column {} is missing", column.name));
       if (!place_[i]) continue;
       try {
-        column.read(row, cells[*place_[i]]);
+        column.read(row, cells[*place_[i]].text);
       } catch (const UsageError& error) {
         throw UsageError(fmt::format("{}: {}", column.name, error.what()));
       }
@@ -219,7 +175,7 @@ class BaselineReader {
 Baseline parse_baseline(std::string_view text, std::string_view file_name) {
   constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
   if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
-  RecordParser parser;
+  CsvReader parser(kMaxColumns);
   BaselineReader reader;
   std::size_t line = 1, next = 1;  // at hand; after the last record
   try {

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <limits>
 
-#include "harness/base/csv_cell.h"
 #include "harness/base/text.h"
 #include "reference/error.h"
 
@@ -146,17 +145,6 @@ TEST(BaselineFile, AFileThatIsCutOffIsRefusedWhereverThatIs) {
     if (cut.ends_with('\n')) continue;  // whole rows: nothing tells that there were more
     EXPECT_NE(error_of(cut), "") << bytes;
   }
-}
-
-TEST(CsvCell, QuotesWhatReadersWouldTakeForSomethingElse) {
-  EXPECT_EQ(csv_cell("ring-softmax-fp32_2.5"), "ring-softmax-fp32_2.5");
-  EXPECT_EQ(csv_cell(""), "");
-  EXPECT_EQ(csv_cell("a,b"), "\"a,b\"");
-  EXPECT_EQ(csv_cell("a\"b"), "\"a\"\"b\"");
-  EXPECT_EQ(csv_cell("a\nb"), "\"a\nb\"");
-  EXPECT_EQ(csv_cell(" a"), "\" a\"");
-  EXPECT_EQ(csv_cell("a\r"), "\"a\r\"");
-  EXPECT_EQ(csv_cell("#a"), "\"#a\"");
 }
 
 TEST(PlainText, ShowsWhatAReaderWouldNotSee) {

@@ -105,8 +105,6 @@ class Gate {
     try {
       compare_verdicts();
       time_all();
-    } catch (const Interrupted& signal) {
-      report_.unfinished = signal.what();
     } catch (const InfrastructureError& error) {
       report_.unfinished = error.what();
     }

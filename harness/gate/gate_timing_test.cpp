@@ -155,7 +155,8 @@ TEST_F(Gate, RefusesProgramsThatAreNone) {
     EXPECT_THAT(outcome.err, AllOf(HasSubstr("--base " + base), HasSubstr(why)));
   };
   expect_usage(folder_ / "missing", "no such program");
-  expect_usage(folder_.write("text", "text"), "cannot be run");
+  expect_usage(folder_.write("text", "text"), "cannot run " + folder_ / "text" + ": Permission denied");
+  expect_usage(script("orphan", "#!/no/such/shell\n"), "orphan: No such file or directory");
   expect_usage("/bin/true", "is no ringside");
   expect_usage(
       script("old", "#!/bin/sh\nif [ $1 = --version ]; then echo 'ringside 0.1 (abc)'; else exit 2; fi\n"),
@@ -194,6 +195,8 @@ TEST(Noise, IsReadBackByCaseRanksAndDevice) {
   EXPECT_THAT(find_noise(all, {"one", "threads", "cpu", {}}), testing::ElementsAre(0.25, -1e-9, 0.5));
   EXPECT_THAT(find_noise(all, {"one", "mpi 2", "cpu", {}}), testing::ElementsAre(3));
   EXPECT_TRUE(find_noise(all, {"one", "threads", "cuda", {}}).empty());
+  add_noise(file, {"one", "threads", "cuda", {7}}, "a commit, as a program tells it", "now");
+  EXPECT_THAT(find_noise(read_noise(file), {"one", "threads", "cuda", {}}), testing::ElementsAre(7));
 }
 
 TEST(Noise, LosesATornLineAlone) {
@@ -218,8 +221,9 @@ TEST(Noise, RefusesWhatIsNone) {
     return "none";
   };
   EXPECT_THAT(refusal("case,other\n"), HasSubstr("noise.csv:1: not the header"));
-  for (const std::string line : {"a,b,c,d,e", "a,b,c,d,e,0.5,", "", "a,b,c,d,e,nan", "a,b,c,d,e,inf",
-                                 "a,b,c,d,e,", "a,b,c,d,e,1x", "a,b,c,d,e,1e999"}) {
+  for (const std::string line :
+       {"a,b,c,d,e", "a,b,c,d,e,0.5,", "", "a,b,c,d,e,nan", "a,b,c,d,e,inf", "a,b,c,d,e,", "a,b,c,d,e,1x",
+        "a,b,c,d,e,1e999", "\"a,b,c,d,e,1", "a\",b,c,d,e,1"}) {
     EXPECT_THAT(refusal(head + line + "\n"), HasSubstr("noise.csv:2: ")) << line;
   }
   const std::string other = folder.write("other.csv", "mine\n");

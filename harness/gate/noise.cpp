@@ -3,12 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <cmath>
-#include <fstream>
-#include <iterator>
+#include <utility>
 
+#include "harness/base/csv.h"
+#include "harness/base/files.h"
 #include "harness/base/line_file.h"
 #include "reference/error.h"
 
@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kFields = 6;
-constexpr std::uintmax_t kMaxBytes = 64U << 20;
+constexpr std::size_t kMaxBytes = 64U << 20;
 
 [[noreturn]] void refuse(const fs::path& file, std::size_t line, std::string_view what) {
   throw UsageError(fmt::format("{}:{}: {}", file.string(), line, what));
@@ -26,13 +26,7 @@ constexpr std::uintmax_t kMaxBytes = 64U << 20;
 
 /// The whole lines of the file, and with them all of it but a torn end.
 std::string whole_lines(const fs::path& file) {
-  std::error_code error;
-  const std::uintmax_t size = fs::file_size(file, error);
-  if (error) throw UsageError(fmt::format("{}: cannot be read: {}", file.string(), error.message()));
-  if (size > kMaxBytes) throw UsageError(fmt::format("{}: {} bytes, too large", file.string(), size));
-  std::ifstream in(file, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(in), {}};
-  if (in.bad()) throw UsageError(fmt::format("{}: cannot be read", file.string()));
+  std::string text = read_file(file, kMaxBytes);
   text.resize(text.rfind('\n') + 1);  // npos + 1 is 0
   return text;
 }
@@ -43,18 +37,15 @@ void require_header(const fs::path& file, std::string_view text) {
   }
 }
 
-std::array<std::string_view, kFields> fields_of(std::string_view line, const fs::path& file,
-                                                std::size_t number) {
-  std::array<std::string_view, kFields> fields;
-  for (std::size_t i = 0; i < kFields; ++i) {
-    const std::size_t comma = line.find(',');
-    if ((comma == line.npos) != (i + 1 == kFields)) {
-      refuse(file, number, fmt::format("not {} fields: {}", kFields, kNoiseHeader));
-    }
-    fields[i] = line.substr(0, comma);
-    line.remove_prefix(comma == line.npos ? line.size() : comma + 1);
+/// The cells of a line and its end.
+CsvRecord fields_of(std::string_view line, CsvReader& reader, const fs::path& file, std::size_t number) {
+  try {
+    std::vector<CsvRecord> records = reader.feed(line);
+    if (records.size() == 1 && records[0].size() == kFields) return std::move(records[0]);
+  } catch (const CsvError& error) {
+    refuse(file, number, error.what());
   }
-  return fields;
+  refuse(file, number, fmt::format("not {} fields: {}", kFields, kNoiseHeader));
 }
 
 bool same_case(const CaseNoise& a, const CaseNoise& b) {
@@ -69,20 +60,20 @@ std::vector<CaseNoise> read_noise(const fs::path& file) {
   std::vector<CaseNoise> all;
   if (text.empty()) return all;
   require_header(file, text);
+  CsvReader reader(kFields);
   std::string_view rest = text;
   for (std::size_t number = 1; !rest.empty(); ++number) {
-    const std::string_view line = rest.substr(0, rest.find('\n'));
-    rest.remove_prefix(line.size() + 1);
+    const std::string_view line = rest.substr(0, rest.find('\n') + 1);
+    rest.remove_prefix(line.size());
     if (number == 1) continue;
-    const auto fields = fields_of(line, file, number);
-    const std::string_view last = fields.back();
+    const CsvRecord fields = fields_of(line, reader, file, number);
+    const std::string& last = fields.back().text;
     double log_ratio = 0;
     const auto [stop, error] = std::from_chars(last.data(), last.data() + last.size(), log_ratio);
     if (error != std::errc{} || stop != last.data() + last.size() || !std::isfinite(log_ratio)) {
       refuse(file, number, fmt::format("'{}' is not a log-ratio", last));
     }
-    CaseNoise key = {
-        .name = std::string(fields[0]), .ranks = std::string(fields[1]), .device = std::string(fields[2])};
+    CaseNoise key = {.name = fields[0].text, .ranks = fields[1].text, .device = fields[2].text};
     auto at = std::ranges::find_if(all, [&](const CaseNoise& known) { return same_case(known, key); });
     if (at == all.end()) at = all.insert(all.end(), std::move(key));
     at->log_ratios.push_back(log_ratio);
@@ -115,8 +106,8 @@ void add_noise(const fs::path& file, const CaseNoise& noise, const std::string& 
   out.cut(there.size());
   std::string lines = there.empty() ? std::string(kNoiseHeader) + "\n" : "";
   for (const double log_ratio : noise.log_ratios) {
-    lines +=
-        fmt::format("{},{},{},{},{},{}\n", noise.name, noise.ranks, noise.device, commit, now, log_ratio);
+    lines += fmt::format("{},{},{},{},{},{}\n", csv_cell(noise.name), csv_cell(noise.ranks),
+                         csv_cell(noise.device), csv_cell(commit), now, log_ratio);
   }
   lines.pop_back();  // append() ends the line
   out.append(lines);

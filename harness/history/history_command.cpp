@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "harness/base/csv_cell.h"
+#include "harness/base/csv.h"
 #include "harness/base/line_file.h"
 #include "harness/base/text.h"
 #include "harness/history/commands.h"

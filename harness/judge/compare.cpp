@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 
+#include "harness/base/hash.h"
 #include "reference/dtype.h"
 #include "reference/oracle_common.h"
 
@@ -207,22 +208,16 @@ class Digest {
   void add(std::span<const float> values) {
     std::size_t i = 0;
     for (; i + kChains <= values.size(); i += kChains) {
-      for (std::size_t chain = 0; chain < kChains; ++chain) mix(chains_[chain], bits(values[i + chain]));
+      for (std::size_t chain = 0; chain < kChains; ++chain) mix(chains_[chain], values[i + chain]);
     }
-    for (; i < values.size(); ++i) mix(chains_[0], bits(values[i]));
+    for (; i < values.size(); ++i) mix(chains_[0], values[i]);
   }
-  std::uint64_t value() const {
-    std::uint64_t all = kStart;
-    for (const std::uint64_t chain : chains_) mix(all, chain);
-    return all;
-  }
+  std::uint64_t value() const { return std::accumulate(chains_.begin(), chains_.end(), kFnvStart, fnv_step); }
 
  private:
   static constexpr std::size_t kChains = 4;
-  static constexpr std::uint64_t kStart = 0xcbf29ce484222325u;
-  static std::uint32_t bits(float x) { return std::bit_cast<std::uint32_t>(x); }
-  static void mix(std::uint64_t& hash, std::uint64_t word) { hash = (hash ^ word) * 0x100000001b3u; }
-  std::array<std::uint64_t, kChains> chains_ = {kStart, kStart, kStart, kStart};
+  static void mix(std::uint64_t& hash, float x) { hash = fnv_step(hash, std::bit_cast<std::uint32_t>(x)); }
+  std::array<std::uint64_t, kChains> chains_ = {kFnvStart, kFnvStart, kFnvStart, kFnvStart};
 };
 
 }  // namespace
@@ -350,7 +345,7 @@ void merge(TensorStats& total, const TensorStats& part) {
   total.legacy_sum += part.legacy_sum;
   total.legacy_elements += part.legacy_elements;
   total.rounded_shares = std::max(total.rounded_shares, part.rounded_shares);
-  total.digest = (total.digest ^ part.digest) * 0x100000001b3u;
+  total.digest = fnv_step(total.digest, part.digest);
   for (std::size_t i = 0; i < kRowBuckets; ++i) {
     RowShare& row = total.rows[i];
     const std::int64_t elements = row.elements + part.rows[i].elements;

@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "harness/base/csv_cell.h"
+#include "harness/base/csv.h"
 #include "harness/base/files.h"
 #include "harness/base/json_number.h"
 #include "harness/base/line_file.h"
