@@ -17,6 +17,18 @@ namespace ringside {
 /// comment, and blanks at its ends, which readers strip.
 std::string csv_cell(std::string_view text);
 
+/// A line of cells, one for each of `columns`: csv_cell(text(column)).
+template <typename Columns, typename Text>
+std::string csv_line(const Columns& columns, const Text& text) {
+  std::string line;
+  const char* before = "";
+  for (const auto& column : columns) {
+    line.append(before).append(csv_cell(text(column)));
+    before = ",";
+  }
+  return line;
+}
+
 struct CsvCell {
   std::string text;
   std::size_t byte = 0;  ///< where it begins, behind blanks and an opening quote

@@ -42,6 +42,12 @@ std::string read_file(const std::filesystem::path& path, std::size_t limit) {
   return text;
 }
 
+void make_directory(const std::filesystem::path& directory) {
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  if (error) refuse_file(directory.string(), "cannot be made: " + error.message());
+}
+
 void write_text(std::string text, const std::string& file) {
   LineFile out(file);
   out.cut(0);

@@ -17,6 +17,9 @@ std::string read_file(const std::filesystem::path& path, std::size_t limit);
 /// opened, InfrastructureError if a disk is full.
 void write_text(std::string text, const std::string& file);
 
+/// Makes a directory and those above it, if they are missing. Throws UsageError if it cannot.
+void make_directory(const std::filesystem::path& directory);
+
 /// A regular file, open for reading. Threads may read at the same time.
 class InputFile {
  public:

@@ -9,7 +9,9 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "reference/error.h"
@@ -61,6 +63,20 @@ void LineFile::rename(const std::string& path) {
   if (std::rename(path_.c_str(), path.c_str()) != 0)
     throw InfrastructureError(fmt::format("{}: cannot be replaced: {}", path, std::strerror(errno)));
   path_ = path;
+}
+
+void replace_file(const std::string& path, const std::function<void(LineFile&)>& write) {
+  const std::string fresh = path + ".new";
+  LineFile file(fresh);
+  try {
+    file.cut(0);
+    write(file);
+    file.rename(path);
+  } catch (...) {
+    std::error_code ignored;
+    std::filesystem::remove(fresh, ignored);
+    throw;
+  }
 }
 
 }  // namespace ringside

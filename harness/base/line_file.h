@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <string>
 
 namespace ringside {
@@ -28,5 +29,9 @@ class LineFile {
   std::string path_;
   int fd_ = -1;
 };
+
+/// Puts a file with the lines that `write` appends in place of `path`, in one step; if that throws, nothing
+/// has changed.
+void replace_file(const std::string& path, const std::function<void(LineFile&)>& write);
 
 }  // namespace ringside

@@ -1,9 +1,12 @@
 // Text for people: what others wrote made harmless, choices, bytes, seconds.
 #pragma once
 
+#include <charconv>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 namespace ringside {
 
@@ -23,6 +26,15 @@ std::string shell_word(const std::string& text);
 
 /// Whether `text` is whole characters of UTF-8 in their shortest form.
 bool is_utf8(std::string_view text);
+
+/// The number that `text` is, all of it; none if it is no T.
+template <typename T>
+std::optional<T> number_in(std::string_view text) {
+  T value{};
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  return error == std::errc{} && stop == end ? std::optional(value) : std::nullopt;
+}
 
 /// "unknown dtype 'bf61'; it is one of fp32, bf16, fp16 (did you mean bf16?)". `allowed` must not be empty.
 std::string unknown(std::string_view what, std::string_view text, std::span<const std::string_view> allowed);
