@@ -44,27 +44,20 @@ void add_session_options(CLI::App& app, SessionOptions& options) {
       ->required()
       ->check(quiet(CLI::ExistingFile));
   app.option_defaults()->take_last();  // scripts give options that a user may override
-  app.add_option("--filter", options.filter,
-                 "Only cases in whose name this ECMAScript regular expression is found; default: all")
-      ->type_name("REGEX")
-      ->check(CLI::Validator(check_regex, ""));
-  app.add_option("--ranks", options.ranks,
-                 "Ranks there are, as threads; a case that needs more is skipped; default: as many as each "
-                 "case asks for")
-      ->type_name("N")
-      ->check(quiet(CLI::Range(1, 1 << 20)));
+  add_filter(app, options.filter,
+             "Only cases in whose name this ECMAScript regular expression is found; default: all");
+  add_count(app, "--ranks", options.ranks,
+            "Ranks there are, as threads; a case that needs more is skipped; default: as many as each "
+            "case asks for",
+            kMostRanks);
   app.add_option_function<std::string>(
          "--comm", [&options](const std::string& name) { options.comm = comms.at(name); },
          "What a rank is: a thread of this process, an MPI process, an MPI process with a GPU of its own "
          "whose messages go by NCCL, or auto: mpi under mpirun, else threads; default: auto")
       ->type_name("auto|threads|mpi|nccl")
       ->check(quiet(CLI::IsMember(comms)));
-  app.add_option("--device", options.device, "Device of every rank, one that `ringside list` shows")
-      ->type_name("NAME")
-      ->capture_default_str();
-  app.add_option("--timeout", options.timeout_s, "Seconds that an operation may wait for another rank")
-      ->type_name("SECONDS")
-      ->check(CLI::Validator(check_seconds, ""))
+  add_device(app, options.device);
+  add_seconds(app, "--timeout", options.timeout_s, "Seconds that an operation may wait for another rank")
       ->capture_default_str();
 }
 
@@ -77,6 +70,12 @@ void add_color_option(CLI::App& app, Color& color) {
          "default: auto")
       ->type_name("auto|always|never")
       ->check(quiet(CLI::IsMember(colors)));
+}
+
+void add_time_limit(CLI::App& app, double& seconds) {
+  add_seconds(app, "--time-limit", seconds,
+              "Seconds of timed iterations of a case after which only one more begins")
+      ->capture_default_str();
 }
 
 void add_sweep_options(CLI::App& app, SweepOptions& options) {
@@ -102,15 +101,9 @@ void add_sweep_options(CLI::App& app, SweepOptions& options) {
              "costs time); default: none is kept")
           ->type_name("FILE")
           ->excludes(resume);
-  app.add_option("--repeat", options.repeat,
-                 "Timed iterations of each case, at most; default: 3, or 1 for more ranks than cores")
-      ->type_name("N")
-      ->check(quiet(CLI::Range(1, 1'000'000)));
-  app.add_option("--time-limit", options.time_limit_s,
-                 "Seconds of timed iterations of a case after which only one more begins")
-      ->type_name("SECONDS")
-      ->check(CLI::Validator(check_seconds, ""))
-      ->capture_default_str();
+  add_count(app, "--repeat", options.repeat,
+            "Timed iterations of each case, at most; default: 3, or 1 for more ranks than cores");
+  add_time_limit(app, options.time_limit_s);
   app.add_flag_callback(
          "--no-perf", [&] { options.perf = false; }, "Verdicts only, no times; default: both")
       ->excludes(trace);
@@ -123,15 +116,8 @@ void add_time_options(CLI::App& app, TimeOptions& options) {
   app.add_option("--out", options.out, "File for a line of JSON a case, with the time of each iteration")
       ->type_name("FILE")
       ->required();
-  app.add_option("--repeat", options.repeat, "Timed iterations of each case, at most")
-      ->type_name("N")
-      ->check(quiet(CLI::Range(1, 1'000'000)))
-      ->capture_default_str();
-  app.add_option("--time-limit", options.time_limit_s,
-                 "Seconds of timed iterations of a case after which only one more begins")
-      ->type_name("SECONDS")
-      ->check(CLI::Validator(check_seconds, ""))
-      ->capture_default_str();
+  add_count(app, "--repeat", options.repeat, "Timed iterations of each case, at most")->capture_default_str();
+  add_time_limit(app, options.time_limit_s);
 }
 
 constexpr const char* kCaseHelp =
@@ -141,9 +127,7 @@ constexpr const char* kCaseHelp =
 // What check and make-inputs have in common.
 void add_tensor_options(CLI::App& app, TensorOptions& options) {
   app.option_defaults()->take_last();
-  app.add_option("--filter", options.filter, "Which case of a case file; default: its only one")
-      ->type_name("REGEX")
-      ->check(CLI::Validator(check_regex, ""));
+  add_filter(app, options.filter, "Which case of a case file; default: its only one");
   app.add_option_function<std::string>(
          "--axes", [&options](const std::string& name) { options.axes = parse_axes(name); },
          "Order of the tensors' axes: b batch, h head, n, s or t token, d dim; thd: one sequence, without a "
@@ -217,11 +201,9 @@ void add_check_options(CLI::App& app, CheckOptions& options) {
 
 void add_mutants_options(CLI::App& app, MutantsOptions& options) {
   app.option_defaults()->take_last();
-  app.add_option("--filter", options.filter,
-                 "Only those in whose \"number bug variant\" this ECMAScript regular expression is found; "
-                 "default: all")
-      ->type_name("REGEX")
-      ->check(CLI::Validator(check_regex, ""));
+  add_filter(app, options.filter,
+             "Only those in whose \"number bug variant\" this ECMAScript regular expression is found; "
+             "default: all");
   app.add_option("--cases", options.cases,
                  "CSV file of cases; default: the set that ci/ uses, cases/mutants.csv")
       ->type_name("FILE")
@@ -230,9 +212,7 @@ void add_mutants_options(CLI::App& app, MutantsOptions& options) {
   app.add_flag("--list", options.list,
                "Show the bugs, and which are not planted and why, instead of running them");
   app.add_flag("--smoke", options.smoke, "Each bug in one variant only; default: in all");
-  app.add_option("--device", options.device, "Device of every rank, one that `ringside list` shows")
-      ->type_name("NAME")
-      ->capture_default_str();
+  add_device(app, options.device);
 }
 
 void add_soak_options(CLI::App& app, SoakOptions& options) {
@@ -241,37 +221,36 @@ void add_soak_options(CLI::App& app, SoakOptions& options) {
       app.add_option("--minutes", options.minutes, "How long; default: 1, unless --cases is given")
           ->type_name("N")
           ->check(CLI::Validator(check_seconds, ""));
-  app.add_option("--cases", options.cases, "How many cases")
-      ->type_name("N")
-      ->check(quiet(CLI::Range(1, 1'000'000'000)))
-      ->excludes(minutes);
+  add_count(app, "--cases", options.cases, "How many cases", 1'000'000'000)->excludes(minutes);
   app.add_option("--seed", options.seed, "Repeats the cases of an earlier run; default: fresh ones")
       ->type_name("N");
   app.add_option("--red", options.red, "Case file that is written if a case fails")
       ->type_name("FILE")
       ->capture_default_str();
-  app.add_option("--device", options.device, "Device of every rank, one that `ringside list` shows")
-      ->type_name("NAME")
-      ->capture_default_str();
+  add_device(app, options.device);
 }
 
-void add_launch_options(CLI::App& app, LaunchCommand& launch, std::string& mpirun_args) {
-  app.footer("Then what every rank runs, as without launch: [--] sweep|explain|list …");
-  app.add_option("-n,--ranks", launch.ranks, "MPI ranks")
-      ->type_name("N")
-      ->required()
-      ->check(quiet(CLI::Range(1, 1 << 20)));
-  app.add_option("--mpirun", launch.options.mpirun,
-                 "The mpirun to use, looked up on PATH if it holds no slash")
-      ->type_name("PATH")
-      ->capture_default_str();
-  app.add_option("--mpirun-args", mpirun_args, "More arguments for mpirun, in one word, split at white space")
-      ->type_name("ARGS");
+void add_list_options(CLI::App& app, ListCommand& list) {
+  app.add_flag("--columns", list.columns, "Explain the columns of results.csv instead");
 }
 
 std::vector<std::string> split_at_space(const std::string& text) {
   std::istringstream in(text);
   return {std::istream_iterator<std::string>(in), {}};
+}
+
+void add_launch_options(CLI::App& app, LaunchCommand& launch) {
+  app.footer("Then what every rank runs, as without launch: [--] sweep|explain|list …");
+  add_count(app, "-n,--ranks", launch.ranks, "MPI ranks", kMostRanks)->required();
+  app.add_option("--mpirun", launch.options.mpirun,
+                 "The mpirun to use, looked up on PATH if it holds no slash")
+      ->type_name("PATH")
+      ->capture_default_str();
+  app.add_option_function<std::string>(
+         "--mpirun-args",
+         [&launch](const std::string& text) { launch.options.mpirun_args = split_at_space(text); },
+         "More arguments for mpirun, in one word, split at white space")
+      ->type_name("ARGS");
 }
 
 /// Where the command line of launch's ranks starts in launch's own: at "--" or at a sub-command.
@@ -286,48 +265,30 @@ std::size_t launched_from(std::span<const std::string> args) {
 }  // namespace
 
 Command parse_command_line(std::span<const std::string> args) {
-  SweepOptions sweep;
-  TimeOptions time;
-  ExplainOptions explain;
-  CheckOptions check;
-  MakeInputsOptions make_inputs;
-  MutantsOptions mutants;
-  SoakOptions soak;
-  LaunchCommand launch;
-  ListCommand list_command;
-  std::string mpirun_args;
-
   CLI::App app("Ringside: correctness and regression harness for sequence-parallel attention", "ringside");
   app.set_version_flag(
       "--version", [] { return version_text(MpiSession::library_version().value_or("none")); },
       "Print version, commit, compiler and libraries and exit");
-  CLI::App* list_app =
-      app.add_subcommand("list", "Show the variants, devices and communicators of this build");
-  CLI::App* sweep_app = app.add_subcommand("sweep", "Run cases, judge them, time them");
-  CLI::App* time_app = app.add_subcommand("time", "Time cases; nothing is judged");
-  CLI::App* explain_app =
-      app.add_subcommand("explain", "For the worst element of each tensor, say what its bound is made of");
-  CLI::App* make_inputs_app = app.add_subcommand(
-      "make-inputs", "Write the inputs of a case as files, for another implementation to compute on");
-  CLI::App* check_app = app.add_subcommand("check", "Judge the tensors that another implementation computed");
-  RecordCommands records(app);
-  CLI::App* mutants_app =
-      app.add_subcommand("mutants", "Plant bugs in the variants and demand that each turns a verdict red");
-  CLI::App* soak_app = app.add_subcommand("soak", "Run random cases of the variants, all of which must pass");
-  CLI::App* launch_app = app.add_subcommand("launch", "Run one of the others on MPI ranks, under mpirun");
-  list_app->add_flag("--columns", list_command.columns, "Explain the columns of results.csv instead");
-  add_sweep_options(*sweep_app, sweep);
-  add_time_options(*time_app, time);
-  add_session_options(*explain_app, explain);
-  add_make_inputs_options(*make_inputs_app, make_inputs);
-  add_check_options(*check_app, check);
-  add_mutants_options(*mutants_app, mutants);
-  add_soak_options(*soak_app, soak);
-  add_launch_options(*launch_app, launch, mpirun_args);
+  SubCommands commands;
+  commands.add(app, "list", "Show the variants, devices and communicators of this build", add_list_options);
+  commands.add(app, "sweep", "Run cases, judge them, time them", add_sweep_options);
+  commands.add(app, "time", "Time cases; nothing is judged", add_time_options);
+  commands.add<ExplainOptions>(
+      app, "explain", "For the worst element of each tensor, say what its bound is made of",
+      [](CLI::App& explain, auto& options) { add_session_options(explain, options); });
+  commands.add(app, "make-inputs",
+               "Write the inputs of a case as files, for another implementation to compute on",
+               add_make_inputs_options);
+  commands.add(app, "check", "Judge the tensors that another implementation computed", add_check_options);
+  add_record_commands(app, commands);
+  commands.add(app, "mutants", "Plant bugs in the variants and demand that each turns a verdict red",
+               add_mutants_options);
+  commands.add(app, "soak", "Run random cases of the variants, all of which must pass", add_soak_options);
+  commands.add(app, "launch", "Run one of the others on MPI ranks, under mpirun", add_launch_options);
   app.require_subcommand(0, 1);
   app.footer(footer);
 
-  const bool launching = !args.empty() && args.front() == launch_app->get_name();
+  const bool launching = !args.empty() && args.front() == "launch";
   const auto own = args.first(launching ? launched_from(args) : args.size());
   try {
     app.parse(std::vector<std::string>(own.rbegin(), own.rend()));  // CLI11 takes the words last first
@@ -344,21 +305,15 @@ Command parse_command_line(std::span<const std::string> args) {
                     unknown ? "not expected: " + CLI::detail::join(app.remaining(true), " ") : error.what(),
                     used.empty() ? "" : used.front()->get_name() + " "));
   }
-  if (list_app->parsed()) return list_command;
-  if (sweep_app->parsed()) return sweep;
-  if (time_app->parsed()) return time;
-  if (explain_app->parsed()) return explain;
-  if (make_inputs_app->parsed()) return make_inputs;
-  if (check_app->parsed()) return check;
-  if (auto command = records.parsed()) return *command;
-  if (mutants_app->parsed()) return mutants;
-  if (soak_app->parsed()) return soak;
-  if (!launching)
+  const std::optional<Command> command = commands.parsed();
+  if (!command)
     throw UsageError(
         "A sub-command is missing: list, sweep, time, explain, check, make-inputs, diff, baseline, gate, "
         "history, dashboard, mutants, soak or launch. See ringside --help");
 
-  launch.options.mpirun_args = split_at_space(mpirun_args);
+  if (!launching) return *command;
+
+  auto launch = std::get<LaunchCommand>(*command);
   auto rest = args.subspan(own.size());
   if (!rest.empty() && rest.front() == "--") rest = rest.subspan(1);
   if (rest.empty()) throw UsageError("launch: what shall the ranks run? See ringside launch --help");

@@ -2,10 +2,11 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
-#include <functional>
+#include <deque>
 #include <optional>
 #include <string>
-#include <vector>
+#include <utility>
+#include <variant>
 
 #include "harness/program/cli.h"
 
@@ -21,33 +22,45 @@ std::string check_seconds(const std::string& text);
 /// `check` without its words in the help text.
 CLI::Validator quiet(CLI::Validator check);
 
-/// The sub-commands that work on what others wrote. It outlives the parsing.
-class RecordCommands {
- public:
-  explicit RecordCommands(CLI::App& app);
-  RecordCommands(const RecordCommands&) = delete;
-  RecordCommands& operator=(const RecordCommands&) = delete;
+// --- options that several sub-commands have
 
-  /// The one that was asked for, if it is one of these.
+CLI::Option* add_filter(CLI::App& app, std::string& filter, const std::string& help);
+CLI::Option* add_device(CLI::App& app, std::string& device);
+
+/// A positional argument that names something that is there.
+CLI::Option* add_input(CLI::App& app, const std::string& name, std::string& path, const std::string& help);
+
+template <typename T>
+CLI::Option* add_seconds(CLI::App& app, const std::string& name, T& seconds, const std::string& help) {
+  return app.add_option(name, seconds, help)->type_name("SECONDS")->check(CLI::Validator(check_seconds, ""));
+}
+
+/// A whole number from 1 to `most`.
+template <typename T>
+CLI::Option* add_count(CLI::App& app, const std::string& name, T& count, const std::string& help,
+                       int most = 1'000'000) {
+  return app.add_option(name, count, help)->type_name("N")->check(quiet(CLI::Range(1, most)));
+}
+
+inline constexpr int kMostRanks = 1 << 20;
+
+/// The sub-commands, each with the options that it is parsed into. It outlives the parsing.
+class SubCommands {
+ public:
+  template <typename Options>
+  void add(CLI::App& parent, const char* name, const char* help, void (*add_options)(CLI::App&, Options&)) {
+    CLI::App* app = parent.add_subcommand(name, help);
+    add_options(*app, std::get<Options>(entries_.emplace_back(app, Options{}).second));
+  }
+
+  /// The one that was asked for.
   std::optional<Command> parsed() const;
 
  private:
-  /// A sub-command, and its options once it is parsed.
-  struct Entry {
-    CLI::App* app;
-    std::function<Command()> command;
-  };
-  template <typename Options>
-  void add(CLI::App& parent, const char* name, const char* help, Options& options,
-           void (*add_options)(CLI::App&, Options&));
-
-  DiffOptions diff_;
-  BaselineRecordOptions record_;
-  BaselineShowOptions show_;
-  GateOptions gate_;
-  HistoryOptions history_;
-  DashboardOptions dashboard_;
-  std::vector<Entry> entries_;
+  std::deque<std::pair<CLI::App*, Command>> entries_;  // whose addresses stay
 };
+
+/// Adds those that work on what others wrote.
+void add_record_commands(CLI::App& app, SubCommands& commands);
 
 }  // namespace ringside

@@ -2,12 +2,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstdint>
 #include <limits>
 #include <regex>
-#include <system_error>
 
+#include "harness/base/text.h"
 #include "harness/program/cli_parts.h"
 
 namespace ringside {
@@ -15,23 +14,14 @@ namespace {
 
 void add_diff_options(CLI::App& app, DiffOptions& options) {
   app.option_defaults()->take_last();
-  app.add_option("A", options.a, "A directory of tensors as for check, with its inputs; or a results.jsonl")
-      ->required()
-      ->check(quiet(CLI::ExistingPath));
-  app.add_option("B", options.b, "Another, of the same inputs or cases")
-      ->required()
-      ->check(quiet(CLI::ExistingPath));
-  app.add_option("--worst", options.worst, "Places or cases that are shown")
-      ->type_name("N")
-      ->check(quiet(CLI::Range(1, 1'000'000)))
-      ->capture_default_str();
+  add_input(app, "A", options.a, "A directory of tensors as for check, with its inputs; or a results.jsonl");
+  add_input(app, "B", options.b, "Another, of the same inputs or cases");
+  add_count(app, "--worst", options.worst, "Places or cases that are shown")->capture_default_str();
 }
 
 void add_record_options(CLI::App& app, BaselineRecordOptions& options) {
   app.option_defaults()->take_last();
-  app.add_option("RESULTS", options.results, "results.jsonl of a sweep, or the directory with it")
-      ->required()
-      ->check(quiet(CLI::ExistingPath));
+  add_input(app, "RESULTS", options.results, "results.jsonl of a sweep, or the directory with it");
   app.add_option("--reason", options.reason, "Why these results are good: a line for whoever asks later")
       ->type_name("TEXT")
       ->required();
@@ -52,19 +42,15 @@ void add_show_options(CLI::App& app, BaselineShowOptions& options) {
 /// gate: RESULTS against a baseline, or --base against --head on CASES.
 void add_gate_options(CLI::App& app, GateOptions& options) {
   app.option_defaults()->take_last();
-  app.add_option("RESULTS|CASES", options.results,
-                 "results.jsonl of a sweep, or the directory with it; with --head a CSV file of cases")
-      ->type_name("PATH")
-      ->required()
-      ->check(quiet(CLI::ExistingPath));
+  add_input(app, "RESULTS|CASES", options.results,
+            "results.jsonl of a sweep, or the directory with it; with --head a CSV file of cases")
+      ->type_name("PATH");
   app.add_option("--baseline", options.baseline,
                  "What to compare with: a folder of baselines, a folder in it, or a file; with --head the "
                  "folder whose FINGERPRINT/noise.csv has the A/A history, by default baselines")
       ->type_name("DIR");
-  app.add_option("--filter", options.filter,
-                 "Only cases in whose name this ECMAScript regular expression is found; default: all")
-      ->type_name("REGEX")
-      ->check(CLI::Validator(check_regex, ""));
+  add_filter(app, options.filter,
+             "Only cases in whose name this ECMAScript regular expression is found; default: all");
   CLI::Option* db =
       app.add_option("--db", options.db,
                      "Database of `history`: is a time of RESULTS slower than it was on this machine? "
@@ -91,16 +77,12 @@ void add_gate_options(CLI::App& app, GateOptions& options) {
   const auto of_binaries = [&](CLI::Option* option) { return option->needs(head); };
   of_binaries(app.add_option("--base", options.base, "The ringside it is compared with"))
       ->type_name("BINARY");
-  of_binaries(app.add_option("--mpi", options.mpi,
-                             "Run both under mpirun on so many ranks; default: ranks as threads"))
-      ->type_name("N")
-      ->check(quiet(CLI::Range(1, 1 << 20)));
+  of_binaries(add_count(app, "--mpi", options.mpi,
+                        "Run both under mpirun on so many ranks; default: ranks as threads", kMostRanks));
   of_binaries(app.add_option("--device", options.device, "Device of every rank; default: cpu"))
       ->type_name("NAME");
-  of_binaries(app.add_option("--timeout", options.timeout_s,
-                             "Seconds that an operation may wait for another rank; default: 120"))
-      ->type_name("SECONDS")
-      ->check(CLI::Validator(check_seconds, ""));
+  of_binaries(add_seconds(app, "--timeout", options.timeout_s,
+                          "Seconds that an operation may wait for another rank; default: 120"));
   of_binaries(
       app.add_option("--seed", options.seed, "Of the order of cases; default: a fresh one, which is told"))
       ->type_name("N")
@@ -132,10 +114,7 @@ void add_history_options(CLI::App& app, HistoryOptions& options) {
   CLI::App* list =
       action("list", "Show the runs, and where the series of their cases step", HistoryOptions::Action::list);
   list->option_defaults()->take_last();
-  list->add_option("--filter", options.filter,
-                   "Only series of cases in whose name this is found; default: all")
-      ->type_name("REGEX")
-      ->check(CLI::Validator(check_regex, ""));
+  add_filter(*list, options.filter, "Only series of cases in whose name this is found; default: all");
   list->add_option("--figure", options.figure, "Whose series: a time, memory … of results.csv")
       ->type_name("NAME")
       ->capture_default_str();
@@ -178,41 +157,47 @@ std::string check_regex(const std::string& text) {
 }
 
 std::string check_seconds(const std::string& text) {
-  double seconds = 0;
-  const char* end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, seconds);
-  const bool right = error == std::errc{} && stop == end && seconds > 0 && seconds <= 1e9;
+  const auto seconds = number_in<double>(text);
+  const bool right = seconds && *seconds > 0 && *seconds <= 1e9;
   return right ? std::string{} : fmt::format("{} is not a number above 0, at most 1e9", text);
 }
 
 CLI::Validator quiet(CLI::Validator check) { return check.description(""); }
 
-template <typename Options>
-void RecordCommands::add(CLI::App& parent, const char* name, const char* help, Options& options,
-                         void (*add_options)(CLI::App&, Options&)) {
-  CLI::App* app = parent.add_subcommand(name, help);
-  add_options(*app, options);
-  entries_.push_back({app, [&options] { return Command(options); }});
+CLI::Option* add_filter(CLI::App& app, std::string& filter, const std::string& help) {
+  return app.add_option("--filter", filter, help)->type_name("REGEX")->check(CLI::Validator(check_regex, ""));
 }
 
-RecordCommands::RecordCommands(CLI::App& app) {
-  add(app, "diff", "Compare two directories of tensors, or two results.jsonl, worst first", diff_,
-      add_diff_options);
+CLI::Option* add_device(CLI::App& app, std::string& device) {
+  return app.add_option("--device", device, "Device of every rank, one that `ringside list` shows")
+      ->type_name("NAME")
+      ->capture_default_str();
+}
+
+CLI::Option* add_input(CLI::App& app, const std::string& name, std::string& path, const std::string& help) {
+  return app.add_option(name, path, help)->required()->check(quiet(CLI::ExistingPath));
+}
+
+void add_record_commands(CLI::App& app, SubCommands& commands) {
+  commands.add(app, "diff", "Compare two directories of tensors, or two results.jsonl, worst first",
+               add_diff_options);
   CLI::App* baseline =
       app.add_subcommand("baseline", "Record results to compare later ones with, or show them");
   baseline->require_subcommand(1);
-  add(*baseline, "record", "Record results as the baseline of their machine", record_, add_record_options);
-  add(*baseline, "show", "Show what is recorded, by whom, when and why", show_, add_show_options);
-  add(app, "gate", "Judge a commit: results against their baseline, or two programs against each other",
-      gate_, add_gate_options);
-  add(app, "history", "Keep results in a database, and see where they change", history_, add_history_options);
-  add(app, "dashboard", "Make one self-contained HTML page of results; its status is 0 whatever they are",
-      dashboard_, add_dashboard_options);
+  commands.add(*baseline, "record", "Record results as the baseline of their machine", add_record_options);
+  commands.add(*baseline, "show", "Show what is recorded, by whom, when and why", add_show_options);
+  commands.add(app, "gate",
+               "Judge a commit: results against their baseline, or two programs against each other",
+               add_gate_options);
+  commands.add(app, "history", "Keep results in a database, and see where they change", add_history_options);
+  commands.add(app, "dashboard",
+               "Make one self-contained HTML page of results; its status is 0 whatever they are",
+               add_dashboard_options);
 }
 
-std::optional<Command> RecordCommands::parsed() const {
-  const auto entry = std::ranges::find_if(entries_, [](const Entry& e) { return e.app->parsed(); });
-  return entry == entries_.end() ? std::nullopt : std::optional(entry->command());
+std::optional<Command> SubCommands::parsed() const {
+  const auto entry = std::ranges::find_if(entries_, [](const auto& e) { return e.first->parsed(); });
+  return entry == entries_.end() ? std::nullopt : std::optional(entry->second);
 }
 
 }  // namespace ringside
