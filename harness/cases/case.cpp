@@ -2,47 +2,20 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <bit>
 #include <charconv>
-#include <utility>
 
 #include "harness/base/hash.h"
 
 namespace ringside {
 namespace {
 
-constexpr std::array<std::pair<Fill, std::string_view>, kFills.size() + 1> kFillNames = {{
-    {Fill::gaussian, "gaussian"},
-    {Fill::large_logit, "large_logit"},
-    {Fill::exact, "exact"},
-    {Fill::one_hot, "one_hot"},
-    {Fill::constant, "constant"},
-    {Fill::denormal, "denormal"},
-    {Fill::inf, "inf"},
-    {Fill::nan, "nan"},
-    {Fill::given, "given"},
-}};
+constexpr std::array<std::string_view, kFills.size() + 1> kFillNames = {
+    "gaussian", "large_logit", "exact", "one_hot", "constant", "denormal", "inf", "nan", "given"};
 
 constexpr std::array<std::string_view, kChecks.size()> kCheckNames = {
     "causality", "documents", "batch_permutation", "head_permutation",
     "doubling",  "dp_split",  "sp_split",          "repeat"};
-
-}  // namespace
-
-std::string_view to_string(Check check) { return kCheckNames[static_cast<std::size_t>(check)]; }
-
-std::string to_string(const std::vector<Check>& checks) {
-  std::string text;
-  for (const Check check : checks) text += fmt::format("{}{}", text.empty() ? "" : "+", to_string(check));
-  return text.empty() ? "none" : text;
-}
-
-std::string_view to_string(Fill fill) {
-  return std::ranges::find(kFillNames, fill, &std::pair<Fill, std::string_view>::first)->second;
-}
-
-namespace {
 
 /// FNV-1a of whole numbers of 8 bytes.
 class Digest {
@@ -56,7 +29,34 @@ class Digest {
   std::uint64_t value_ = kFnvStart;
 };
 
+std::string joined(const std::vector<Index>& bounds, const char* by) {
+  std::string text;
+  for (const Index bound : bounds) text += fmt::format("{}{}", text.empty() ? "" : by, bound);
+  return text;
+}
+
+/// "0_100_250", or for many documents "33_" and a digest (FNV-1a) of all bounds.
+std::string name_of_documents(const std::vector<Index>& cu_seqlens) {
+  constexpr std::size_t kNamedDocuments = 8;
+  if (cu_seqlens.size() > kNamedDocuments + 1) {
+    Digest digest;
+    for (const Index bound : cu_seqlens) digest.add(static_cast<std::uint64_t>(bound));
+    return fmt::format("{}_{:016x}", cu_seqlens.size() - 1, digest.value());
+  }
+  return joined(cu_seqlens, "_");
+}
+
 }  // namespace
+
+std::string_view to_string(Check check) { return kCheckNames[static_cast<std::size_t>(check)]; }
+
+std::string to_string(const std::vector<Check>& checks) {
+  std::string text;
+  for (const Check check : checks) text += fmt::format("{}{}", text.empty() ? "" : "+", to_string(check));
+  return text.empty() ? "none" : text;
+}
+
+std::string_view to_string(Fill fill) { return kFillNames[static_cast<std::size_t>(fill)]; }
 
 std::string to_string(const DecaySpec& decay) {
   if (!decay.given.empty()) {
@@ -72,27 +72,8 @@ std::string to_string(const DecaySpec& decay) {
   return text;
 }
 
-namespace {
-
-/// "0_100_250", or for many documents "33_" and a digest (FNV-1a) of all bounds.
-std::string name_of_documents(const std::vector<Index>& cu_seqlens) {
-  constexpr std::size_t kNamedDocuments = 8;
-  if (cu_seqlens.size() > kNamedDocuments + 1) {
-    Digest digest;
-    for (const Index bound : cu_seqlens) digest.add(static_cast<std::uint64_t>(bound));
-    return fmt::format("{}_{:016x}", cu_seqlens.size() - 1, digest.value());
-  }
-  std::string text;
-  for (const Index bound : cu_seqlens) text += fmt::format("{}{}", text.empty() ? "" : "_", bound);
-  return text;
-}
-
-}  // namespace
-
 std::string documents_text(const std::vector<Index>& cu_seqlens) {
-  std::string text;
-  for (const Index bound : cu_seqlens) text += fmt::format("{}{}", text.empty() ? "" : "+", bound);
-  return text.empty() ? "none" : text;
+  return cu_seqlens.empty() ? "none" : joined(cu_seqlens, "+");
 }
 
 std::string Case::name() const {

@@ -3,11 +3,11 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 #include <concepts>
-#include <numeric>
+#include <limits>
 #include <stdexcept>
+#include <type_traits>
 #include <utility>
 
 #include "harness/base/csv.h"
@@ -22,21 +22,10 @@ constexpr std::array kOperators = {Operator::softmax, Operator::lightning};
 
 template <std::integral T>
 T parse_number(std::string_view what, std::string_view text, T low, T high) {
-  T value{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size() || value < low || value > high) {
-    throw UsageError(
-        fmt::format("{} must be a whole number from {} to {}, not {}", what, low, high, in_quotes(text)));
-  }
-  return value;
-}
-
-Index parse_size(std::string_view what, std::string_view text, Index largest = kMaxSize) {
-  return parse_number(what, text, Index{1}, largest);
-}
-
-int parse_ranks(std::string_view what, std::string_view text) {
-  return parse_number(what, text, 1, kMaxRanks);
+  const auto value = number_in<T>(text);
+  if (value && *value >= low && *value <= high) return *value;
+  throw UsageError(
+      fmt::format("{} must be a whole number from {} to {}, not {}", what, low, high, in_quotes(text)));
 }
 
 // The enumerator among `all` that to_string() calls `text`.
@@ -52,12 +41,10 @@ Enum parse_name(std::string_view what, std::string_view text, const std::array<E
 
 DecaySpec parse_decay(std::string_view text) {
   if (text == "alibi") return {};
-  float slope = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), slope);
-  if (error != std::errc{} || end != text.data() + text.size() || !std::isfinite(slope) || !(slope >= 0)) {
+  const auto slope = number_in<float>(text);
+  if (!slope || !std::isfinite(*slope) || !(*slope >= 0))
     throw UsageError(fmt::format("decay must be alibi or a finite fp32 slope >= 0, not {}", in_quotes(text)));
-  }
-  return {.slope = slope + 0.0f};  // -0 becomes 0
+  return {.slope = *slope + 0.0f};  // -0 becomes 0
 }
 
 bool parse_causal(std::string_view text) {
@@ -116,94 +103,93 @@ std::string parse_fault(std::string_view text) {
   return std::string(reason);
 }
 
+/// A column whose text is a whole number.
+template <auto field, std::int64_t low, std::int64_t high>
+constexpr CaseColumn number_column(std::string_view name, std::string_view fallback, std::string_view help) {
+  return {name,
+          fallback,
+          help,
+          [](Case& c, std::string_view column, std::string_view text) {
+            using Number = std::remove_reference_t<decltype(c.*field)>;
+            c.*field = parse_number<Number>(column, text, low, high);
+          },
+          [](const Case& c) { return std::to_string(c.*field); },
+          true};
+}
+
+/// A column whose text is the name of an enumerator among `all`.
+template <auto field, const auto& all>
+constexpr CaseColumn name_column(std::string_view name, std::string_view fallback, std::string_view help) {
+  return {name, fallback, help,
+          [](Case& c, std::string_view column, std::string_view text) {
+            c.*field = parse_name(column, text, all);
+          },
+          [](const Case& c) { return std::string(to_string(c.*field)); }};
+}
+
 constexpr std::array kColumns = {
     CaseColumn{"variant", "", "algorithm under test, as `ringside list` names it",
-               [](Case& c, std::string_view text) { c.variant = text; },
+               [](Case& c, std::string_view, std::string_view text) { c.variant = text; },
                [](const Case& c) { return c.variant; }},
     CaseColumn{"operator", "own",
                "softmax or lightning, for a variant that serves both; own: the (first) one that it serves",
-               [](Case& c, std::string_view text) {
-                 if (text != "own") c.op = parse_name("operator", text, kOperators);
+               [](Case& c, std::string_view column, std::string_view text) {
+                 if (text != "own") c.op = parse_name(column, text, kOperators);
                },
                [](const Case& c) { return std::string(to_string(c.op)); }},
-    CaseColumn{"dtype", "fp32", "storage of all tensors: fp32, bf16 or fp16",
-               [](Case& c, std::string_view text) { c.dtype = parse_name("dtype", text, kDTypes); },
-               [](const Case& c) { return std::string(to_string(c.dtype)); }},
-    CaseColumn{"math", "fp32", "operands of matrix products: fp32 (as they are), tf32 or bf16",
-               [](Case& c, std::string_view text) { c.math = parse_name("math", text, kMaths); },
-               [](const Case& c) { return std::string(to_string(c.math)); }},
-    CaseColumn{"batch", "1", "batch entries over all data-parallel groups; a multiple of dp",
-               [](Case& c, std::string_view text) { c.batch = parse_size("batch", text); },
-               [](const Case& c) { return std::to_string(c.batch); }},
-    CaseColumn{"seq", "", "tokens of a sequence, over all its ranks",
-               [](Case& c, std::string_view text) { c.seq = parse_size("seq", text); },
-               [](const Case& c) { return std::to_string(c.seq); }},
-    CaseColumn{"heads", "1", "query heads",
-               [](Case& c, std::string_view text) { c.heads = parse_size("heads", text, kMaxHeads); },
-               [](const Case& c) { return std::to_string(c.heads); }},
+    name_column<&Case::dtype, kDTypes>("dtype", "fp32", "storage of all tensors: fp32, bf16 or fp16"),
+    name_column<&Case::math, kMaths>("math", "fp32",
+                                     "operands of matrix products: fp32 (as they are), tf32 or bf16"),
+    number_column<&Case::batch, 1, kMaxSize>("batch", "1",
+                                             "batch entries over all data-parallel groups; a multiple of dp"),
+    number_column<&Case::seq, 1, kMaxSize>("seq", "", "tokens of a sequence, over all its ranks"),
+    number_column<&Case::heads, 1, kMaxHeads>("heads", "1", "query heads"),
     CaseColumn{"kv_heads", "heads", "key and value heads, a divisor of heads",
-               [](Case& c, std::string_view text) {
-                 c.kv_heads = text == "heads" ? c.heads : parse_size("kv_heads", text, kMaxHeads);
+               [](Case& c, std::string_view column, std::string_view text) {
+                 c.kv_heads = text == "heads" ? c.heads : parse_number(column, text, Index{1}, kMaxHeads);
                },
-               [](const Case& c) { return std::to_string(c.kv_heads); }},
-    CaseColumn{"head_dim", "", "d, of q and k",
-               [](Case& c, std::string_view text) { c.head_dim = parse_size("head_dim", text); },
-               [](const Case& c) { return std::to_string(c.head_dim); }},
+               [](const Case& c) { return std::to_string(c.kv_heads); }, true},
+    number_column<&Case::head_dim, 1, kMaxSize>("head_dim", "", "d, of q and k"),
     CaseColumn{"value_dim", "head_dim", "e, of v and the output",
-               [](Case& c, std::string_view text) {
-                 c.value_dim = text == "head_dim" ? c.head_dim : parse_size("value_dim", text);
+               [](Case& c, std::string_view column, std::string_view text) {
+                 c.value_dim =
+                     text == "head_dim" ? c.head_dim : parse_number(column, text, Index{1}, kMaxSize);
                },
-               [](const Case& c) { return std::to_string(c.value_dim); }},
-    CaseColumn{"dp", "1", "data-parallel groups",
-               [](Case& c, std::string_view text) { c.dp = parse_ranks("dp", text); },
-               [](const Case& c) { return std::to_string(c.dp); }},
-    CaseColumn{"sp", "1", "ranks that share a sequence; dp·sp <= 4096",
-               [](Case& c, std::string_view text) { c.sp = parse_ranks("sp", text); },
-               [](const Case& c) { return std::to_string(c.sp); }},
+               [](const Case& c) { return std::to_string(c.value_dim); }, true},
+    number_column<&Case::dp, 1, kMaxRanks>("dp", "1", "data-parallel groups"),
+    number_column<&Case::sp, 1, kMaxRanks>("sp", "1", "ranks that share a sequence; dp·sp <= 4096"),
     CaseColumn{"causal", "true", "true or false; lightning is always causal",
-               [](Case& c, std::string_view text) { c.causal = parse_causal(text); },
-               [](const Case& c) { return std::string(c.causal ? "true" : "false"); }},
+               [](Case& c, std::string_view, std::string_view text) { c.causal = parse_causal(text); },
+               [](const Case& c) { return std::string(c.causal ? "true" : "false"); }, true},
     CaseColumn{"decay", "alibi", "lightning's decay slopes: alibi, or one slope >= 0 for all heads",
-               [](Case& c, std::string_view text) { c.decay = parse_decay(text); },
+               [](Case& c, std::string_view, std::string_view text) { c.decay = parse_decay(text); },
                [](const Case& c) { return to_string(c.decay); }},
-    CaseColumn{"fill", "gaussian",
-               "input values: gaussian, large_logit, exact, one_hot, constant, denormal, inf or nan",
-               [](Case& c, std::string_view text) { c.fill = parse_name("fill", text, kFills); },
-               [](const Case& c) { return std::string(to_string(c.fill)); }},
-    CaseColumn{"seed", "1", "of the inputs, below 2^63",
-               [](Case& c, std::string_view text) {
-                 constexpr std::uint64_t kMaxSeed = (std::uint64_t{1} << 63) - 1;
-                 c.seed = parse_number("seed", text, std::uint64_t{0}, kMaxSeed);
-               },
-               [](const Case& c) { return std::to_string(c.seed); }},
-    CaseColumn{
-        "sample", "0", "softmax: query rows of each head that are checked, for long sequences; 0: all",
-        [](Case& c, std::string_view text) { c.sample = parse_number("sample", text, Index{0}, kMaxSize); },
-        [](const Case& c) { return std::to_string(c.sample); }},
-    CaseColumn{
+    name_column<&Case::fill, kFills>(
+        "fill", "gaussian",
+        "input values: gaussian, large_logit, exact, one_hot, constant, denormal, inf or nan"),
+    number_column<&Case::seed, 0, std::numeric_limits<std::int64_t>::max()>("seed", "1",
+                                                                            "of the inputs, below 2^63"),
+    number_column<&Case::sample, 0, kMaxSize>(
+        "sample", "0", "softmax: query rows of each head that are checked, for long sequences; 0: all"),
+    number_column<&Case::window, 0, kMaxSize>(
         "window", "0",
-        "softmax, causal: a query sees so many keys, the last of them its own; 0: all before it",
-        [](Case& c, std::string_view text) { c.window = parse_number("window", text, Index{0}, kMaxSize); },
-        [](const Case& c) { return std::to_string(c.window); }},
+        "softmax, causal: a query sees so many keys, the last of them its own; 0: all before it"),
     CaseColumn{"cu_seqlens", "none",
                "documents packed into each sequence: their bounds, joined by +, as in 0+100+250; none: one",
-               [](Case& c, std::string_view text) { c.cu_seqlens = parse_documents(text); },
+               [](Case& c, std::string_view, std::string_view text) { c.cu_seqlens = parse_documents(text); },
                [](const Case& c) { return documents_text(c.cu_seqlens); }},
-    CaseColumn{
-        "padding", "0", "tokens at the end of each sequence, behind cu_seqlens, that are in no document",
-        [](Case& c, std::string_view text) { c.padding = parse_number("padding", text, Index{0}, kMaxSize); },
-        [](const Case& c) { return std::to_string(c.padding); }},
-    CaseColumn{"partials", "fp32",
-               "softmax: what blocks' results are rounded to before they are merged or summed: fp32 (they "
-               "are not), bf16 or fp16",
-               [](Case& c, std::string_view text) { c.partials = parse_name("partials", text, kDTypes); },
-               [](const Case& c) { return std::string(to_string(c.partials)); }},
+    number_column<&Case::padding, 0, kMaxSize>(
+        "padding", "0", "tokens at the end of each sequence, behind cu_seqlens, that are in no document"),
+    name_column<&Case::partials, kDTypes>(
+        "partials", "fp32",
+        "softmax: what blocks' results are rounded to before they are merged or summed: fp32 (they "
+        "are not), bf16 or fp16"),
     CaseColumn{"checks", "none", "properties to check, as `ringside list` names them, joined by +; or all",
-               [](Case& c, std::string_view text) { c.checks = parse_checks(text); },
+               [](Case& c, std::string_view, std::string_view text) { c.checks = parse_checks(text); },
                [](const Case& c) { return to_string(c.checks); }},
     CaseColumn{"expect", "pass",
                "pass, or fail:REASON for a known fault of upstream's: the case is red if it passes",
-               [](Case& c, std::string_view text) { c.fault = parse_fault(text); },
+               [](Case& c, std::string_view, std::string_view text) { c.fault = parse_fault(text); },
                [](const Case& c) { return c.fault.empty() ? std::string("pass") : "fail:" + c.fault; }},
 };
 
@@ -230,7 +216,7 @@ void enter(Case& c, const CaseCell& cell) {
   const auto column = std::ranges::find(kColumns, cell.column, &CaseColumn::name);
   if (column == kColumns.end()) throw std::invalid_argument("no column " + cell.column);
   try {
-    column->parse(c, cell.text);
+    column->parse(c, cell.column, cell.text);
   } catch (const UsageError& error) {
     refuse_file(cell.source, error.what());
   }
@@ -258,15 +244,9 @@ void add_usual_math(std::vector<CaseCell>& cells) {
 }
 
 std::string case_table(const std::vector<Case>& cases) {
-  std::string text;
-  for (const CaseColumn& column : kColumns) text.append(text.empty() ? "" : ",").append(column.name);
-  text += '\n';
-  for (const Case& c : cases) {
-    for (const CaseColumn& column : kColumns) {
-      text.append(&column == &kColumns.front() ? "" : ",").append(csv_cell(column.write(c)));
-    }
-    text += '\n';
-  }
+  std::string text = csv_line(kColumns, [](const CaseColumn& column) { return column.name; }) + '\n';
+  for (const Case& c : cases)
+    text += csv_line(kColumns, [&](const CaseColumn& column) { return column.write(c); }) + '\n';
   return text;
 }
 

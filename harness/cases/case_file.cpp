@@ -136,7 +136,7 @@ Case make_case(const TextOf& text_of, const OperatorsOf& operators_of, const Fai
   std::vector<Operator> served;
   for (std::size_t i = 0; i < case_columns().size(); ++i) {
     try {
-      case_columns()[i].parse(c, text_of(i));
+      case_columns()[i].parse(c, case_columns()[i].name, text_of(i));
       if (case_columns()[i].name != "variant") continue;
       served = operators_of(c.variant);
       if (served.empty()) throw UsageError(fmt::format("unknown variant {}", in_quotes(c.variant)));

@@ -19,10 +19,11 @@ struct CaseColumn {
   std::string_view name;
   std::string_view fallback;  ///< what an empty cell or a missing column means; empty: there must be a value
   std::string_view help;
-  /// Sets the case's field, given the columns before it. Throws UsageError, without a place.
-  void (*parse)(Case& c, std::string_view text);
+  /// Sets the case's field, given the columns before it. `column`: its name. Throws UsageError, without a place.
+  void (*parse)(Case& c, std::string_view column, std::string_view text);
   /// The text that parse() makes the same value of.
   std::string (*write)(const Case& c);
+  bool is_literal = false;  ///< write() gives a number or a boolean of JSON
 };
 
 /// All columns in their canonical order. A file may have them in any order.

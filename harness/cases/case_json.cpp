@@ -12,29 +12,15 @@
 namespace ringside {
 
 nlohmann::ordered_json case_json(const Case& c) {
-  nlohmann::ordered_json json = {{"variant", c.variant},
-                                 {"operator", to_string(c.op)},
-                                 {"dtype", to_string(c.dtype)},
-                                 {"math", to_string(c.math)},
-                                 {"batch", c.batch},
-                                 {"seq", c.seq},
-                                 {"heads", c.heads},
-                                 {"kv_heads", c.kv_heads},
-                                 {"head_dim", c.head_dim},
-                                 {"value_dim", c.value_dim},
-                                 {"dp", c.dp},
-                                 {"sp", c.sp},
-                                 {"causal", c.causal},
-                                 {"decay", to_string(c.decay)},
-                                 {"fill", to_string(c.fill)},
-                                 {"seed", c.seed},
-                                 {"sample", c.sample},
-                                 {"window", c.window},
-                                 {"cu_seqlens", documents_text(c.cu_seqlens)},
-                                 {"padding", c.padding},
-                                 {"partials", to_string(c.partials)},
-                                 {"checks", to_string(c.checks)},
-                                 {"expect", c.fault.empty() ? "pass" : "fail:" + c.fault}};
+  nlohmann::ordered_json json;
+  for (const CaseColumn& column : case_columns()) {
+    const std::string text = column.write(c);
+    auto& value = json[std::string(column.name)];
+    if (column.is_literal)
+      value = nlohmann::ordered_json::parse(text);
+    else
+      value = text;
+  }
   if (c.decay.slope) json["decay"] = *c.decay.slope;
   return json;
 }

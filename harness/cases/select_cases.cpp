@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <regex>
 
 #include "distributed/variant.h"
@@ -62,9 +61,8 @@ Layout layout_named(const CaseCell& cell, const std::vector<CaseCell>& cells) {
   if (at != names.end()) {
     Layout layout = layouts[static_cast<std::size_t>(at - names.begin())];
     if (slash == name.npos) return layout;
-    const char* const end = name.data() + name.size();
-    const auto [stop, error] = std::from_chars(name.data() + slash + 1, end, layout.parts);
-    if (error == std::errc{} && stop == end && layout.parts >= 1) return layout;
+    layout.parts = number_in<int>(std::string_view(name).substr(slash + 1)).value_or(0);
+    if (layout.parts >= 1) return layout;
   }
   if (!name.empty()) refuse_file(cell.source, unknown("layout", name, names));
   const CaseCell* const variant = find_cell(cells, "variant");
