@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "harness/tensors/array_reader.h"
 #include "reference/error.h"
 
 namespace ringside {
@@ -23,20 +24,13 @@ static_assert(std::endian::native == std::endian::little, "arrays are written as
       fmt::format("cannot {} {}: {}", action, path.string(), std::generic_category().message(errno)));
 }
 
-// As Python writes a tuple: "(2, 3)", "(5,)".
-std::string tuple(std::span<const Index> shape) {
-  std::string text;
-  for (const Index size : shape) text += fmt::format("{}{}", text.empty() ? "(" : ", ", size);
-  return text + (shape.size() == 1 ? ",)" : ")");
-}
-
 // Product of the sizes.
 Index elements(std::span<const Index> shape) {
   if (shape.empty()) throw std::invalid_argument("npy: an array needs at least one dimension");
   Index product = 1;
   for (const Index size : shape) {
     if (size < 0 || (product > 0 && size > std::numeric_limits<Index>::max() / product)) {
-      throw std::invalid_argument(fmt::format("npy: {} is not a shape", tuple(shape)));
+      throw std::invalid_argument(fmt::format("npy: {} is not a shape", tuple_text(shape)));
     }
     product *= size;
   }
@@ -46,7 +40,7 @@ Index elements(std::span<const Index> shape) {
 // Magic, version 1.0, length, and a Python dictionary padded so that the data start at a multiple of 64.
 std::string header(std::span<const Index> shape) {
   std::string dictionary =
-      fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': {}, }}", tuple(shape));
+      fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': {}, }}", tuple_text(shape));
   constexpr std::size_t kPreamble = 10;
   dictionary.append(63 - (kPreamble + dictionary.size()) % 64, ' ');
   dictionary.push_back('\n');

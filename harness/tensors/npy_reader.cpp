@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <optional>
 #include <span>
 #include <string>
@@ -142,12 +141,10 @@ class Dictionary {
     const std::string_view digits =
         rest.substr(0, std::min(rest.find_first_not_of("0123456789"), rest.size()));
     if (digits.empty() || (digits.size() > 1 && digits[0] == '0')) expected("a size");
-    Index value = 0;
-    if (std::from_chars(digits.data(), digits.data() + digits.size(), value).ec != std::errc{}) {
-      refuse_file(file_, fmt::format("size {} is too large", in_quotes(digits)));
-    }
+    const auto value = number_in<Index>(digits);
+    if (!value) refuse_file(file_, fmt::format("size {} is too large", in_quotes(digits)));
     at_ += digits.size();
-    return value;
+    return *value;
   }
 
   std::string_view text_, file_;

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <iterator>
 #include <set>
 #include <system_error>
@@ -38,14 +37,11 @@ std::optional<Name> parse_name(const fs::path& path) {
   if (at == name.before.npos || (at > 0 && name.before[at - 1] != '.')) return name;
   const std::string digits = name.before.substr(at + kRank.size());
   if (digits.empty() || digits.find_first_not_of("0123456789") != digits.npos) return name;
-  int rank = 0;
-  const bool is_number =
-      std::from_chars(digits.data(), digits.data() + digits.size(), rank).ec == std::errc{};
-  if (!is_number || rank >= kMaxRanks || digits != std::to_string(rank)) {
+  name.rank = number_in<int>(digits);
+  if (!name.rank || *name.rank >= kMaxRanks || digits != std::to_string(*name.rank)) {
     refuse_file(path.string(), fmt::format("rank {}; expected a plain number below {}", digits, kMaxRanks));
   }
   name.before.resize(at);
-  name.rank = rank;
   return name;
 }
 
