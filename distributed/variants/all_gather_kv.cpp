@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <optional>
 
 #include "distributed/variant.h"
@@ -249,13 +250,10 @@ Variant make_all_gather_kv(int stride) {
         if (problem.kv_heads % stride == 0) return std::nullopt;
         return fmt::format("{} kv heads cannot be gathered {} at a time", problem.kv_heads, stride);
       },
-      .forward = [stride](const Context& c, const Inputs& in) { return forward(stride, c, in); },
-      .backward = [stride](const Context& c, const Inputs& in, const Forward& saved,
-                           const Tensor& dout) { return backward(stride, c, in, saved, dout); },
-      .traffic = [stride](const Problem& p, DType dtype, int sp,
-                          int rank) { return traffic(stride, p, dtype, sp, rank); },
-      .memory = [stride](const Problem& p, DType dtype, int sp,
-                         int rank) { return memory(stride, p, dtype, sp, rank); }};
+      .forward = std::bind_front(forward, stride),
+      .backward = std::bind_front(backward, stride),
+      .traffic = std::bind_front(traffic, stride),
+      .memory = std::bind_front(memory, stride)};
 }
 
 }  // namespace ringside

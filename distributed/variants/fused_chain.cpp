@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "distributed/variants/all.h"
 #include "distributed/variants/block.h"
@@ -102,7 +103,7 @@ class StateAhead {
   std::vector<Request> leaving_;
 };
 
-Forward forward(const Context& context, const Inputs& in, int slices) {
+Forward forward(int slices, const Context& context, const Inputs& in) {
   auto& [comm, device, problem] = context;
   StateAhead ahead(context, StateChain::left_to_right(context), slices, in, in.k, in.v, Toward::end,
                    "state chain forward");
@@ -114,8 +115,8 @@ Forward forward(const Context& context, const Inputs& in, int slices) {
   return {o, {ahead.entering()}};
 }
 
-Gradients backward(const Context& context, const Inputs& in, const Forward& saved, const Tensor& dout,
-                   int slices) {
+Gradients backward(int slices, const Context& context, const Inputs& in, const Forward& saved,
+                   const Tensor& dout) {
   auto& [comm, device, problem] = context;
   StateAhead ahead(context, StateChain::right_to_left(context), slices, in, in.q, dout, Toward::start,
                    "state chain backward");
@@ -127,7 +128,7 @@ Gradients backward(const Context& context, const Inputs& in, const Forward& save
 }
 
 /// A state in so many messages.
-PassTraffic traffic(const Problem& problem, DType dtype, int sp, int rank, int slices) {
+PassTraffic traffic(int slices, const Problem& problem, DType dtype, int sp, int rank) {
   PassTraffic whole = state_chain_traffic(problem, dtype, sp, rank);
   whole.forward.messages *= slices;
   whole.backward.messages *= slices;
@@ -138,7 +139,7 @@ PassTraffic traffic(const Problem& problem, DType dtype, int sp, int rank, int s
 /// in forward the pass's own copy of the first, which is kept. Before it instead of results and copy, which
 /// is less than those in forward: the state that entered in slices and joined or, if it is whole, what
 /// carry() holds for the one that leaves.
-PassMemory memory(const Problem& problem, DType dtype, int sp, int rank, int slices) {
+PassMemory memory(int slices, const Problem& problem, DType dtype, int sp, int rank) {
   const Problem own = held_problem(problem, Layout::contiguous, sp, rank);
   const Index state = state_bytes(own);
   const Index to_right = rank < sp - 1 ? state : 0, to_left = rank > 0 ? state : 0;
@@ -152,13 +153,10 @@ Variant fused_chain(int slices) {
           .op = Operator::lightning,
           .summary = "LASP, one kernel pass over the chunk, the state sent ahead of it",
           .unsupported = serves_all,
-          .forward = [=](const Context& context, const Inputs& in) { return forward(context, in, slices); },
-          .backward = [=](const Context& context, const Inputs& in, const Forward& saved,
-                          const Tensor& dout) { return backward(context, in, saved, dout, slices); },
-          .traffic = [=](const Problem& problem, DType dtype, int sp,
-                         int rank) { return traffic(problem, dtype, sp, rank, slices); },
-          .memory = [=](const Problem& problem, DType dtype, int sp,
-                        int rank) { return memory(problem, dtype, sp, rank, slices); }};
+          .forward = std::bind_front(forward, slices),
+          .backward = std::bind_front(backward, slices),
+          .traffic = std::bind_front(traffic, slices),
+          .memory = std::bind_front(memory, slices)};
 }
 
 }  // namespace

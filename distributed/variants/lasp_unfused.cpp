@@ -2,6 +2,7 @@
 // products with element-wise decay between them, the chunk's own part and the incoming state's share as
 // separate steps. lasp_naive and lasp_cache differ in who owns the state that backward needs again.
 #include <algorithm>
+#include <functional>
 
 #include "distributed/variant.h"
 #include "distributed/variants/all.h"
@@ -128,7 +129,7 @@ Gradients backward(const Context& context, const Inputs& in, const Tensor& state
 /// stay throughout, in backward the state that enters as well. Beside them there are at first the scores;
 /// when those are gone the state that leaves, if any, with one thing at a time: decayed rows over d (q's, in
 /// backward also k's), in backward over e (do's, v's), what carry() holds, at last the rounded results.
-PassMemory memory(const Problem& problem, DType dtype, int sp, int rank, bool owns_state) {
+PassMemory memory(bool owns_state, const Problem& problem, DType dtype, int sp, int rank) {
   const Problem own = held_problem(problem, Layout::contiguous, sp, rank);
   const Index state = state_bytes(own), scores = 4 * own.batch * own.heads * own.seq * own.seq;
   const Index over_d = 4 * own.q_shape().size(), over_e = 4 * own.o_shape().size();
@@ -155,8 +156,7 @@ Variant make_lasp_naive() {
           .backward = [](const Context& context, const Inputs& in, const Forward& saved,
                          const Tensor& dout) { return backward(context, in, saved.saved[0], dout); },
           .traffic = state_chain_traffic,
-          .memory = [](const Problem& problem, DType dtype, int sp,
-                       int rank) { return memory(problem, dtype, sp, rank, true); }};
+          .memory = std::bind_front(memory, true)};
 }
 
 Variant make_lasp_cache() {
@@ -170,8 +170,7 @@ Variant make_lasp_cache() {
           .backward = [](const Context& context, const Inputs& in, const Forward&,
                          const Tensor& dout) { return backward(context, in, in.cache[0], dout); },
           .traffic = state_chain_traffic,
-          .memory = [](const Problem& problem, DType dtype, int sp,
-                       int rank) { return memory(problem, dtype, sp, rank, false); },
+          .memory = std::bind_front(memory, false),
           .cache = [](const Problem& p) { return std::vector<Shape>{state_shape(p)}; }};
 }
 
