@@ -132,10 +132,9 @@ Json texts(const Json& values) {
   return all;
 }
 
-template <std::size_t N>
-Json names(const std::array<Column, N>& columns) {
+Json names(const auto& columns) {
   Json all = Json::array();
-  for (const Column& column : columns) all.push_back(column.name);
+  for (const auto& column : columns) all.push_back(column.name);
   return all;
 }
 
@@ -147,31 +146,17 @@ Json cells(const std::array<Column, N>& columns, const Json& json) {
   return all;
 }
 
-/// A case's columns in order, each with a value of its type.
-const Json& some_case() {
-  static const Json of_case = case_json(Case{});
-  return of_case;
-}
-
-Json case_names() {
-  Json all = Json::array();
-  for (const auto& [name, value] : some_case().items()) all.push_back(name);
-  return all;
-}
-
 /// What a case file need not say, column by column; empty for what it must.
 Json fallbacks() {
   Json all = Json::array();
-  for (const auto& [name, value] : some_case().items()) {
-    const auto column = std::ranges::find(case_columns(), name, &CaseColumn::name);
-    all.push_back(column == case_columns().end() ? "" : column->fallback);
-  }
+  for (const CaseColumn& column : case_columns()) all.push_back(column.fallback);
   return all;
 }
 
 Json case_cells(const Json& of_case) {
+  static const Json some_case = case_json(Case{});  // each column with a value of its type
   Json all = Json::array();
-  for (const auto& [name, usual] : some_case().items()) {
+  for (const auto& [name, usual] : some_case.items()) {
     const Json& value = at(of_case, ("/" + name).c_str());
     const bool slope = name == "decay" && value.is_number();
     const bool same = (usual.is_number() && value.is_number()) || usual.type() == value.type();
@@ -307,7 +292,7 @@ void add_history(Json& model, const std::vector<Series>& history) {
 std::string dashboard_json(const DashboardData& data) {
   Json model = {{"program", build_commit()},
                 {"columns",
-                 {{"case", case_names()},
+                 {{"case", names(case_columns())},
                   {"fallbacks", fallbacks()},
                   {"tensor", names(kOfTensor)},
                   {"perf", names(kOfPerf)},
