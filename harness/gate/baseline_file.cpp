@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <functional>
 #include <map>
 #include <numeric>
@@ -22,11 +21,8 @@ constexpr std::size_t kMaxColumns = 1000;
 
 template <typename T>
 T number(const std::string& text) {
-  T value{};
-  const char* const end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, value);
-  if (error != std::errc{} || stop != end) throw UsageError(fmt::format("{} is no number", in_quotes(text)));
-  return value;
+  if (const auto value = number_in<T>(text)) return *value;
+  throw UsageError(fmt::format("{} is no number", in_quotes(text)));
 }
 
 struct Column {
@@ -204,16 +200,9 @@ std::string baseline_text(std::span<const BaselineRow> rows) {
   for (const BaselineRow& row : rows) order.push_back(&row);
   std::ranges::sort(
       order, [](const auto* a, const auto* b) { return baseline_key(a->record) < baseline_key(b->record); });
-  std::string text;
-  for (const Column& column : columns()) text += (text.empty() ? "" : ",") + column.name;
-  text += '\n';
-  for (const BaselineRow* row : order) {
-    for (const Column& column : columns()) {
-      if (&column != &columns().front()) text += ',';
-      text += csv_cell(column.write(*row));
-    }
-    text += '\n';
-  }
+  std::string text = csv_line(columns(), std::mem_fn(&Column::name)) + '\n';
+  for (const BaselineRow* row : order)
+    text += csv_line(columns(), [&](const Column& column) { return column.write(*row); }) + '\n';
   return text;
 }
 

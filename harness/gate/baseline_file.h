@@ -26,6 +26,10 @@ inline auto baseline_key(const Record& r) {
   return std::tie(r.fingerprint, r.device, r.communicator, r.world, r.name);
 }
 
+/// Where it ran, whatever the machine.
+inline auto place_of(const Record& r) { return std::tie(r.device, r.communicator, r.world); }
+using RanAt = decltype(place_of(Record{}));
+
 struct Baseline {
   std::vector<BaselineRow> rows{};
   std::vector<std::string> unknown_columns{};  ///< of the file: a newer program wrote them, or somebody else

@@ -48,18 +48,8 @@ class FolderLock {
 
 /// Puts a file with `text` (which ends a line) in place of `path`.
 void replace(const fs::path& path, std::string text) {
-  const std::string fresh = path.string() + ".new";
-  LineFile file(fresh);
-  try {
-    file.cut(0);
-    text.pop_back();  // append() ends the line
-    file.append(std::move(text));
-    file.rename(path.string());
-  } catch (...) {
-    std::error_code ignored;
-    fs::remove(fresh, ignored);
-    throw;
-  }
+  text.pop_back();  // append() ends the line
+  replace_file(path.string(), [&](LineFile& file) { file.append(std::move(text)); });
 }
 
 StoredBaseline read(const fs::path& path) {
@@ -73,9 +63,7 @@ fs::path made(const fs::path& folder, const std::string& fingerprint) {
   if (!plain || fingerprint.empty() || fingerprint.size() > 64)
     throw UsageError(fmt::format("fingerprint '{}' cannot name a folder", plain_text(fingerprint)));
   const fs::path own = folder / fingerprint;
-  std::error_code error;
-  fs::create_directories(own, error);
-  if (error) throw UsageError(fmt::format("{}: cannot be made: {}", own.string(), error.message()));
+  make_directory(own);
   return own;
 }
 
@@ -116,18 +104,16 @@ Recorded store_baseline(const fs::path& folder, const std::vector<BaselineRow>& 
       throw UsageError(fmt::format("{}: column '{}', which this program does not know, would be lost",
                                    recorded.path.string(), plain_text(old.unknown_columns[0])));
     }
-    using Place = std::tuple<std::string_view, std::string_view, std::int64_t>;
-    const auto place = [](const Record& r) { return Place(r.device, r.communicator, r.world); };
     std::set<decltype(baseline_key(Record{}))> keys;
-    std::set<Place> places;
+    std::set<RanAt> places;
     for (const BaselineRow& row : rows) {
       keys.insert(baseline_key(row.record));
-      places.insert(place(row.record));
+      places.insert(place_of(row.record));
     }
     for (const BaselineRow& row : old.rows) {
       if (keys.contains(baseline_key(row.record))) {
         ++recorded.replaced;
-      } else if (prune && places.contains(place(row.record))) {
+      } else if (prune && places.contains(place_of(row.record))) {
         ++recorded.dropped;
       } else {
         ++recorded.kept;

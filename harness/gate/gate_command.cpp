@@ -18,7 +18,7 @@ namespace ringside {
 
 int publish(const GateReport& report, const GateOptions& options) {
   fmt::print("{}", gate_table(report));
-  if (options.junit) write_junit(report, *options.junit);
+  if (options.junit) write_text(gate_junit(report), *options.junit);
   if (options.markdown) write_text(gate_markdown(report), *options.markdown);
   if (options.json) write_text(gate_json(report), *options.json);
   return exit_status(report, options.strict);

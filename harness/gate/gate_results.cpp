@@ -15,9 +15,6 @@
 namespace ringside {
 namespace {
 
-using Place = std::tuple<std::string_view, std::string_view, std::int64_t>;
-Place place(const Record& r) { return {r.device, r.communicator, r.world}; }
-
 std::string place_text(const Record& r) {
   return fmt::format("{}, {}{}", r.device, r.communicator,
                      r.world > 0 ? fmt::format(", world {}", r.world) : "");
@@ -112,8 +109,8 @@ class Comparison {
 
   /// Cases of the baseline that ran then, and not now.
   void missing() {
-    std::map<Place, std::vector<const Record*>> places;  // of the results
-    for (const Record* head : head_) places[place(*head)].push_back(head);
+    std::map<RanAt, std::vector<const Record*>> places;  // of the results
+    for (const Record* head : head_) places[place_of(*head)].push_back(head);
     for (const auto& [at, rows] : places) {
       std::set<std::string_view> machines, there;
       std::map<std::string_view, const Record*> skipped;
@@ -127,7 +124,7 @@ class Comparison {
       std::map<std::string_view, const Record*> own, others;  // of the baseline, by name
       for (const auto& [name, candidates] : base_) {
         for (const BaselineRow* row : candidates) {
-          if (place(row->record) == at)
+          if (place_of(row->record) == at)
             (machines.contains(row->record.fingerprint) ? own : others)[name] = &row->record;
         }
       }

@@ -3,13 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <utility>
 
 #include "harness/base/csv.h"
 #include "harness/base/files.h"
 #include "harness/base/line_file.h"
+#include "harness/base/text.h"
 #include "reference/error.h"
 
 namespace ringside {
@@ -68,15 +68,13 @@ std::vector<CaseNoise> read_noise(const fs::path& file) {
     if (number == 1) continue;
     const CsvRecord fields = fields_of(line, reader, file, number);
     const std::string& last = fields.back().text;
-    double log_ratio = 0;
-    const auto [stop, error] = std::from_chars(last.data(), last.data() + last.size(), log_ratio);
-    if (error != std::errc{} || stop != last.data() + last.size() || !std::isfinite(log_ratio)) {
+    const auto log_ratio = number_in<double>(last);
+    if (!log_ratio || !std::isfinite(*log_ratio))
       refuse(file, number, fmt::format("'{}' is not a log-ratio", last));
-    }
     CaseNoise key = {.name = fields[0].text, .ranks = fields[1].text, .device = fields[2].text};
     auto at = std::ranges::find_if(all, [&](const CaseNoise& known) { return same_case(known, key); });
     if (at == all.end()) at = all.insert(all.end(), std::move(key));
-    at->log_ratios.push_back(log_ratio);
+    at->log_ratios.push_back(*log_ratio);
   }
   return all;
 }
@@ -89,11 +87,7 @@ std::span<const double> find_noise(std::span<const CaseNoise> all, const CaseNoi
 }
 
 void require_noise(const fs::path& file) {
-  std::error_code error;
-  if (file.has_parent_path()) fs::create_directories(file.parent_path(), error);
-  if (error) {
-    throw UsageError(fmt::format("{}: cannot be made: {}", file.parent_path().string(), error.message()));
-  }
+  if (file.has_parent_path()) make_directory(file.parent_path());
   LineFile probe(file.string());
 }
 

@@ -75,7 +75,5 @@ std::string gate_json(const GateReport& report);
 GateReport read_gate_report(const std::string& file);
 /// JUnit XML: a test suite for each layer that has something, a test case for each case in it.
 std::string gate_junit(const GateReport& report);
-/// gate_junit() as a file. Throws UsageError if it cannot be opened, InfrastructureError if a disk is full.
-void write_junit(const GateReport& report, const std::string& file);
 
 }  // namespace ringside

@@ -6,8 +6,8 @@
 #include <pugixml.hpp>
 #include <set>
 #include <sstream>
+#include <type_traits>
 
-#include "harness/base/files.h"
 #include "harness/base/json_number.h"
 #include "harness/base/text.h"
 #include "harness/gate/report.h"
@@ -18,39 +18,27 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json json_of(const ExactFinding& f) {
-  return {{"name", f.name}, {"what", f.what}, {"base", f.base}, {"head", f.head}, {"red", f.red}};
-}
+/// Takes members into a JSON object.
+struct MemberWriter {
+  Json& json;
 
-Json json_of(const TimedFinding& f) {
-  return {{"name", f.name},
-          {"verdict", to_string(f.verdict)},
-          {"ratio", json_number(f.ratio)},
-          {"low", json_number(f.low)},
-          {"high", json_number(f.high)},
-          {"p", json_number(f.p)},
-          {"delta", json_number(f.delta)},
-          {"rounds", f.rounds},
-          {"contaminated", f.contaminated},
-          {"base_s", json_number(f.base_s)},
-          {"head_s", json_number(f.head_s)},
-          {"why", f.why}};
-}
-
-Json json_of(const HistoryFinding& f) {
-  return {{"name", f.name},
-          {"figure", f.figure},
-          {"before", json_number(f.before)},
-          {"after", json_number(f.after)},
-          {"since", f.since},
-          {"points", f.points},
-          {"slower", f.slower}};
-}
+  template <typename T>
+  const MemberWriter& operator()(const char* name, const T& value) const {
+    if constexpr (std::is_same_v<T, double>) {
+      json[name] = json_number(value);
+    } else if constexpr (std::is_same_v<T, TimeVerdict>) {
+      json[name] = to_string(value);
+    } else {
+      json[name] = value;
+    }
+    return *this;
+  }
+};
 
 template <typename Finding>
 Json list(const std::vector<Finding>& findings) {
   Json all = Json::array();
-  for (const Finding& f : worst_first(findings)) all.push_back(json_of(f));
+  for (Finding f : worst_first(findings)) each_member(f, MemberWriter{all.emplace_back()});
   return all;
 }
 
@@ -196,7 +184,5 @@ std::string gate_junit(const GateReport& report) {
   document.save(out, "  ");
   return out.str();
 }
-
-void write_junit(const GateReport& report, const std::string& file) { write_text(gate_junit(report), file); }
 
 }  // namespace ringside

@@ -9,6 +9,26 @@
 
 namespace ringside {
 
+// The members of findings as gate_json() names them, in order: visit(key, member)(key, member)…
+
+template <typename Visit>
+void each_member(ExactFinding& f, const Visit& visit) {
+  visit("name", f.name)("what", f.what)("base", f.base)("head", f.head)("red", f.red);
+}
+
+template <typename Visit>
+void each_member(TimedFinding& f, const Visit& visit) {
+  visit("name", f.name)("verdict", f.verdict)("ratio", f.ratio)("low", f.low)("high", f.high)("p", f.p)(
+      "delta", f.delta)("rounds", f.rounds)("contaminated", f.contaminated)("base_s", f.base_s)(
+      "head_s", f.head_s)("why", f.why);
+}
+
+template <typename Visit>
+void each_member(HistoryFinding& f, const Visit& visit) {
+  visit("name", f.name)("figure", f.figure)("before", f.before)("after", f.after)("since", f.since)(
+      "points", f.points)("slower", f.slower);
+}
+
 // Worst first; of equals in the order of the report.
 std::vector<ExactFinding> worst_first(std::vector<ExactFinding> findings);
 std::vector<TimedFinding> worst_first(std::vector<TimedFinding> findings);

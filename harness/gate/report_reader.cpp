@@ -9,7 +9,7 @@
 
 #include "harness/base/files.h"
 #include "harness/cases/case_file.h"
-#include "harness/gate/report.h"
+#include "harness/gate/report_parts.h"
 #include "reference/error.h"
 
 namespace ringside {
@@ -48,15 +48,8 @@ void take(const Json& value, TimeVerdict& to) {
   to = *of;
 }
 
-void take(const Json& json, ExactFinding& f);
-void take(const Json& json, TimedFinding& f);
-void take(const Json& json, HistoryFinding& f);
-
 template <typename Finding>
-void take(const Json& json, std::vector<Finding>& all) {
-  if (!json.is_array()) throw UsageError("no list");
-  for (const Json& one : json) take(one, all.emplace_back());
-}
+void take(const Json& json, std::vector<Finding>& all);
 
 /// Members by name; a mistake names the member.
 class Members {
@@ -81,19 +74,10 @@ class Members {
   const Json& json_;
 };
 
-void take(const Json& json, ExactFinding& f) {
-  Members{json}("name", f.name)("what", f.what)("base", f.base)("head", f.head)("red", f.red);
-}
-
-void take(const Json& json, TimedFinding& f) {
-  Members{json}("name", f.name)("verdict", f.verdict)("ratio", f.ratio)("low", f.low)("high", f.high)(
-      "p", f.p)("delta", f.delta)("rounds", f.rounds)("contaminated", f.contaminated)("base_s", f.base_s)(
-      "head_s", f.head_s)("why", f.why);
-}
-
-void take(const Json& json, HistoryFinding& f) {
-  Members{json}("name", f.name)("figure", f.figure)("before", f.before)("after", f.after)("since", f.since)(
-      "points", f.points)("slower", f.slower);
+template <typename Finding>
+void take(const Json& json, std::vector<Finding>& all) {
+  if (!json.is_array()) throw UsageError("no list");
+  for (const Json& one : json) each_member(all.emplace_back(), Members{one});
 }
 
 }  // namespace

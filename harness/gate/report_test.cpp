@@ -8,6 +8,7 @@
 #include <pugixml.hpp>
 #include <sstream>
 
+#include "harness/base/files.h"
 #include "harness/testing/process.h"
 #include "reference/error.h"
 
@@ -256,10 +257,10 @@ TEST(GateJunit, HostileTextIsTextAndXmlCanHoldIt) {
 
 TEST(GateJunit, SaysWhereItCannotBeWritten) {
   const TempFolder folder;
-  EXPECT_THROW(write_junit(small(), folder / "none/junit.xml"), UsageError);
-  EXPECT_THROW(write_junit(small(), "/dev/full"), InfrastructureError);
+  EXPECT_THROW(write_text(gate_junit(small()), folder / "none/junit.xml"), UsageError);
+  EXPECT_THROW(write_text(gate_junit(small()), "/dev/full"), InfrastructureError);
   folder.write("junit.xml", std::string(100'000, 'x'));
-  write_junit(small(), folder / "junit.xml");
+  write_text(gate_junit(small()), folder / "junit.xml");
   EXPECT_EQ(text_of(folder / "junit.xml"), gate_junit(small()));
 }
 
