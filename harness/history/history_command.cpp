@@ -180,16 +180,8 @@ int export_all(const HistoryOptions& options) {
     write([&](std::string text) { file.append(std::move(text)); });
     return 0;
   }
-  const std::string unfinished = out.string() + ".new";
-  LineFile file(unfinished);
-  file.cut(0);
-  try {
-    write([&](std::string text) { file.append(std::move(text)); });
-    file.rename(out.string());
-  } catch (...) {
-    fs::remove(unfinished, ignored);
-    throw;
-  }
+  replace_file(out.string(),
+               [&](LineFile& file) { write([&](std::string text) { file.append(std::move(text)); }); });
   return 0;
 }
 
