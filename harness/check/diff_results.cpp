@@ -8,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "harness/judge/verdict.h"
 #include "harness/results/record.h"
 #include "harness/tensors/outputs.h"
 #include "reference/error.h"
@@ -17,7 +16,11 @@ namespace ringside {
 namespace {
 
 using Json = nlohmann::json;
-using Rows = std::map<std::string, Json>;  // by name, of which the n-th row is "name (n)"
+struct Row {
+  Json json;
+  bool red;
+};
+using Rows = std::map<std::string, Row>;  // by name, of which the n-th row is "name (n)"
 
 Rows read_rows(const std::filesystem::path& path) {
   const ResultsLog log = read_results(path);
@@ -27,7 +30,8 @@ Rows read_rows(const std::filesystem::path& path) {
   for (std::size_t i = 0; i < log.lines.size(); ++i) {
     const std::string& name = log.records[i].name;
     const int n = ++seen[name];
-    rows[n == 1 ? name : fmt::format("{} ({})", name, n)] = Json::parse(log.lines[i]);
+    rows.insert_or_assign(n == 1 ? name : fmt::format("{} ({})", name, n),
+                          Row{Json::parse(log.lines[i]), is_red(log.records[i])});
   }
   return rows;
 }
@@ -43,11 +47,6 @@ double number(const Json& row, const std::string& pointer) {
 std::string text(const Json& row, const std::string& pointer) {
   const Json::json_pointer at(pointer);
   return row.contains(at) && row.at(at).is_string() ? row.at(at).get<std::string>() : "";
-}
-
-bool red(const Json& row) {
-  const auto is = [&](Status status) { return text(row, "/status") == to_string(status); };
-  return std::ranges::any_of(kStatuses, [&](Status status) { return is_red(status) && is(status); });
 }
 
 struct Line {
@@ -80,22 +79,24 @@ int diff_results(const std::filesystem::path& of_a, const std::filesystem::path&
   std::vector<Line> lines;
   int common = 0, compared = 0;
   bool beyond = false;
-  for (const auto& [name, row] : a) {
+  for (const auto& [name, row_a] : a) {
     const auto other = b.find(name);
     if (other == b.end()) continue;
     ++common;
-    const bool any_red = red(row) || red(other->second);
-    if (red(row) != red(other->second)) beyond = true;
+    const auto& [row, red_a] = row_a;
+    const auto& [row_b, red_b] = other->second;
+    const bool any_red = red_a || red_b;
+    if (red_a != red_b) beyond = true;
     for (const std::string_view out : kOutNames) {
       const std::string at = fmt::format("/tensors/{}/", out);
       const std::string digest = text(row, at + "digest");
-      if (digest.empty() && text(other->second, at + "digest").empty()) continue;  // skipped in both
+      if (digest.empty() && text(row_b, at + "digest").empty()) continue;  // skipped in both
       ++compared;
-      if (digest == text(other->second, at + "digest")) continue;
+      if (digest == text(row_b, at + "digest")) continue;
       beyond = beyond || any_red;
       lines.push_back({name, std::string(out), number(row, at + "bound_share"),
-                       number(other->second, at + "bound_share"), number(row, at + "relative_error"),
-                       number(other->second, at + "relative_error"), any_red});
+                       number(row_b, at + "bound_share"), number(row, at + "relative_error"),
+                       number(row_b, at + "relative_error"), any_red});
     }
   }
   if (common == 0)
