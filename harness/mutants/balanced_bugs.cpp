@@ -89,12 +89,6 @@ struct OddSizeAccepted : CommunicatorDecorator {
   }
 };
 
-std::unique_ptr<Communicator> world_of_even_sizes(Communicator& world) {
-  return std::make_unique<WorldDecorator>(world, [](Communicator& real, int color, int key) {
-    return std::make_unique<OddSizeAccepted>(real.split(color, key));
-  });
-}
-
 }  // namespace
 
 void add_balanced_bugs(Mutants& list) {
@@ -109,7 +103,7 @@ void add_balanced_bugs(Mutants& list) {
   add_on_device<HelpOneStepEarly>(list, 39, "help_one_step_early",
                                   "a helper gives dq back before it has computed it", balanced);
   list.push_back({40, "odd_size_accepted", "an odd P runs the steps of an even one: a block is missing",
-                  *balanced[0], world_of_even_sizes});
+                  *balanced[0], world_of<OddSizeAccepted>});
 }
 
 }  // namespace ringside

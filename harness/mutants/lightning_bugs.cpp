@@ -314,36 +314,32 @@ void add_lightning_bugs(Mutants& list) {
   const std::vector parallel = {find("lasp_fuse_parallel")};
   auto in_blocks = all;  // of tokens, of a fused operation
   std::erase_if(in_blocks, [&](const Variant* v) { return std::ranges::count(unfused, v) > 0; });
-  const auto add_bounds = [&](int number, std::string_view bug, std::string_view summary,
-                              const SpoilBounds& spoil) {
-    for (const Variant* variant : all) list.push_back({number, bug, summary, with_bounds(*variant, spoil)});
+  const auto bounds = [](const SpoilBounds& spoil) {
+    return [spoil](const Variant& right) { return with_bounds(right, spoil); };
   };
-  add_bounds(27, "state_not_reset", "states go on from one document to the next", no_starts);
-  add_bounds(27, "reset_late", "states are reset one token after a document's first", late_starts);
+  add_twins(list, 27, "state_not_reset", "states go on from one document to the next", all,
+            bounds(no_starts));
+  add_twins(list, 27, "reset_late", "states are reset one token after a document's first", all,
+            bounds(late_starts));
   add_on_device<StatesOverDocuments>(list, 27, "states_over_documents",
                                      "the state that leaves is made of all documents", fused);
   add_on_device<ScanOverDocuments>(list, 27, "scan_over_documents",
                                    "states are scanned over the starts of documents", parallel);
   add_on_device<ProductsOverDocuments>(list, 27, "products_over_documents",
                                        "states are made of, and meet, all documents of a chunk", decays_rows);
-  add_bounds(28, "padding_counted", "padding belongs to the last document", no_padding);
-  for (const Variant* variant : all) {
-    if (variant->name == "lightning") continue;  // on one rank there is nothing to divide by
-    list.push_back({29, "bounds_divided", "cu_seqlens // P, of each rank's part: last tokens are lost",
-                    with_bounds(*variant, divided)});
-  }
-  for (const Variant* variant : all) {
-    list.push_back({30, "cached_documents",
-                    "documents are cached by the number of tokens: later cases get the first one's",
-                    with_bounds(*variant, cached())});
-  }
+  add_twins(list, 28, "padding_counted", "padding belongs to the last document", all, bounds(no_padding));
+  auto divisible = all;  // on one rank there is nothing to divide by
+  std::erase(divisible, find("lightning"));
+  add_twins(list, 29, "bounds_divided", "cu_seqlens // P, of each rank's part: last tokens are lost",
+            divisible, bounds(divided));
+  add_twins(list, 30, "cached_documents",
+            "documents are cached by the number of tokens: later cases get the first one's", all,
+            [](const Variant& right) { return with_bounds(right, cached()); });
   add_on_device<CarryOff<1>>(list, 41, "carry_too_far", "a state crosses a chunk with lambda^(C+1)", states);
   add_on_device<CarryOff<-1>>(list, 41, "carry_too_short", "a state crosses a chunk with lambda^(C-1)",
                               states);
-  for (const Variant* variant : states) {
-    list.push_back({42, "backward_forwards", "backward passes its state in the forward direction",
-                    backward_in_forward_direction(*variant)});
-  }
+  add_twins(list, 42, "backward_forwards", "backward passes its state in the forward direction", states,
+            backward_in_forward_direction);
   add_on_device<PositionsInBf16>(list, 43, "positions_in_bf16", "decays come from positions in bf16",
                                  unfused);
   add_on_device<StateNotCleared>(list, 44, "state_not_cleared",

@@ -83,11 +83,18 @@ void add_in_transit(Mutants& list, int number, std::string_view bug, std::string
   for (const Variant* variant : variants) list.push_back({number, bug, summary, *variant, world_of<C>});
 }
 
+/// Adds a bug in each of `variants`: its twin is make(variant).
+template <typename Make>
+void add_twins(Mutants& list, int number, std::string_view bug, std::string_view summary,
+               const std::vector<const Variant*>& variants, const Make& make) {
+  for (const Variant* variant : variants) list.push_back({number, bug, summary, make(*variant)});
+}
+
 /// Adds a bug of the device in each of `variants`.
 template <typename D>
 void add_on_device(Mutants& list, int number, std::string_view bug, std::string_view summary,
                    const std::vector<const Variant*>& variants) {
-  for (const Variant* variant : variants) list.push_back({number, bug, summary, on_device<D>(*variant)});
+  add_twins(list, number, bug, summary, variants, [](const Variant& right) { return on_device<D>(right); });
 }
 
 }  // namespace ringside

@@ -182,12 +182,10 @@ void mean_of_chunk(const Context& c, const Tensor& dout) {
 void add_result_bugs(Mutants& list) {
   const auto add = [&](int number, std::string_view bug, std::string_view summary, const auto& make,
                        auto spoil, const std::vector<const Variant*>& variants) {
-    for (const Variant* variant : variants) list.push_back({number, bug, summary, make(*variant, spoil)});
+    add_twins(list, number, bug, summary, variants, [&](const Variant& v) { return make(v, spoil); });
   };
   const auto all = all_variants(), distributed = distributed_variants();
-  for (const Variant* variant : all) {
-    list.push_back({20, "head_modulo", "query head h uses kv head h mod H_k", head_modulo(*variant)});
-  }
+  add_twins(list, 20, "head_modulo", "query head h uses kv head h mod H_k", all, head_modulo);
   add(21, "dk_averaged", "dk is averaged over its query heads, not summed", with_gradients, average_group,
       all);
   add(24, "scale_missing_in_dk", "dk lacks the factor of the logits", with_gradients, unscale_dk,

@@ -164,14 +164,11 @@ void add_ring_bugs(Mutants& list) {
                                 "weights exp(lse) without subtracting the maximum", merging);
   add_on_device<FirstKeysInBackward>(list, 8, "backward_first_keys",
                                      "backward uses the k, v of step 0 in every step", blocks);
-  for (const Variant* variant : ring_variants()) {
-    list.push_back({4, "last_step_missing", "the last rank stops one ring step early",
-                    on_device<LastStepMissing>(*variant, variant->layout.parts)});
-  }
-  for (const Variant* variant : ring_variants()) {
-    list.push_back({10, "last_addition_lost", "the last rank's last share of dk, dv is not added",
-                    on_device<LastAdditionLost>(*variant, variant->layout.parts)});
-  }
+  add_twins(list, 4, "last_step_missing", "the last rank stops one ring step early", ring_variants(),
+            [](const Variant& right) { return on_device<LastStepMissing>(right, right.layout.parts); });
+  add_twins(list, 10, "last_addition_lost", "the last rank's last share of dk, dv is not added",
+            ring_variants(),
+            [](const Variant& right) { return on_device<LastAdditionLost>(right, right.layout.parts); });
   add_on_device<OwnDelta>(list, 25, "delta_unmerged", "delta is taken from each block's own o", merging);
   add_on_device<OwnLse>(list, 26, "step_lse", "backward uses each block's own lse", merging);
   add_on_device<LocalPositions>(list, 35, "local_positions",
