@@ -110,12 +110,6 @@ class CaseRunner {
 
 std::string text_of(double share) { return std::isfinite(share) ? fmt::format("{:.3g}x", share) : "inf"; }
 
-std::string text_of(const std::vector<int>& ranks) {
-  std::string text;
-  for (const int rank : ranks) text += fmt::format("{}{}", text.empty() ? "" : " ", rank);
-  return text;
-}
-
 std::string of(int some, int all) { return fmt::format("{}/{}", some, all); }
 
 /// What some mutants come to.
@@ -147,7 +141,7 @@ std::string hardest(Results first, Results last, const Tally& bug) {
   }
   if (!least->error.empty()) return least->error.substr(0, least->error.find_first_of(";\n"));
   return fmt::format("{:<19} {:<14} {:>9}  {:<11} {:<12} {}", least->c.variant, least->check,
-                     text_of(least->share), least->tensors, text_of(least->ranks),
+                     text_of(least->share), least->tensors, fmt::join(least->ranks, " "),
                      of(bug.legacy_runs, bug.red));
 }
 
@@ -175,22 +169,16 @@ const Catch* MutantResult::clearest() const {
 MutantsResult run_mutants(const std::vector<Mutant>& mutants, std::vector<Case> cases,
                           const std::function<void(const std::string&)>& progress,
                           const std::string& device) {
-  const DeviceEntry entry = usable_device(device);
   Stopwatch watch;
   MutantsResult result;
   for (const Mutant& mutant : mutants) result.mutants.push_back({mutant});
   const Plan plan = make_plan(
-      std::move(cases), std::nullopt, [](const Case&) { return 1; }, usable_cores());
+      std::move(cases), std::nullopt, [](const Case&) { return 1; }, usable_cores(), usable_device(device));
   std::optional<CaseRunner> runner;
-  std::string runner_of;
   for (const PlannedCase& planned : plan.cases) {
-    const Case& c = planned.c;
-    if (planned.skip || entry.unsupported(c.local_problem(), c.dtype, c.math)) continue;
-    progress(c.name());
-    if (std::string key = standard_key(c); key != runner_of) {
-      runner.emplace(c, device, result);
-      runner_of = std::move(key);
-    }
+    if (planned.skip) continue;
+    progress(planned.c.name());
+    if (planned.needs_standard) runner.emplace(planned.c, device, result);
     runner->run(planned);
   }
   std::erase_if(result.mutants, [](const MutantResult& of) { return of.runs.empty(); });
@@ -233,7 +221,7 @@ std::string mutants_csv(const MutantsResult& result) {
     for (const Catch& run : of.runs) {
       text += fmt::format("{},{},{},{},{},{},{},{},{},{},{}\n", of.mutant.number, of.mutant.bug,
                           of.mutant.twin.name, run.c.name(), run.red ? 1 : 0, run.check, run.share,
-                          run.tensors, text_of(run.ranks), run.legacy ? 1 : 0, cell(run.error));
+                          run.tensors, fmt::join(run.ranks, " "), run.legacy ? 1 : 0, cell(run.error));
     }
   }
   return text;

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <map>
 #include <optional>
+#include <utility>
 
 #include "distributed/comm/mpi_communicator.h"
 #include "distributed/comm/watchdog.h"
@@ -142,10 +143,8 @@ int soak(const SoakOptions& options) {
       ++done;
       const Variant& variant = *find_variant(c.variant, c.op);
       const bool common = has_common_merge(variant, runs[c.variant]++);
-      if (std::string key = standard_key(c); key != standard_of) {
+      if (const std::string key = standard_key(c); key != std::exchange(standard_of, key))
         standard = make_standard(c, fleet);
-        standard_of = std::move(key);
-      }
       try {
         const CaseResult result = run_case(c, common ? on_device<CommonMerge>(variant) : variant,
                                            options.device, {.repeat = 1}, *standard, fleet, inputs);

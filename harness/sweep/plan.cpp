@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "harness/cases/select_cases.h"
 #include "harness/judge/standard.h"
@@ -109,18 +110,18 @@ Plan make_plan(std::vector<Case> cases, std::optional<int> world, const Repeats&
   std::string last_key;
   for (const std::size_t i : by_standard) {
     sorted.push_back(std::move(plan.cases[i]));
-    const PlannedCase& planned = sorted.back();
+    PlannedCase& planned = sorted.back();
     if (planned.skip) continue;
     ++plan.to_run;
     const Estimate needs = estimate(planned.c, repeats, cores);
     plan.needs.bytes = std::max(plan.needs.bytes, needs.bytes);
     plan.needs.seconds += needs.seconds;
-    if (std::string key = standard_key(planned.c); key != last_key) {
+    if (const std::string key = standard_key(planned.c); key != std::exchange(last_key, key)) {
+      planned.needs_standard = true;
       ++plan.standards;
       const Work work = useful_work(planned.c.problem());
       plan.needs.seconds +=
           (work.forward + work.backward) * 2 * sampled_share(planned.c) / kOracleRate / cores;
-      last_key = std::move(key);
     }
   }
   plan.cases = std::move(sorted);

@@ -17,6 +17,7 @@ struct PlannedCase {
   Case c;
   const Variant* variant = nullptr;
   std::optional<std::string> skip;  ///< why it will not run
+  bool needs_standard = false;      ///< another than the case before it
 };
 
 /// Memory (bytes, all processes of a node together) and time (seconds, very roughly) that something takes.
