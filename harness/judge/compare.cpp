@@ -324,26 +324,18 @@ void merge(TensorStats& total, const TensorStats& part) {
     total.max_share = part.max_share;
     total.worst = part.worst;
   }
-  total.elements += part.elements;
-  total.nonfinite += part.nonfinite;
-  total.pattern_errors += part.pattern_errors;
-  total.failed += part.failed;
-  total.unasked += part.unasked;
-  total.zeros += part.zeros;
-  total.telling += part.telling;
+  for (const auto count :
+       {&TensorStats::elements, &TensorStats::nonfinite, &TensorStats::pattern_errors, &TensorStats::failed,
+        &TensorStats::unasked, &TensorStats::zeros, &TensorStats::telling, &TensorStats::legacy_elements}) {
+    total.*count += part.*count;
+  }
+  for (const auto sum : {&TensorStats::sum_abs, &TensorStats::sum_error2, &TensorStats::sum_ref2,
+                         &TensorStats::sum_row_error4, &TensorStats::sum_share2, &TensorStats::sum_x_ref,
+                         &TensorStats::slope_certain, &TensorStats::slope_store, &TensorStats::slope_store2,
+                         &TensorStats::slope_error2, &TensorStats::legacy_sum}) {
+    total.*sum += part.*sum;
+  }
   total.max_abs = std::max(total.max_abs, part.max_abs);
-  total.sum_abs += part.sum_abs;
-  total.sum_error2 += part.sum_error2;
-  total.sum_ref2 += part.sum_ref2;
-  total.sum_row_error4 += part.sum_row_error4;
-  total.sum_share2 += part.sum_share2;
-  total.sum_x_ref += part.sum_x_ref;
-  total.slope_certain += part.slope_certain;
-  total.slope_store += part.slope_store;
-  total.slope_store2 += part.slope_store2;
-  total.slope_error2 += part.slope_error2;
-  total.legacy_sum += part.legacy_sum;
-  total.legacy_elements += part.legacy_elements;
   total.rounded_shares = std::max(total.rounded_shares, part.rounded_shares);
   total.digest = fnv_step(total.digest, part.digest);
   for (std::size_t i = 0; i < kRowBuckets; ++i) {

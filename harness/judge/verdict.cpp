@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <cmath>
 
 #include "reference/dtype.h"
@@ -156,21 +157,9 @@ void judge_grid(TensorVerdict& v, const Case& c) {
 }  // namespace
 
 std::string_view to_string(Status status) {
-  switch (status) {
-    case Status::pass:
-      return "pass";
-    case Status::fail:
-      return "FAIL";
-    case Status::mistrusted:
-      return "MISTRUSTED";
-    case Status::skip:
-      return "skip";
-    case Status::xfail:
-      return "xfail";
-    case Status::xpass:
-      return "XPASS";
-  }
-  return "?";
+  constexpr std::array<std::string_view, kStatuses.size()> kNames = {"pass", "FAIL",  "MISTRUSTED",
+                                                                     "skip", "xfail", "XPASS"};
+  return kNames.at(static_cast<std::size_t>(status));
 }
 
 bool tells_nothing(const TensorStats& stats) { return stats.telling == 0 && stats.nonfinite == 0; }
