@@ -15,22 +15,19 @@ namespace {
 
 using Json = nlohmann::json;
 
-struct TextField {
+template <typename T>
+struct Field {
   std::string_view name;
-  std::string ResultRow::*to;
+  T ResultRow::*to;
 };
-constexpr std::array kTexts = {TextField{"name", &ResultRow::name},
-                               TextField{"status", &ResultRow::status},
-                               TextField{"commit", &ResultRow::commit},
-                               TextField{"fingerprint", &ResultRow::fingerprint},
-                               TextField{"communicator", &ResultRow::communicator},
-                               TextField{"device", &ResultRow::device}};
-struct NumberField {
-  std::string_view name;
-  std::int64_t ResultRow::*to;
-};
-constexpr std::array kNumbers = {NumberField{"schema", &ResultRow::schema},
-                                 NumberField{"world", &ResultRow::world}};
+constexpr std::array<Field<std::string>, 6> kTexts = {{{"name", &ResultRow::name},
+                                                       {"status", &ResultRow::status},
+                                                       {"commit", &ResultRow::commit},
+                                                       {"fingerprint", &ResultRow::fingerprint},
+                                                       {"communicator", &ResultRow::communicator},
+                                                       {"device", &ResultRow::device}}};
+constexpr std::array<Field<std::int64_t>, 2> kNumbers = {
+    {{"schema", &ResultRow::schema}, {"world", &ResultRow::world}}};
 constexpr std::string_view kCase = "case";
 
 /// Takes a row's fields from the parser's events, so that what else a line holds is never stored.
@@ -42,10 +39,10 @@ class RowReader final : public nlohmann::json_sax<Json> {
   std::string read(std::string_view line) {
     if (!Json::sax_parse(line.begin(), line.end(), this)) return why_;
     const auto missing = [&](std::string_view name) { return std::ranges::count(seen_, name) == 0; };
-    for (const TextField& field : kTexts) {
+    for (const auto& field : kTexts) {
       if (missing(field.name)) return fmt::format("{} is missing", field.name);
     }
-    for (const NumberField& field : kNumbers) {
+    for (const auto& field : kNumbers) {
       if (missing(field.name)) return fmt::format("{} is missing", field.name);
     }
     return missing(kCase) ? "case is missing" : "";
@@ -102,16 +99,16 @@ class RowReader final : public nlohmann::json_sax<Json> {
   }
 
   bool wanted() const {
-    return std::ranges::count(kTexts, key_, &TextField::name) > 0 ||
-           std::ranges::count(kNumbers, key_, &NumberField::name) > 0;
+    return std::ranges::count(kTexts, key_, &Field<std::string>::name) > 0 ||
+           std::ranges::count(kNumbers, key_, &Field<std::int64_t>::name) > 0;
   }
 
   bool value(Json x) {
     if (members_.empty()) return refuse("no JSON object");
     if (members_.size() == 2 && key_ == kCase) row_.columns.emplace_back(column_, x.dump());
     if (members_.size() != 1) return true;
-    const auto text = std::ranges::find(kTexts, key_, &TextField::name);
-    const auto number = std::ranges::find(kNumbers, key_, &NumberField::name);
+    const auto text = std::ranges::find(kTexts, key_, &Field<std::string>::name);
+    const auto number = std::ranges::find(kNumbers, key_, &Field<std::int64_t>::name);
     if ((text != kTexts.end() && !x.is_string()) || (number != kNumbers.end() && !x.is_number_integer()) ||
         key_ == kCase) {
       return refuse(fmt::format("{} is of the wrong type", key_));
