@@ -1,6 +1,7 @@
 // make-inputs writes a case's inputs as files.
 #include <fmt/format.h>
 
+#include "harness/base/files.h"
 #include "harness/base/text.h"
 #include "harness/cases/select_cases.h"
 #include "harness/check/commands.h"
@@ -41,7 +42,7 @@ int make_inputs(const MakeInputsOptions& options) {
   if (const Index entries = options.by_rank ? c.batch / c.dp : c.batch; axes == Axes::thd && entries > 1) {
     throw UsageError(fmt::format("--axes thd has no batch axis, but a file holds {} batch entries", entries));
   }
-  make_dump_directory(options.directory);
+  make_directory(options.directory);
   for (const std::string_view out : kOutNames) {
     if (find_tensor(options.directory, out))
       refuse_file(options.directory,

@@ -126,13 +126,7 @@ void meet_expectation(CaseResult& result) {
 }  // namespace
 
 Phases& Phases::operator+=(const Phases& other) {
-  reference_s += other.reference_s;
-  variant_s += other.variant_s;
-  inputs_s += other.inputs_s;
-  compare_s += other.compare_s;
-  checks_s += other.checks_s;
-  setup_s += other.setup_s;
-  output_s += other.output_s;
+  for (const auto& [name, phase] : kPhases) this->*phase += other.*phase;
   return *this;
 }
 

@@ -1,7 +1,9 @@
 // One case from inputs to verdict.
 #pragma once
 
+#include <array>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "harness/base/stopwatch.h"
@@ -24,10 +26,17 @@ struct Phases {
   double output_s = 0;     ///< dumped tensors, results, tables
 
   Phases& operator+=(const Phases& other);
-  double total() const {
-    return reference_s + variant_s + inputs_s + compare_s + checks_s + setup_s + output_s;
-  }
 };
+
+/// All of them, by the names that results have.
+inline constexpr std::array<std::pair<const char*, double Phases::*>, 7> kPhases = {
+    {{"reference_s", &Phases::reference_s},
+     {"variant_s", &Phases::variant_s},
+     {"inputs_s", &Phases::inputs_s},
+     {"compare_s", &Phases::compare_s},
+     {"checks_s", &Phases::checks_s},
+     {"setup_s", &Phases::setup_s},
+     {"output_s", &Phases::output_s}}};
 
 /// Everything known of one case after its run. The same in all processes, but for wall times.
 struct CaseResult {

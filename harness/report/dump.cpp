@@ -59,12 +59,6 @@ void write_output(const Path& path, const Case& c, Out out, const std::vector<fl
 
 }  // namespace
 
-void make_dump_directory(const std::string& directory) {
-  std::error_code error;
-  std::filesystem::create_directories(directory, error);
-  if (error) throw UsageError(fmt::format("{}: cannot be made: {}", directory, error.message()));
-}
-
 void write_inputs(const Path& directory, const Case& c, Axes axes, std::optional<Layout> by_rank) {
   Case split = c;
   if (!by_rank) split.dp = split.sp = 1;

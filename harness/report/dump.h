@@ -14,9 +14,6 @@
 
 namespace ringside {
 
-/// Throws UsageError if it cannot be made.
-void make_dump_directory(const std::string& directory);
-
 /// Writes DIR/case.json; `of_files`: what it says of kFileColumns. Throws InfrastructureError.
 void write_case_json(const std::filesystem::path& directory, const Case& c,
                      const std::vector<CaseCell>& of_files = {});

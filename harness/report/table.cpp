@@ -166,12 +166,14 @@ std::string performance_table(const std::vector<CaseResult>& results, Paint pain
 
 std::string time_summary(const Phases& phases, double wall_s) {
   const auto share = [&](double seconds) { return 100 * seconds / wall_s; };
+  double rest = wall_s;
+  for (const auto& [name, phase] : kPhases) rest -= phases.*phase;
   const std::string text = fmt::format(
       "where the time went ({}): reference {:.0f}%, variants {:.0f}%, inputs {:.0f}%, comparison {:.0f}%, "
       "checks {:.0f}%, set-up {:.0f}%, output {:.0f}%, the rest {:.0f}%",
       human_seconds(wall_s), share(phases.reference_s), share(phases.variant_s), share(phases.inputs_s),
       share(phases.compare_s), share(phases.checks_s), share(phases.setup_s), share(phases.output_s),
-      std::max(0.0, share(wall_s - phases.total())));
+      std::max(0.0, share(rest)));
   return wrapped(text, 2) + "\n";
 }
 

@@ -3,13 +3,12 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "harness/base/csv.h"
 #include "harness/base/files.h"
 #include "harness/base/json_number.h"
-#include "harness/base/line_file.h"
 #include "harness/cases/case_file.h"
 #include "harness/cases/case_json.h"
 #include "harness/results/published.h"
@@ -266,76 +265,55 @@ Json result_json(const CaseResult& r, const RunInfo& run) {
   row["perf"] = perf_json(r);
   if (!r.ranks.empty()) row["sums"] = sums_json(r);  // nothing ran if only tensors were given
   for (std::size_t rank = 0; rank < r.ranks.size(); ++rank) row["ranks"].push_back(rank_json(r, rank));
-  row["wall"] = {{"reference_s", r.phases.reference_s}, {"variant_s", r.phases.variant_s},
-                 {"inputs_s", r.phases.inputs_s},       {"compare_s", r.phases.compare_s},
-                 {"checks_s", r.phases.checks_s},       {"setup_s", r.phases.setup_s},
-                 {"output_s", r.phases.output_s}};
+  for (const auto& [name, phase] : kPhases) row["wall"][name] = r.phases.*phase;
   return row;
 }
 
 std::string csv_row(const Json& row) {
-  std::string line;
-  for (const ResultColumn& column : result_columns()) {
+  return csv_line(result_columns(), [&](const ResultColumn& column) {
     const Json::json_pointer pointer(column.pointer);
     const Json cell = row.contains(pointer) ? row.at(pointer) : Json();
-    line += line.empty() ? "" : ",";
-    line += cell.is_null() ? "" : csv_cell(cell.is_string() ? cell.get<std::string>() : cell.dump());
-  }
-  return line;
+    return cell.is_null() ? "" : cell.is_string() ? cell.get<std::string>() : cell.dump();
+  });
 }
 
-std::string csv_header() {
-  std::string header;
-  for (const ResultColumn& column : result_columns()) header += (header.empty() ? "" : ",") + column.name;
-  return header;
-}
+std::string csv_header() { return csv_line(result_columns(), std::mem_fn(&ResultColumn::name)); }
 
-std::string made(const std::string& directory) {
-  std::error_code error;
-  std::filesystem::create_directories(directory, error);
-  if (error) throw UsageError(fmt::format("{}: cannot be made: {}", directory, error.message()));
-  return directory;
+/// What the names of the files in a directory begin with. Makes the directory.
+std::string path_in(const std::string& directory) {
+  make_directory(directory);
+  return directory + "/results";
 }
 
 }  // namespace
 
-struct ResultsFile::Files {
-  LineFile jsonl, csv;
-};
-
-ResultsFile::ResultsFile(const std::string& directory) {
-  const std::string path = made(directory) + "/results";
-  files_ = std::unique_ptr<Files>(new Files{LineFile(path + ".jsonl"), LineFile(path + ".csv")});
-  files_->jsonl.cut(0);
-  files_->csv.cut(0);
-  files_->csv.append(csv_header());
+ResultsFile::ResultsFile(const std::string& directory)
+    : jsonl_(path_in(directory) + ".jsonl"), csv_(path_in(directory) + ".csv") {
+  jsonl_.cut(0);
+  csv_.cut(0);
+  csv_.append(csv_header());
 }
 
-ResultsFile::ResultsFile(const std::string& directory, std::size_t keep) {
-  const std::string path = made(directory) + "/results";
-  files_ = std::unique_ptr<Files>(new Files{LineFile(path + ".jsonl"), LineFile(path + ".csv.new")});
-  const std::string text = read_file(path + ".jsonl", kMaxResultsBytes);
+ResultsFile::ResultsFile(const std::string& directory, std::size_t keep)
+    : jsonl_(path_in(directory) + ".jsonl"), csv_(path_in(directory) + ".csv.new") {
+  const std::string path = path_in(directory), text = read_file(path + ".jsonl", kMaxResultsBytes);
   if (text.rfind('\n') + 1 != keep)
     throw UsageError(fmt::format("{}.jsonl: another run has changed it meanwhile", path));
-  files_->csv.cut(0);
-  files_->csv.append(csv_header());
+  csv_.cut(0);
+  csv_.append(csv_header());
   for (std::string_view rest = std::string_view(text).substr(0, keep); !rest.empty();) {
     const std::size_t end = rest.find('\n');
-    files_->csv.append(csv_row(Json::parse(rest.substr(0, end))));
+    csv_.append(csv_row(Json::parse(rest.substr(0, end))));
     rest.remove_prefix(end + 1);
   }
-  files_->csv.rename(path + ".csv");
-  files_->jsonl.cut(keep);
+  csv_.rename(path + ".csv");
+  jsonl_.cut(keep);
 }
-
-ResultsFile::~ResultsFile() = default;
-ResultsFile::ResultsFile(ResultsFile&&) noexcept = default;
-ResultsFile& ResultsFile::operator=(ResultsFile&&) noexcept = default;
 
 void ResultsFile::add(const CaseResult& result, const RunInfo& run) {
   const Json row = result_json(result, run);
-  files_->jsonl.append(row.dump(-1, ' ', false, Json::error_handler_t::replace));  // a path may be any bytes
-  files_->csv.append(csv_row(row));
+  jsonl_.append(row.dump(-1, ' ', false, Json::error_handler_t::replace));  // a path may be any bytes
+  csv_.append(csv_row(row));
 }
 
 }  // namespace ringside

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "harness/base/fingerprint.h"
+#include "harness/base/line_file.h"
 #include "harness/judge/run_case.h"
 
 namespace ringside {
@@ -37,16 +37,12 @@ class ResultsFile {
   /// them): what follows is cut off, and results.csv is made from them. Throws as the other, and
   /// InfrastructureError if results.csv cannot be written; the kept rows stay.
   ResultsFile(const std::string& directory, std::size_t keep);
-  ~ResultsFile();
-  ResultsFile(ResultsFile&&) noexcept;
-  ResultsFile& operator=(ResultsFile&&) noexcept;
 
   /// Throws InfrastructureError naming the file if a row cannot be written; earlier rows stay.
   void add(const CaseResult& result, const RunInfo& run);
 
  private:
-  struct Files;
-  std::unique_ptr<Files> files_;
+  LineFile jsonl_, csv_;
 };
 
 /// A column of results.csv: where it stands in a row of results.jsonl (a JSON pointer), and what it means.

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "distributed/comm/mpi_communicator.h"
+#include "harness/base/files.h"
 #include "harness/base/fingerprint.h"
 #include "harness/base/stopwatch.h"
 #include "harness/base/text.h"
@@ -37,11 +38,10 @@ struct Files {
 Files open_files(const SweepOptions& options, const Kept& kept, Fleet& fleet) {
   Files files;
   on_root(fleet, [&] {
-    if (options.dump) make_dump_directory(*options.dump);
+    if (options.dump) make_directory(*options.dump);
     if (options.trace) files.trace.emplace(*options.trace);
-    if (options.out) {
-      files.results = options.resume ? ResultsFile(*options.out, kept.bytes) : ResultsFile(*options.out);
-    }
+    if (options.out && options.resume) files.results.emplace(*options.out, kept.bytes);
+    if (options.out && !options.resume) files.results.emplace(*options.out);
     if (files.trace) files.trace->begin();
   });
   return files;
@@ -87,7 +87,6 @@ std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, 
   std::string head = accuracy_header(has_published(plan), paint);
   std::vector<CaseResult> results;
   std::optional<Standard> standard;
-  std::string standard_of;
   for (const PlannedCase& planned : plan.cases) {
     if (options.fail_fast && exit_status(results, kept) != 0) break;
     Stopwatch watch;
@@ -96,12 +95,11 @@ std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, 
     if (planned.skip) {
       result.reason = *planned.skip;
     } else {
-      if (std::string key = standard_key(planned.c); key != standard_of) {
+      if (planned.needs_standard) {
         progress.begin("reference");
         standard.reset();
         inputs.clear();
         standard = make_standard(planned.c, fleet);
-        standard_of = std::move(key);
         before = {.reference_s = watch.lap() - standard->inputs_s - standard->measure_s,
                   .inputs_s = standard->inputs_s,
                   .compare_s = standard->measure_s};
