@@ -1,4 +1,4 @@
-// Commands that compare with the past: baseline and gate.
+// Commands that compare results or programs: baseline and gate.
 #pragma once
 
 #include <cstdint>

@@ -24,6 +24,9 @@ int publish(const GateReport& report, const GateOptions& options) {
   return exit_status(report, options.strict);
 }
 
+namespace {
+
+/// `ringside gate RESULTS --baseline DIR`.
 int gate_results(const GateOptions& options) {
   const ResultsLog results = read_results(options.results);
   const std::regex filter(options.filter);  // the command line has tried it
@@ -37,8 +40,6 @@ int gate_results(const GateOptions& options) {
   }
   return publish(report, options);
 }
-
-namespace {
 
 /// What is there may be replaced only if it is such a report: it begins as one.
 void require_report_file(const std::optional<std::string>& file, std::string_view begin) {

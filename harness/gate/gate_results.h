@@ -38,7 +38,4 @@ GateReport compare_exact(const ResultsLog& results, const std::vector<StoredBase
 /// Prints the report, writes the files that are asked for, and returns the exit status.
 int publish(const GateReport& report, const GateOptions& options);
 
-/// `ringside gate RESULTS --baseline DIR`.
-int gate_results(const GateOptions& options);
-
 }  // namespace ringside

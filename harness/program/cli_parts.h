@@ -60,7 +60,7 @@ class SubCommands {
   std::deque<std::pair<CLI::App*, Command>> entries_;  // whose addresses stay
 };
 
-/// Adds those that work on what others wrote.
+/// Adds those that work on results.
 void add_record_commands(CLI::App& app, SubCommands& commands);
 
 }  // namespace ringside

@@ -1,4 +1,4 @@
-// Sub-commands on files of others: check, gate, history, dashboard.
+// Sub-commands on results: diff, baseline, gate, history, dashboard.
 #include <fmt/format.h>
 
 #include <algorithm>

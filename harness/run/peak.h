@@ -1,4 +1,4 @@
-// Measures the machine's peak FLOP rate and bandwidth.
+// Measures the FLOP rate of a large matrix product here.
 #pragma once
 
 #include <map>
