@@ -93,10 +93,11 @@ Ended Arms::run(const Arm& arm, std::vector<std::string> arguments) const {
                  {"--device", options_.device, "--timeout", fmt::format("{}", options_.timeout_s)});
   const Ended ended = supervisor_.run(command);
   if (ended.status == 0 || ended.status == 1) return ended;
+  std::string text;
+  for (const std::string& word : command) text += (text.empty() ? "" : " ") + word;
   std::string how = fmt::format("ended with status {}", ended.status);
   if (ended.killed_by != 0) how = fmt::format("was killed ({})", signal_name(ended.killed_by));
-  const std::string message =
-      fmt::format("{} {}:\n  {}\n{}", arm.role, how, fmt::join(command, " "), last_words(ended));
+  const std::string message = fmt::format("{} {}:\n  {}\n{}", arm.role, how, text, last_words(ended));
   if (ended.status == 2) throw UsageError(message);
   throw InfrastructureError(message);
 }

@@ -110,6 +110,12 @@ class CaseRunner {
 
 std::string text_of(double share) { return std::isfinite(share) ? fmt::format("{:.3g}x", share) : "inf"; }
 
+std::string text_of(const std::vector<int>& ranks) {
+  std::string text;
+  for (const int rank : ranks) text += fmt::format("{}{}", text.empty() ? "" : " ", rank);
+  return text;
+}
+
 std::string of(int some, int all) { return fmt::format("{}/{}", some, all); }
 
 /// What some mutants come to.
@@ -141,7 +147,7 @@ std::string hardest(Results first, Results last, const Tally& bug) {
   }
   if (!least->error.empty()) return least->error.substr(0, least->error.find_first_of(";\n"));
   return fmt::format("{:<19} {:<14} {:>9}  {:<11} {:<12} {}", least->c.variant, least->check,
-                     text_of(least->share), least->tensors, fmt::join(least->ranks, " "),
+                     text_of(least->share), least->tensors, text_of(least->ranks),
                      of(bug.legacy_runs, bug.red));
 }
 
@@ -221,7 +227,7 @@ std::string mutants_csv(const MutantsResult& result) {
     for (const Catch& run : of.runs) {
       text += fmt::format("{},{},{},{},{},{},{},{},{},{},{}\n", of.mutant.number, of.mutant.bug,
                           of.mutant.twin.name, run.c.name(), run.red ? 1 : 0, run.check, run.share,
-                          run.tensors, fmt::join(run.ranks, " "), run.legacy ? 1 : 0, cell(run.error));
+                          run.tensors, text_of(run.ranks), run.legacy ? 1 : 0, cell(run.error));
     }
   }
   return text;

@@ -118,7 +118,9 @@ std::uint64_t little_endian_number(std::string_view bytes) {
 }
 
 std::string tuple_text(std::span<const Index> shape) {
-  return fmt::format("({}{})", fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
+  std::string text;
+  for (const Index size : shape) text += fmt::format("{}{}", text.empty() ? "(" : ", ", size);
+  return (text.empty() ? "(" : text) + (shape.size() == 1 ? ",)" : ")");
 }
 
 }  // namespace ringside
