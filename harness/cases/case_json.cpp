@@ -7,34 +7,35 @@
 #include <utility>
 
 #include "harness/base/files.h"
+#include "harness/base/json.h"
 #include "harness/base/text.h"
 
 namespace ringside {
 
-nlohmann::ordered_json case_json(const Case& c) {
-  nlohmann::ordered_json json = {{"variant", c.variant},
-                                 {"operator", to_string(c.op)},
-                                 {"dtype", to_string(c.dtype)},
-                                 {"math", to_string(c.math)},
-                                 {"batch", c.batch},
-                                 {"seq", c.seq},
-                                 {"heads", c.heads},
-                                 {"kv_heads", c.kv_heads},
-                                 {"head_dim", c.head_dim},
-                                 {"value_dim", c.value_dim},
-                                 {"dp", c.dp},
-                                 {"sp", c.sp},
-                                 {"causal", c.causal},
-                                 {"decay", to_string(c.decay)},
-                                 {"fill", to_string(c.fill)},
-                                 {"seed", c.seed},
-                                 {"sample", c.sample},
-                                 {"window", c.window},
-                                 {"cu_seqlens", documents_text(c.cu_seqlens)},
-                                 {"padding", c.padding},
-                                 {"partials", to_string(c.partials)},
-                                 {"checks", to_string(c.checks)},
-                                 {"expect", c.fault.empty() ? "pass" : "fail:" + c.fault}};
+Json case_json(const Case& c) {
+  Json json = {{"variant", c.variant},
+               {"operator", to_string(c.op)},
+               {"dtype", to_string(c.dtype)},
+               {"math", to_string(c.math)},
+               {"batch", c.batch},
+               {"seq", c.seq},
+               {"heads", c.heads},
+               {"kv_heads", c.kv_heads},
+               {"head_dim", c.head_dim},
+               {"value_dim", c.value_dim},
+               {"dp", c.dp},
+               {"sp", c.sp},
+               {"causal", c.causal},
+               {"decay", to_string(c.decay)},
+               {"fill", to_string(c.fill)},
+               {"seed", c.seed},
+               {"sample", c.sample},
+               {"window", c.window},
+               {"cu_seqlens", documents_text(c.cu_seqlens)},
+               {"padding", c.padding},
+               {"partials", to_string(c.partials)},
+               {"checks", to_string(c.checks)},
+               {"expect", c.fault.empty() ? "pass" : "fail:" + c.fault}};
   if (c.decay.slope) json["decay"] = *c.decay.slope;
   return json;
 }
@@ -52,7 +53,7 @@ bool is_plain(std::string_view text) {
 
 /// The text of a case file's cell; nullopt for what cannot stand in one. (dump() of anything deeper would
 /// recurse as deep as the file says.)
-std::optional<std::string> cell_text(const nlohmann::ordered_json& value) {
+std::optional<std::string> cell_text(const Json& value) {
   if (value.is_string()) {
     auto text = value.get<std::string>();
     return is_plain(text) ? std::optional(std::move(text)) : std::nullopt;
@@ -71,7 +72,7 @@ std::optional<std::string> cell_text(const nlohmann::ordered_json& value) {
 
 }  // namespace
 
-std::vector<CaseCell> cells_of(const nlohmann::ordered_json& json, std::string_view source) {
+std::vector<CaseCell> cells_of(const Json& json, std::string_view source) {
   if (!json.is_object()) refuse_file(source, "expected a JSON object, a case's columns");
   std::vector<CaseCell> cells;
   for (const auto& [column, value] : json.items()) {
@@ -97,7 +98,7 @@ std::vector<CaseCell> read_case_json(const std::filesystem::path& directory) {
   const InputFile file(path);
   constexpr std::size_t kLongest = std::size_t{1} << 20;
   if (file.size() > kLongest) refuse_file(file.name(), fmt::format("larger than {} bytes", kLongest));
-  return cells_of(nlohmann::ordered_json::parse(file.start(kLongest), nullptr, false), file.name());
+  return cells_of(Json::parse(file.start(kLongest), nullptr, false), file.name());
 }
 
 }  // namespace ringside

@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "harness/base/json.h"
 #include "harness/judge/verdict.h"
 #include "harness/results/record.h"
 #include "harness/tensors/outputs.h"
@@ -16,7 +16,6 @@
 namespace ringside {
 namespace {
 
-using Json = nlohmann::json;
 using Rows = std::map<std::string, Json>;  // by name, of which the n-th row is "name (n)"
 
 Rows read_rows(const std::filesystem::path& path) {

@@ -2,21 +2,18 @@
 #include <fmt/format.h>
 
 #include <map>
-#include <nlohmann/json.hpp>
 #include <pugixml.hpp>
 #include <set>
 #include <sstream>
 
 #include "harness/base/files.h"
-#include "harness/base/json_number.h"
+#include "harness/base/json.h"
 #include "harness/base/text.h"
 #include "harness/gate/report.h"
 #include "harness/gate/report_parts.h"
 
 namespace ringside {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 Json json_of(const ExactFinding& f) {
   return {{"name", f.name}, {"what", f.what}, {"base", f.base}, {"head", f.head}, {"red", f.red}};
