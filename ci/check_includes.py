@@ -121,7 +121,7 @@ def check_file(path, text):
         if re.fullmatch(r"harness/[^/]*", path):
             yield 1, "stands in no room of harness/"
         for number, line in enumerate(lines, 1):
-            if re.match(r"\w*TEST\w*\(", line) and not re.match(r"TEST(_F|_P)?\(\w+,", line):
+            if re.match(r"(TYPED_)?TEST\w*\(", line) and not re.match(r"TEST(_F|_P)?\(\w+,", line):
                 yield number, "name the suite in the line of TEST, TEST_F or TEST_P: CMake looks for it there"
             if match := INCLUDE.match(line):
                 if reason := check_include(path, *match.groups()):
