@@ -8,6 +8,7 @@ Prints each violation as FILE:LINE: text and ends with 1 if there is one. The ru
 - Device code includes of the standard library what DEVICE_STD lists, and says of it the names there. Device code is
   each file that marks a function for the GPU, but for tests, and all of ours that such a file includes.
 - Headers of MPI, CUDA, NCCL and CLI11 are for the places in CONFINED.
+- A test names its suite in its first line, where ci/cmake/targets.cmake looks for it.
 - Every header has #pragma once; no file has more than 400 lines.
 """
 import pathlib
@@ -119,6 +120,8 @@ def check_file(path, text):
         if re.fullmatch(r"harness/[^/]*", path):
             yield 1, "stands in no room of harness/"
         for number, line in enumerate(lines, 1):
+            if re.match(r"(TYPED_)?TEST\w*\(", line) and not re.match(r"TEST(_F|_P)?\(\w+,", line):
+                yield number, "name the suite in the line of TEST, TEST_F or TEST_P: CMake looks for it there"
             if match := INCLUDE.match(line):
                 if reason := check_include(path, *match.groups()):
                     yield number, reason

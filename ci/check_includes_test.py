@@ -94,6 +94,8 @@ class CheckIncludes(unittest.TestCase):
             ("harness/gate/gate.cpp", '#include "harness/sweep/plan.h"\n', 1),
             ("harness/gate/gate.cpp", '#include "harness/program/options.h"\n', 1),
             ("harness/room_less.cpp", "", 1),
+            ("harness/base/text_test.cpp", "TEST_F(Text,\nIsPlain) {}\nTEST_P(\n    Text, IsShort) {}\n", 3),
+            ("harness/base/text_test.cpp", "TYPED_TEST(Text, IsPlain) {}\n", 1),
             ("harness/base/text.h", '#pragma once\n#include "harness/base/text.h"\n', 1),
             ("kernels/mask.h", "#pragma once\n#include <algorithm>\n", 2),
             ("kernels/mask.h", "#pragma once\n#include <span>\nauto x = std::upper_bound(a, b, c);\n", 3),

@@ -39,6 +39,22 @@ function(ringside_library name)
   target_link_libraries(${name} PUBLIC ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE})
 endfunction()
 
+# ringside_compact(TARGET [OPTIMIZED]): its sources are compiled eight at a time, as headers take most of a source's time;
+# and in a release quickly, unless it is OPTIMIZED because somebody waits for what it computes.
+function(ringside_compact target)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
+  if(NOT OPTIMIZED IN_LIST ARGN)
+    target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+  endif()
+endfunction()
+
+# ringside_room(NAME [OPTIMIZED] …): the library of a room of the harness.
+function(ringside_room name)
+  cmake_parse_arguments(ARG "OPTIMIZED" "" "" ${ARGN})
+  ringside_library(${name} ${ARG_UNPARSED_ARGUMENTS})
+  ringside_compact(${name} ${ARGN})
+endfunction()
+
 # For a target with CUDA code: the runtime library, and its place in the target `cuda_code`.
 function(ringside_cuda_target target)
   target_link_libraries(${target} PRIVATE ${RINGSIDE_CUDART})
@@ -63,12 +79,28 @@ set(RINGSIDE_TEST_ENVIRONMENT
     ${RINGSIDE_MPI_ENVIRONMENT}
     ASAN_OPTIONS=fast_unwind_on_malloc=0 LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/ci/lsan.supp:print_suppressions=0)
 
-# ringside_test(NAME [THREADS] [PROGRAM] SOURCES … [LIBS …] [DEFINITIONS …] [MPI_RANKS n…] [TIMEOUT s] [SHARDS n])
-# One GoogleTest program. Without MPI_RANKS it runs by itself; with them, once under mpirun for each count (its main
-# is then the program's own). A run that executes no test fails. The thread sanitizer has those with THREADS alone. With
-# PROGRAM it starts ringside.
+# ringside_suites(FILTER SOURCES…): the --gtest_filter of all suites in these files, in the variable FILTER. A file that changes
+# is read again before the next build.
+function(ringside_suites filter)
+  set(all "")
+  foreach(source IN LISTS ARGN)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${source})
+    file(STRINGS ${source} suites REGEX "^TEST(_F|_P)?\\(")
+    list(TRANSFORM suites REPLACE "^[A-Z_]+\\(([^,]+),.*" "\\1.*:*/\\1.*")  # the latter have parameters
+    list(APPEND all ${suites})
+  endforeach()
+  list(REMOVE_DUPLICATES all)
+  string(JOIN ":" all ${all})
+  set(${filter} ${all} PARENT_SCOPE)
+endfunction()
+
+# ringside_test(NAME [IN PROGRAM] [THREADS] [STARTS_RINGSIDE] SOURCES … [LIBS …] [DEFINITIONS …] [MPI_RANKS n…] [TIMEOUT s]
+#               [SHARDS n])
+# Tests, in a GoogleTest program of their own or IN one that several share, which is compiled as the rooms are. Without
+# MPI_RANKS they run by themselves; with them, once under mpirun for each count (main is then the program's own). A run that
+# executes no test fails. The thread sanitizer has those with THREADS alone.
 function(ringside_test name)
-  cmake_parse_arguments(ARG "THREADS;PROGRAM" "TIMEOUT;SHARDS" "SOURCES;LIBS;DEFINITIONS;MPI_RANKS" ${ARGN})
+  cmake_parse_arguments(ARG "THREADS;STARTS_RINGSIDE" "IN;TIMEOUT;SHARDS" "SOURCES;LIBS;DEFINITIONS;MPI_RANKS" ${ARGN})
   if(NOT RINGSIDE_BUILD_TESTS OR (ARG_MPI_RANKS AND NOT RINGSIDE_TEST_MPI)
      OR (RINGSIDE_SANITIZE MATCHES thread AND NOT ARG_THREADS))
     return()
@@ -79,12 +111,28 @@ function(ringside_test name)
   if(RINGSIDE_SANITIZE)
     math(EXPR ARG_TIMEOUT "10 * ${ARG_TIMEOUT}")  # what sanitizers take on a busy machine
   endif()
-  add_executable(${name} ${ARG_SOURCES})
-  ringside_target(${name})
-  target_compile_definitions(${name} PRIVATE RINGSIDE_CASES="${PROJECT_SOURCE_DIR}/cases" ${ARG_DEFINITIONS})
-  target_link_libraries(${name} PRIVATE ${ARG_LIBS} GTest::gmock GTest::gtest)
+  set(program ${name})
+  if(ARG_IN)
+    set(program ${ARG_IN})
+    ringside_suites(filter ${ARG_SOURCES})
+    set(filter --gtest_filter=${filter})
+  endif()
+  if(NOT TARGET ${program})
+    add_executable(${program})
+    ringside_target(${program})
+    target_compile_definitions(${program} PRIVATE RINGSIDE_CASES="${PROJECT_SOURCE_DIR}/cases")
+    target_link_libraries(${program} PRIVATE GTest::gmock GTest::gtest)
+    if(ARG_IN)
+      ringside_compact(${program})
+    endif()
+    if(NOT ARG_MPI_RANKS)
+      target_link_libraries(${program} PRIVATE GTest::gtest_main)
+    endif()
+  endif()
+  target_sources(${program} PRIVATE ${ARG_SOURCES})
+  target_compile_definitions(${program} PRIVATE ${ARG_DEFINITIONS})
+  target_link_libraries(${program} PRIVATE ${ARG_LIBS})
   if(NOT ARG_MPI_RANKS)
-    target_link_libraries(${name} PRIVATE GTest::gtest_main)
     if(NOT ARG_SHARDS)
       set(ARG_SHARDS 1)
     endif()
@@ -97,7 +145,7 @@ function(ringside_test name)
       if(shard GREATER 0)
         set(test ${name}.${shard})
       endif()
-      add_test(NAME ${test} COMMAND ${name})
+      add_test(NAME ${test} COMMAND ${program} ${filter})
       set_tests_properties(${test} PROPERTIES
                            ENVIRONMENT "GTEST_TOTAL_SHARDS=${ARG_SHARDS};GTEST_SHARD_INDEX=${shard}")
       list(APPEND tests ${test})
@@ -110,9 +158,9 @@ function(ringside_test name)
                                                         ENVIRONMENT "${RINGSIDE_TEST_ENVIRONMENT}")
     list(APPEND tests ${name}.mpi${ranks})
   endforeach()
-  if(ARG_PROGRAM)
-    add_dependencies(${name} ringside)
-    target_compile_definitions(${name} PRIVATE RINGSIDE_PROGRAM="$<TARGET_FILE:ringside>" MPIRUN="${MPIEXEC_EXECUTABLE}")
+  if(ARG_STARTS_RINGSIDE)
+    add_dependencies(${program} ringside)
+    target_compile_definitions(${program} PRIVATE RINGSIDE_PROGRAM="$<TARGET_FILE:ringside>" MPIRUN="${MPIEXEC_EXECUTABLE}")
     set_tests_properties(${name} PROPERTIES LABELS mpi PROCESSORS 2 ENVIRONMENT "${RINGSIDE_TEST_ENVIRONMENT}")
   endif()
   set_tests_properties(${tests} PROPERTIES TIMEOUT ${ARG_TIMEOUT} FAIL_REGULAR_EXPRESSION "Running 0 tests")

@@ -7,17 +7,18 @@
 #include <utility>
 
 #include "harness/base/files.h"
+#include "harness/base/json.h"
 #include "harness/base/text.h"
 
 namespace ringside {
 
-nlohmann::ordered_json case_json(const Case& c) {
-  nlohmann::ordered_json json;
+Json case_json(const Case& c) {
+  Json json;
   for (const CaseColumn& column : case_columns()) {
     const std::string text = column.write(c);
     auto& value = json[std::string(column.name)];
     if (column.is_literal)
-      value = nlohmann::ordered_json::parse(text);
+      value = Json::parse(text);
     else
       value = text;
   }
@@ -38,7 +39,7 @@ bool is_plain(std::string_view text) {
 
 /// The text of a case file's cell; nullopt for what cannot stand in one. (dump() of anything deeper would
 /// recurse as deep as the file says.)
-std::optional<std::string> cell_text(const nlohmann::ordered_json& value) {
+std::optional<std::string> cell_text(const Json& value) {
   if (value.is_string()) {
     auto text = value.get<std::string>();
     return is_plain(text) ? std::optional(std::move(text)) : std::nullopt;
@@ -57,7 +58,7 @@ std::optional<std::string> cell_text(const nlohmann::ordered_json& value) {
 
 }  // namespace
 
-std::vector<CaseCell> cells_of(const nlohmann::ordered_json& json, std::string_view source) {
+std::vector<CaseCell> cells_of(const Json& json, std::string_view source) {
   if (!json.is_object()) refuse_file(source, "expected a JSON object, a case's columns");
   std::vector<CaseCell> cells;
   for (const auto& [column, value] : json.items()) {
@@ -83,7 +84,7 @@ std::vector<CaseCell> read_case_json(const std::filesystem::path& directory) {
   const InputFile file(path);
   constexpr std::size_t kLongest = std::size_t{1} << 20;
   if (file.size() > kLongest) refuse_file(file.name(), fmt::format("larger than {} bytes", kLongest));
-  return cells_of(nlohmann::ordered_json::parse(file.start(kLongest), nullptr, false), file.name());
+  return cells_of(Json::parse(file.start(kLongest), nullptr, false), file.name());
 }
 
 }  // namespace ringside

@@ -1,6 +1,7 @@
 // Tests orders of axes and cuts of a sequence in check. Read, told apart, or refused with the way out.
 #include <numeric>
 
+#include "harness/base/json.h"
 #include "harness/testing/check.h"
 
 namespace ringside {
@@ -66,7 +67,7 @@ TEST_F(CheckOthers, MakeInputsWritesEveryOrderOfAxes) {
       }
     }
   }
-  EXPECT_EQ(nlohmann::json::parse(text_of(folder_ / "thd/case.json")).at("axes"), "thd");
+  EXPECT_EQ(Json::parse(text_of(folder_ / "thd/case.json")).at("axes"), "thd");
 }
 
 TEST_F(CheckOthers, AxesThatMayBeMisreadAreToldWhereTheVerdictIsRed) {

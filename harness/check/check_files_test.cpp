@@ -1,5 +1,6 @@
 // How `ringside check` finds tensors, and `make-inputs` writes them: by rank, in either order of axes, in any
 // type.
+#include "harness/base/json.h"
 #include "harness/testing/check.h"
 #include "harness/testing/safetensors.h"
 
@@ -18,7 +19,7 @@ TEST_F(CheckFiles, FilesByRankInEveryLayout) {
   for (const auto& [layout, name] : of_layout) {
     SCOPED_TRACE(layout);
     const fs::path whole = dump().of(name);
-    const auto c = nlohmann::json::parse(text_of(whole / "case.json"));
+    const auto c = Json::parse(text_of(whole / "case.json"));
     const Index dp = c.at("dp"), sp = c.at("sp"), seq = c.at("seq"), batch = c.at("batch");
     std::string cells;
     for (const char* column : {"variant", "dtype", "math", "operator"})
@@ -157,10 +158,10 @@ TEST_F(CheckFiles, EveryTypeOfNumber) {
       const Array array = read_array(whole / fmt::format("{}.npy", tensor));
       std::ofstream(other / fmt::format("{}.npy", tensor), std::ios::binary) << npy_bytes(array, descr);
     }
-    const auto c = nlohmann::json::parse(text_of(whole / "case.json"));
+    const auto c = Json::parse(text_of(whole / "case.json"));
     const std::string options =
         fmt::format("--causal {} {}", c.at("causal").dump(), descr == "<u2" ? "--dtype bf16" : "");
-    const nlohmann::json row = expect_green(other, options);
+    const Json row = expect_green(other, options);
     EXPECT_EQ(row.at("case").at("dtype"), c.at("dtype"));
     EXPECT_EQ(row.at("case").at("math"), c.at("math"));  // what is usual with the dtype
     EXPECT_EQ(digests(row), digests(expect_green(whole)));
@@ -183,7 +184,7 @@ TEST_F(CheckFiles, OneSafetensorsFileOfSeveralTypes) {
   }
   fs::create_directory(folder_ / "s");
   folder_.write("s/model.safetensors", safetensors(header + "}") + values);
-  const nlohmann::json row = expect_green(folder_ / "s");
+  const Json row = expect_green(folder_ / "s");
   EXPECT_EQ(row.at("case").at("dtype"), "bf16");
   EXPECT_EQ(digests(row), digests(expect_green(whole)));
 }
@@ -201,10 +202,10 @@ TEST_F(CheckFiles, MakeInputsWritesWhatASweepRunsOn) {
       EXPECT_EQ(npy_bytes(swapped(read_array(folder_ / ("t/" + file))), "<f4"),
                 npy_bytes(read_array(whole / file), "<f4"));
     }
-    auto written = nlohmann::json::parse(text_of(folder_ / "in/case.json"));
+    auto written = Json::parse(text_of(folder_ / "in/case.json"));
     EXPECT_EQ(written.at("axes"), "bhnd");
     written.erase("axes");
-    EXPECT_EQ(written, nlohmann::json::parse(text_of(whole / "case.json")));
+    EXPECT_EQ(written, Json::parse(text_of(whole / "case.json")));
     EXPECT_EQ(check(folder_ / "in").status, 2);  // there is nothing to judge yet
     copy_tensors(whole, folder_ / "in", kOutputNames, false);
     expect_green(folder_ / "in");

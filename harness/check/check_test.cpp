@@ -4,6 +4,7 @@
 #include <numeric>
 #include <optional>
 
+#include "harness/base/json.h"
 #include "harness/testing/check.h"
 #include "harness/testing/safetensors.h"
 
@@ -27,7 +28,7 @@ TEST_F(Check, ADumpOfASweepIsGreenAndTheTableSaysWhatTheRowsSay) {
   ASSERT_EQ(table.size(), kCount + 1);
   for (std::size_t i = 0; i < kCount; ++i) {
     const auto& row = all[i];
-    auto c = nlohmann::json::parse(text_of(dump().cases()[i] / "case.json"));
+    auto c = Json::parse(text_of(dump().cases()[i] / "case.json"));
     EXPECT_THAT(outcome.err, HasSubstr(dump().cases()[i].string() + ": " + row.at("name").get<std::string>() +
                                        "; inputs as `ringside make-inputs` makes them"));
     c["variant"] = "given";
@@ -101,7 +102,7 @@ TEST_F(Check, AFaultInATensorIsRedAndItsPlaceIsTold) {
       EXPECT_EQ(outcome.status, 1) << outcome.err;
       EXPECT_THAT(outcome.out, HasSubstr("1 cases: 0 passed, 1 failed, 0 mistrusted, 0 skipped\n"));
       EXPECT_THAT(outcome.out, HasSubstr("FAIL " + bad.string() + "\n"));
-      const nlohmann::json red = row();
+      const Json red = row();
       EXPECT_EQ(red.at("status"), "FAIL");
       for (const char* other : kOutputNames)
         EXPECT_EQ(red.at("tensors").at(other).at("failed"), other == name ? count : 0) << other;

@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "harness/base/json.h"
 #include "harness/results/record.h"
 #include "harness/tensors/outputs.h"
 #include "reference/error.h"
@@ -15,7 +15,6 @@
 namespace ringside {
 namespace {
 
-using Json = nlohmann::json;
 struct Row {
   Json json;
   bool red;

@@ -3,6 +3,7 @@
 
 #include <limits>
 
+#include "harness/base/json.h"
 #include "harness/cases/case_json.h"
 #include "harness/testing/tensors.h"
 
@@ -218,9 +219,9 @@ class DiffResults : public Diff {
     return folder_.write("b.jsonl", text);
   }
   std::string digest(std::size_t i, const char* tensor) const {
-    return nlohmann::json::parse(rows_.at(i)).at("tensors").at(tensor).at("digest");
+    return Json::parse(rows_.at(i)).at("tensors").at(tensor).at("digest");
   }
-  std::string name(std::size_t i) const { return nlohmann::json::parse(rows_.at(i)).at("name"); }
+  std::string name(std::size_t i) const { return Json::parse(rows_.at(i)).at("name"); }
 
   std::vector<std::string> rows_;
 };

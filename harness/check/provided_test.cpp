@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include "harness/base/json.h"
 #include "harness/cases/case_json.h"
 #include "harness/check/provided_run.h"
 #include "harness/report/picture.h"
@@ -280,15 +281,14 @@ TEST(CaseJson, WrittenAndReadItIsTheSame) {
       rest.erase(0, end + 1);
     }
     const Case c = parse_case(cells, both);
-    const auto again = cells_of(nlohmann::ordered_json::parse(case_json(c).dump()), "here");
+    const auto again = cells_of(Json::parse(case_json(c).dump()), "here");
     EXPECT_EQ(parse_case(again, both), c) << text;
     EXPECT_EQ(again.size(), case_columns().size());
   }
 }
 
 TEST(CaseJson, FilesColumnsAreCellsToo) {
-  const auto cells =
-      cells_of(nlohmann::ordered_json::parse(R"({"axes":"bnhd","layout":"striped","dp":2})"), "here");
+  const auto cells = cells_of(Json::parse(R"({"axes":"bnhd","layout":"striped","dp":2})"), "here");
   EXPECT_EQ(find_cell(cells, "axes")->text, "bnhd");
   EXPECT_EQ(find_cell(cells, "layout")->text, "striped");
   EXPECT_EQ(find_cell(cells, "dp")->text, "2");

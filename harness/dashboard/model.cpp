@@ -7,14 +7,13 @@
 #include <cmath>
 #include <cstdlib>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <span>
 #include <string_view>
 #include <tuple>
 #include <utility>
 
 #include "harness/base/fingerprint.h"
-#include "harness/base/json_number.h"
+#include "harness/base/json.h"
 #include "harness/cases/case.h"
 #include "harness/cases/case_file.h"
 #include "harness/cases/case_json.h"
@@ -23,7 +22,6 @@
 namespace ringside {
 namespace {
 
-using Json = nlohmann::ordered_json;
 using Pointer = Json::json_pointer;
 
 enum class Kind { figure, figures, flag };

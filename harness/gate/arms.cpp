@@ -8,9 +8,9 @@
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <utility>
 
+#include "harness/base/json.h"
 #include "harness/base/statistics.h"
 #include "harness/gate/control.h"
 #include "reference/error.h"
@@ -116,7 +116,7 @@ double Arms::median_iteration(const Arm& arm, const std::string& name) const {
             kArmSeconds, "--out", out.string()});
   try {
     std::ifstream in(out);
-    const auto row = nlohmann::json::parse(in);
+    const auto row = Json::parse(in);
     const auto seconds = row.at("forward_backward_s").get<std::vector<double>>();
     const double value = median(seconds);
     if (row.at("name") == name && value > 0 && std::isfinite(value)) return value;

@@ -6,13 +6,13 @@
 #include <algorithm>
 #include <cstdio>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <tuple>
 #include <utility>
 #include <vector>
 
 #include "harness/base/fingerprint.h"
+#include "harness/base/json.h"
 #include "harness/base/text.h"
 #include "harness/gate/baselines.h"
 #include "harness/gate/commands.h"
@@ -20,8 +20,6 @@
 
 namespace ringside {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 std::string login_name() {
   const passwd* user = ::getpwuid(::geteuid());

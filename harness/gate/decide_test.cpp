@@ -261,11 +261,11 @@ TEST(Decide, LetsErrorsOfRoundsPass) {
 // --- rates
 
 /// Time of an arm (seconds) at a time (arms since the start), of a program that takes 1 s.
-using Clock = std::function<double(Random&, double at)>;
+using MachineClock = std::function<double(Random&, double at)>;
 
 struct Machine {
   const char* name;
-  Clock clock;
+  MachineClock clock;
 };
 
 const std::vector<Machine> kMachines = {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <pugixml.hpp>
 
+#include "harness/base/json.h"
 #include "harness/testing/program.h"
 #include "harness/testing/results.h"
 
@@ -75,7 +76,7 @@ TEST_F(Gate, ReportsAreWritten) {
   ASSERT_TRUE(document.load_file((folder_ / "junit.xml").c_str()));
   EXPECT_EQ(document.child("testsuites").attribute("failures").as_int(), 1);
   EXPECT_THAT(text_of(folder_ / "gate.md"), HasSubstr("FAIL&#58; &#60;script&#62;&#124;"));
-  EXPECT_EQ(nlohmann::json::parse(text_of(folder_ / "gate.json"))["status"], 1);
+  EXPECT_EQ(Json::parse(text_of(folder_ / "gate.json"))["status"], 1);
   EXPECT_EQ(gate(results(rows_), "--json /dev/full").status, 5);
   EXPECT_EQ(gate(results(rows_), "--json " + folder_ / "none/gate.json").status, 2);
 }

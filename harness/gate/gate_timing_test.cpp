@@ -1,9 +1,8 @@
 // gate --base --head and time: real processes on tiny cases. What times come to is asserted nowhere.
 #include <gmock/gmock.h>
 
-#include <nlohmann/json.hpp>
-
 #include "harness/base/fingerprint.h"
+#include "harness/base/json.h"
 #include "harness/cases/select_cases.h"
 #include "harness/gate/decide.h"
 #include "harness/gate/noise.h"
@@ -17,13 +16,11 @@ using ::testing::AllOf;
 using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using ::testing::Not;
-using Json = nlohmann::json;
-
-constexpr const char* kCases = "variant,seq,head_dim,sp\nring,16,8,1\n";
+constexpr const char* kTimed = "variant,seq,head_dim,sp\nring,16,8,1\n";
 constexpr const char* kTwoRanks = "variant,seq,heads,head_dim,sp\nring|ulysses,16,2,8,2\n";
 
 /// The gate on the program as base and `head` (the program with a fault), in a folder of its own.
-class Gate : public ::testing::Test {
+class TimedGate : public ::testing::Test {
  protected:
   Outcome gate(const std::string& table, const std::string& fault, const std::string& more = "") const {
     return run("RINGSIDE_FAULT=" + fault + " exec " + RINGSIDE_PROGRAM + " gate --base " + RINGSIDE_PROGRAM +
@@ -35,8 +32,8 @@ class Gate : public ::testing::Test {
   TempFolder folder_;
 };
 
-TEST_F(Gate, TimesEqualProgramsInPairs) {
-  const Outcome outcome = gate(kCases, "", "--seed 5");
+TEST_F(TimedGate, TimesEqualProgramsInPairs) {
+  const Outcome outcome = gate(kTimed, "", "--seed 5");
   EXPECT_EQ(outcome.status, 0) << outcome.err << outcome.out;
   EXPECT_THAT(outcome.err, AllOf(HasSubstr("seed 5\n"), HasSubstr("rounds, in %:")));
   const Json timed = report().at("timed");
@@ -48,12 +45,12 @@ TEST_F(Gate, TimesEqualProgramsInPairs) {
   EXPECT_EQ(report().at("exact").size(), 0U);
 }
 
-TEST_F(Gate, TellsItsFreshSeed) {
-  const Outcome outcome = gate(kCases, "wrong");
+TEST_F(TimedGate, TellsItsFreshSeed) {
+  const Outcome outcome = gate(kTimed, "wrong");
   EXPECT_THAT(outcome.err, ContainsRegex("seed [0-9]+\n"));
 }
 
-TEST_F(Gate, RefusesAWrongRankAndDoesNotTimeIt) {
+TEST_F(TimedGate, RefusesAWrongRankAndDoesNotTimeIt) {
   const Outcome outcome = gate(kTwoRanks, "wrong");
   EXPECT_EQ(outcome.status, 1) << outcome.err;
   const Json json = report();
@@ -64,13 +61,13 @@ TEST_F(Gate, RefusesAWrongRankAndDoesNotTimeIt) {
   EXPECT_THAT(json.at("notes").dump(), HasSubstr("its result is wrong in head"));
 }
 
-TEST_F(Gate, RefusesMoreMemory) {
-  const Outcome outcome = gate(kCases, "hungry");
+TEST_F(TimedGate, RefusesMoreMemory) {
+  const Outcome outcome = gate(kTimed, "hungry");
   EXPECT_EQ(outcome.status, 1) << outcome.err << outcome.out;
   EXPECT_THAT(report().at("exact").dump(), HasSubstr("forward_memory"));
 }
 
-TEST_F(Gate, SaysThatARankWasKilled) {
+TEST_F(TimedGate, SaysThatARankWasKilled) {
   for (const std::string more : {"", "--mpi 2"}) {
     const Outcome outcome = gate(kTwoRanks, "killed", more);
     EXPECT_EQ(outcome.status, 5) << outcome.err;
@@ -78,13 +75,13 @@ TEST_F(Gate, SaysThatARankWasKilled) {
   }
 }
 
-TEST_F(Gate, SaysThatATimedRankWasKilled) {
-  const Outcome outcome = gate(kCases, "killed_later");
+TEST_F(TimedGate, SaysThatATimedRankWasKilled) {
+  const Outcome outcome = gate(kTimed, "killed_later");
   EXPECT_EQ(outcome.status, 5) << outcome.err;
   EXPECT_THAT(outcome.err, AllOf(HasSubstr("head was killed (SIGKILL)"), HasSubstr(" time ")));
 }
 
-TEST_F(Gate, TimesNoMoreRanksThanCores) {
+TEST_F(TimedGate, TimesNoMoreRanksThanCores) {
   const std::string one_too_many =
       "variant,seq,head_dim,sp\nring,512,8," + std::to_string(usable_cores() + 1) + "\n";
   const Outcome outcome = gate(one_too_many, "");
@@ -93,14 +90,14 @@ TEST_F(Gate, TimesNoMoreRanksThanCores) {
   EXPECT_THAT(outcome.out, HasSubstr("is not timed: more ranks than the "));
 }
 
-TEST_F(Gate, RunsUnderMpi) {
+TEST_F(TimedGate, RunsUnderMpi) {
   const Outcome outcome = gate(kTwoRanks, "wrong", "--mpi 2");
   EXPECT_EQ(outcome.status, 1) << outcome.err;
   EXPECT_THAT(outcome.err, HasSubstr("mpi 2"));
 }
 
-TEST_F(Gate, CalibratesAndThenKnowsTheNoise) {
-  const std::string cases = folder_.write("cases.csv", kCases);
+TEST_F(TimedGate, CalibratesAndThenKnowsTheNoise) {
+  const std::string cases = folder_.write("cases.csv", kTimed);
   const std::string calibrate = std::string("gate --calibrate --head ") + RINGSIDE_PROGRAM + " " + cases +
                                 " --noise " + folder_ / "new/noise.csv";
   const Outcome outcome = ringside(calibrate);
@@ -113,21 +110,21 @@ TEST_F(Gate, CalibratesAndThenKnowsTheNoise) {
   EXPECT_EQ(noise[0].device, "cpu");
 }
 
-TEST_F(Gate, KnowsASlowProgramByTheNoise) {
-  const Case c = select_cases(folder_.write("cases.csv", kCases), "").at(0);
+TEST_F(TimedGate, KnowsASlowProgramByTheNoise) {
+  const Case c = select_cases(folder_.write("cases.csv", kTimed), "").at(0);
   CaseNoise noise = {.name = c.name(), .ranks = "threads", .device = "cpu"};
   noise.log_ratios.assign(kEnoughNoise, 0.001);  // of a quiet machine: delta is 3%
   add_noise(folder_ / "noise.csv", noise, "c", "2026-01-02T03:04:05Z");
-  const Outcome outcome = gate(kCases, "slow=3", "--noise " + folder_ / "noise.csv");
+  const Outcome outcome = gate(kTimed, "slow=3", "--noise " + folder_ / "noise.csv");
   ASSERT_EQ(report().at("timed").size(), 1U) << outcome.err;
   if (report().at("timed")[0].at("verdict") == "CONTAMINATED") GTEST_SKIP() << "this machine is too busy";
   EXPECT_EQ(report().at("timed")[0].at("verdict"), "SLOW") << outcome.out;
   EXPECT_EQ(outcome.status, 3);
 }
 
-TEST_F(Gate, ReportsWhatIsFinishedWhenInterrupted) {
+TEST_F(TimedGate, ReportsWhatIsFinishedWhenInterrupted) {
   Process process(std::string("exec ") + RINGSIDE_PROGRAM + " gate --base " + RINGSIDE_PROGRAM + " --head " +
-                  RINGSIDE_PROGRAM + " " + folder_.write("cases.csv", kCases) + " --json " +
+                  RINGSIDE_PROGRAM + " " + folder_.write("cases.csv", kTimed) + " --json " +
                   folder_ / "gate.json" + " 2> " + folder_ / "said");
   ASSERT_TRUE(eventually([&] { return text_of(folder_ / "said").find("; seed ") != std::string::npos; }));
   kill(process.pid(), SIGINT);
@@ -139,8 +136,8 @@ TEST_F(Gate, ReportsWhatIsFinishedWhenInterrupted) {
 
 // --- bad input
 
-TEST_F(Gate, RefusesProgramsThatAreNone) {
-  const std::string cases = folder_.write("cases.csv", kCases);
+TEST_F(TimedGate, RefusesProgramsThatAreNone) {
+  const std::string cases = folder_.write("cases.csv", kTimed);
   const auto script = [&](const std::string& name, const std::string& text) {
     const std::string path = folder_.write(name, text);
     std::filesystem::permissions(path, std::filesystem::perms::owner_all);
@@ -167,15 +164,15 @@ TEST_F(Gate, RefusesProgramsThatAreNone) {
   EXPECT_THAT(ringside("gate --calibrate --base a --head b " + cases).err, HasSubstr("--calibrate"));
 }
 
-TEST_F(Gate, RefusesCasesAsTheProgramsDo) {
+TEST_F(TimedGate, RefusesCasesAsTheProgramsDo) {
   const Outcome unknown = gate("variant,seq,head_dim\nnone_such,16,8\n", "");
   EXPECT_EQ(unknown.status, 2);
   EXPECT_THAT(unknown.err, HasSubstr("none_such"));
-  EXPECT_EQ(gate(kCases, "", "--filter nothing").status, 2);
-  EXPECT_EQ(gate(kCases, "", "--seed -1").status, 2);
-  EXPECT_EQ(gate(kCases, "", "--mpi 0").status, 2);
-  EXPECT_EQ(gate(kCases, "", "--allow-missing").status, 2);  // of the gate on results
-  const Outcome device = gate(kCases, "", "--device none");
+  EXPECT_EQ(gate(kTimed, "", "--filter nothing").status, 2);
+  EXPECT_EQ(gate(kTimed, "", "--seed -1").status, 2);
+  EXPECT_EQ(gate(kTimed, "", "--mpi 0").status, 2);
+  EXPECT_EQ(gate(kTimed, "", "--allow-missing").status, 2);  // of the gate on results
+  const Outcome device = gate(kTimed, "", "--device none");
   EXPECT_EQ(device.status, 2);
   EXPECT_THAT(device.err, HasSubstr("no such device"));
 }

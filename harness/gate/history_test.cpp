@@ -24,10 +24,10 @@ using ::testing::ThrowsMessage;
 
 class HistoryTest : public ::testing::Test {
  protected:
-  ResultsLog log(const std::vector<TestRow>& rows) const {
+  ResultsLog log(const std::vector<HistoryRow>& rows) const {
     return read_results(folder_.write("results.jsonl", lines_of(rows)));
   }
-  Added add(const std::vector<TestRow>& rows) const { return writing().add(log(rows)); }
+  Added add(const std::vector<HistoryRow>& rows) const { return writing().add(log(rows)); }
   History writing() const { return History(db_, Database::Access::write); }
   History reading() const { return History(db_, Database::Access::read); }
   std::vector<Series> series(const SeriesQuery& query = {}) const { return reading().series(query); }
@@ -47,7 +47,7 @@ auto adds(std::int64_t rows, std::int64_t runs, std::int64_t already) {
 }
 
 TEST_F(HistoryTest, AddsARunOnce) {
-  const std::vector<TestRow> run{{.name = "a"}, {.name = "b"}, {.name = "c", .status = "FAIL"}};
+  const std::vector<HistoryRow> run{{.name = "a"}, {.name = "b"}, {.name = "c", .status = "FAIL"}};
   EXPECT_THAT(add(run), AllOf(adds(3, 1, 0), Field(&Added::all_rows, 3), Field(&Added::all_runs, 1)));
   EXPECT_THAT(add(run), AllOf(adds(0, 0, 3), Field(&Added::all_rows, 3), Field(&Added::all_runs, 1)));
   EXPECT_THAT(reading().runs(), ElementsAre(AllOf(Field(&HistoryRun::rows, 3), Field(&HistoryRun::red, 1),
@@ -56,8 +56,8 @@ TEST_F(HistoryTest, AddsARunOnce) {
 
 /// Each of the six things that make a run makes another one.
 TEST_F(HistoryTest, TellsRunsApart) {
-  const TestRow first{};
-  std::vector<TestRow> others(6, first);
+  const HistoryRow first{};
+  std::vector<HistoryRow> others(6, first);
   others[0].commit = "other";
   others[1].started = "2026-01-01T00:00:01Z";
   others[2].fingerprint = "other";
@@ -73,14 +73,14 @@ TEST_F(HistoryTest, TellsRunsApart) {
 
 /// With --resume the rows that were there keep their start, the others have that of the second one.
 TEST_F(HistoryTest, TakesARunThatWentOn) {
-  const TestRow kept{.name = "a"}, also_kept{.name = "b"};
+  const HistoryRow kept{.name = "a"}, also_kept{.name = "b"};
   add({kept, also_kept});
   EXPECT_THAT(add({kept, also_kept, {.name = "c", .started = "2026-01-02T00:00:00Z"}}), adds(1, 1, 2));
   EXPECT_THAT(reading().runs(), ElementsAre(Field(&HistoryRun::rows, 2), Field(&HistoryRun::rows, 1)));
 }
 
 TEST_F(HistoryTest, ACaseTwiceInARunIsThereTwiceAndInSeriesOnce) {
-  const std::vector<TestRow> run{{.seconds = 1}, {.seconds = 2}};
+  const std::vector<HistoryRow> run{{.seconds = 1}, {.seconds = 2}};
   EXPECT_THAT(add(run), adds(2, 1, 0));
   EXPECT_THAT(add(run), adds(0, 0, 2));
   EXPECT_THAT(rows(), ElementsAre(Field(&History::Row::nth, 1), Field(&History::Row::nth, 2)));
@@ -131,7 +131,7 @@ TEST_F(HistoryTest, TextGoesInAndOutUnchanged) {
                                    "ünï \xf0\x9f\x8e\xb5",
                                    "",
                                    std::string(1 << 20, 'x')};
-  std::vector<TestRow> run;
+  std::vector<HistoryRow> run;
   for (const std::string& text : hostile) {
     run.push_back({.name = text,
                    .commit = text,
@@ -158,13 +158,13 @@ TEST_F(HistoryTest, TextGoesInAndOutUnchanged) {
 }
 
 TEST_F(HistoryTest, SeriesAreOfOneMachineDeviceCommunicatorAndWorld) {
-  std::vector<TestRow> run(5);
+  std::vector<HistoryRow> run(5);
   run[1].fingerprint = "other";
   run[2].communicator = "mpi";
   run[3].device = "cuda";
   run[4].world = 4;
   add(run);
-  for (TestRow& row : run) row.started = "2025-12-31T00:00:00Z";
+  for (HistoryRow& row : run) row.started = "2025-12-31T00:00:00Z";
   add(run);
   EXPECT_THAT(series(), SizeIs(5));
   for (const Series& s : series()) {
@@ -220,10 +220,10 @@ class LayerC : public HistoryTest {
   /// Findings of the last of some days' runs.
   std::vector<HistoryFinding> findings(const std::vector<double>& seconds, bool stored = true) const {
     std::filesystem::remove(db_);
-    std::vector<TestRow> days;
+    std::vector<HistoryRow> days;
     for (std::size_t i = 0; i < seconds.size(); ++i)
       days.push_back(on_day(static_cast<int>(i) + 1, seconds[i] * (i % 2 == 0 ? 1.002 : 1)));
-    const TestRow last = days.back();
+    const HistoryRow last = days.back();
     if (!stored) days.pop_back();
     add(days);
     History history = reading();
@@ -287,15 +287,15 @@ TEST_F(LayerC, ARiseInSmallStepsIsOne) {
 TEST_F(LayerC, AsksItsOwnMachine) {
   findings(kStep);  // into the database
   History history = reading();
-  const auto of = [&](const TestRow& row) { return history_findings(history, log({row}).records); };
-  TestRow last = on_day(8, 1.1);
+  const auto of = [&](const HistoryRow& row) { return history_findings(history, log({row}).records); };
+  HistoryRow last = on_day(8, 1.1);
   EXPECT_THAT(of(last), SizeIs(2));
-  for (const auto change : std::vector<void (*)(TestRow&)>{
-           [](TestRow& r) { r.fingerprint = "other"; }, [](TestRow& r) { r.device = "cuda"; },
-           [](TestRow& r) { r.communicator = "mpi"; }, [](TestRow& r) { r.world = 2; },
-           [](TestRow& r) { r.name = "other"; }, [](TestRow& r) { r.status = "FAIL"; },
-           [](TestRow& r) { r.oversubscribed = true; }}) {
-    TestRow other = last;
+  for (const auto change : std::vector<void (*)(HistoryRow&)>{
+           [](HistoryRow& r) { r.fingerprint = "other"; }, [](HistoryRow& r) { r.device = "cuda"; },
+           [](HistoryRow& r) { r.communicator = "mpi"; }, [](HistoryRow& r) { r.world = 2; },
+           [](HistoryRow& r) { r.name = "other"; }, [](HistoryRow& r) { r.status = "FAIL"; },
+           [](HistoryRow& r) { r.oversubscribed = true; }}) {
+    HistoryRow other = last;
     change(other);
     EXPECT_THAT(of(other), IsEmpty());
   }

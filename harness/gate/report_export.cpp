@@ -2,21 +2,18 @@
 #include <fmt/format.h>
 
 #include <map>
-#include <nlohmann/json.hpp>
 #include <pugixml.hpp>
 #include <set>
 #include <sstream>
 #include <type_traits>
 
-#include "harness/base/json_number.h"
+#include "harness/base/json.h"
 #include "harness/base/text.h"
 #include "harness/gate/report.h"
 #include "harness/gate/report_parts.h"
 
 namespace ringside {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 /// Takes members into a JSON object.
 struct MemberWriter {

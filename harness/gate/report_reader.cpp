@@ -5,17 +5,15 @@
 #include <array>
 #include <cmath>
 #include <concepts>
-#include <nlohmann/json.hpp>
 
 #include "harness/base/files.h"
+#include "harness/base/json.h"
 #include "harness/cases/case_file.h"
 #include "harness/gate/report_parts.h"
 #include "reference/error.h"
 
 namespace ringside {
 namespace {
-
-using Json = nlohmann::json;
 
 constexpr std::size_t kMaxReportBytes = std::size_t{64} << 20;
 

@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <pugixml.hpp>
 #include <sstream>
 
 #include "harness/base/files.h"
+#include "harness/base/json.h"
 #include "harness/testing/process.h"
 #include "reference/error.h"
 
@@ -19,8 +19,6 @@ using namespace std::string_literals;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
-using Json = nlohmann::json;
-
 ExactFinding exact(const std::string& name, bool red) {
   return {.name = name, .what = "peak_bytes", .base = "4096", .head = red ? "8192" : "2048", .red = red};
 }

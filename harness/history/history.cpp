@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <regex>
 #include <set>
 #include <tuple>
 
 #include "harness/base/fingerprint.h"
+#include "harness/base/json.h"
 #include "harness/history/change_points.h"
 #include "reference/error.h"
 
@@ -121,7 +121,7 @@ std::int64_t History::number(const char* sql) {
 
 /// Of a run that is there from now on, with its machine.
 std::int64_t History::id_of_run(const Record& record, const std::string& line) {
-  const auto json = nlohmann::ordered_json::parse(line);
+  const auto json = Json::parse(line);
   const auto machine = json.find("machine");
   const std::int64_t of_machine = Names(db_, "machine", "fingerprint")[record.fingerprint];
   if (machine != json.end() && machine->is_object()) {

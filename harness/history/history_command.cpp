@@ -5,10 +5,10 @@
 #include <cstdio>
 #include <functional>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "harness/base/csv.h"
+#include "harness/base/json.h"
 #include "harness/base/line_file.h"
 #include "harness/base/text.h"
 #include "harness/history/commands.h"
@@ -19,8 +19,6 @@ namespace ringside {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
-
 constexpr std::size_t kShown = 72;  // bytes of a text of others
 
 std::string counted(std::int64_t n, std::string_view what) {

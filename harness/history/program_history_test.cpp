@@ -5,9 +5,9 @@
 #include <csignal>
 #include <list>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <random>
 
+#include "harness/base/json.h"
 #include "harness/history/history.h"
 #include "harness/testing/history.h"
 #include "harness/testing/program.h"
@@ -29,7 +29,7 @@ Outcome add(const std::string& results, const std::string& db) {
 
 /// One run's results, of so many cases.
 std::string run_of(int run, int cases) {
-  std::vector<TestRow> rows;
+  std::vector<HistoryRow> rows;
   for (int i = 0; i < cases; ++i) {
     rows.push_back(on_day(1, 0.01));
     rows.back().name = "case-" + std::to_string(i);
@@ -296,7 +296,7 @@ TEST_F(ProgramHistory, AFileThatMayNotBeWrittenIsRead) {
 // --- list and export
 
 TEST_F(ProgramHistory, ListShowsRunsAndSteps) {
-  std::vector<TestRow> rows;
+  std::vector<HistoryRow> rows;
   for (int day = 1; day <= 14; ++day)
     rows.push_back(on_day(day, (day < 9 ? 0.0121 : 0.0139) * (day % 2 == 0 ? 1.001 : 1)));
   rows[8].subject = "Make \x1b[31mit <b>slower</b>\n";
@@ -324,7 +324,7 @@ TEST_F(ProgramHistory, ListShowsRunsAndSteps) {
 }
 
 TEST_F(ProgramHistory, ExportHasEverything) {
-  std::vector<TestRow> rows(2);
+  std::vector<HistoryRow> rows(2);
   rows[1].name = "with, comma and \"quotes\"\r\nand <script>";
   rows[1].status = "FAIL";
   ASSERT_EQ(add(folder_.write("r.jsonl", lines_of(rows)), db_).status, 0);
@@ -340,7 +340,7 @@ TEST_F(ProgramHistory, ExportHasEverything) {
 
   const std::string out = folder_.write("out.json", "what was there before");
   EXPECT_EQ(ringside("history export --db " + db_ + " --json -o " + out).status, 0);
-  const auto json = nlohmann::json::parse(text_of(out));
+  const auto json = Json::parse(text_of(out));
   ASSERT_EQ(json.size(), 2U);
   EXPECT_EQ(json[1]["name"], rows[1].name);
   EXPECT_EQ(json[0]["figures"]["forward_backward_s"], 0.01);

@@ -17,7 +17,7 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::SizeIs;
-using Kind = Step::Kind;
+using StepKind = Step::Kind;
 
 Timeline timeline_of(const std::vector<std::pair<std::string, Step>>& steps) {
   Recorder recorder;
@@ -26,7 +26,7 @@ Timeline timeline_of(const std::vector<std::pair<std::string, Step>>& steps) {
   return recorder.timeline();
 }
 
-Step step(Kind kind, std::int64_t begin_ns, std::int64_t end_ns) {
+Step step(StepKind kind, std::int64_t begin_ns, std::int64_t end_ns) {
   return {.kind = kind, .begin_ns = begin_ns, .end_ns = end_ns};
 }
 
@@ -34,14 +34,14 @@ Step step(Kind kind, std::int64_t begin_ns, std::int64_t end_ns) {
 // message  | ------  |   1..7, waited for in 4..5 and, another, in 8..9
 // message  |   ------|   3..9
 TEST(Shares, AddUpAndDoNotCountWaitsAsHidden) {
-  const Timeline timeline = timeline_of({{"add", step(Kind::compute, 2, 4)},
-                                         {"k", step(Kind::wait, 4, 5)},
-                                         {"k", step(Kind::message, 1, 7)},
-                                         {"add", step(Kind::compute, 5, 8)},
-                                         {"v", step(Kind::wait, 8, 9)},
-                                         {"v", step(Kind::message, 3, 9)},
-                                         {"forward", step(Kind::pass, 0, 6)},
-                                         {"backward", step(Kind::pass, 6, 10)}});
+  const Timeline timeline = timeline_of({{"add", step(StepKind::compute, 2, 4)},
+                                         {"k", step(StepKind::wait, 4, 5)},
+                                         {"k", step(StepKind::message, 1, 7)},
+                                         {"add", step(StepKind::compute, 5, 8)},
+                                         {"v", step(StepKind::wait, 8, 9)},
+                                         {"v", step(StepKind::message, 3, 9)},
+                                         {"forward", step(StepKind::pass, 0, 6)},
+                                         {"backward", step(StepKind::pass, 6, 10)}});
   const Shares s = shares(timeline);
   EXPECT_DOUBLE_EQ(s.compute_s, 5e-9);
   EXPECT_DOUBLE_EQ(s.wait_s, 2e-9);
@@ -58,10 +58,10 @@ TEST(Shares, OfNothingAreNothing) {
 }
 
 TEST(ComputeTotals, AreByName) {
-  const Timeline timeline = timeline_of({{"add", step(Kind::compute, 0, 2)},
-                                         {"fill", step(Kind::compute, 2, 3)},
-                                         {"add", step(Kind::message, 0, 9)},
-                                         {"add", step(Kind::compute, 5, 8)}});
+  const Timeline timeline = timeline_of({{"add", step(StepKind::compute, 0, 2)},
+                                         {"fill", step(StepKind::compute, 2, 3)},
+                                         {"add", step(StepKind::message, 0, 9)},
+                                         {"add", step(StepKind::compute, 5, 8)}});
   const auto totals = compute_totals(timeline);
   ASSERT_THAT(totals, SizeIs(2));
   EXPECT_EQ(totals[0].name, "add");
@@ -73,10 +73,10 @@ TEST(ComputeTotals, AreByName) {
 
 TEST(Recorder, ForgetsTheIterationBefore) {
   Recorder recorder;
-  recorder.record(Kind::compute, "first", [] {});
+  recorder.record(StepKind::compute, "first", [] {});
   recorder.restart();
   EXPECT_THAT(recorder.timeline().steps, IsEmpty());
-  const double seconds = recorder.record(Kind::compute, "second", [] {});
+  const double seconds = recorder.record(StepKind::compute, "second", [] {});
   ASSERT_THAT(recorder.timeline().steps, SizeIs(1));
   EXPECT_EQ(seconds, 1e-9 * static_cast<double>(recorder.timeline().steps[0].end_ns -
                                                 recorder.timeline().steps[0].begin_ns));
@@ -86,7 +86,7 @@ TEST(Recorder, ForgetsTheIterationBefore) {
 
 // --- what is recorded of a run
 
-Intervals intervals_of(const Timeline& timeline, Kind kind) {
+Intervals intervals_of(const Timeline& timeline, StepKind kind) {
   Intervals all;
   for (const Step& s : timeline.steps) {
     if (s.kind == kind) all.push_back({s.begin_ns, s.end_ns});
@@ -100,7 +100,7 @@ std::vector<RankRun> run(const Case& c, const Variant& variant) {
   return run_ranks_here(c, variant, "cpu", {.repeat = 2, .limit_s = 60}, fleet, inputs);
 }
 
-std::map<std::string, int> counts_of(const Timeline& timeline, Kind kind) {
+std::map<std::string, int> counts_of(const Timeline& timeline, StepKind kind) {
   std::map<std::string, int> counts;
   for (const Step& s : timeline.steps) {
     if (s.kind == kind) ++counts[std::string(timeline.name(s))];
@@ -111,14 +111,14 @@ std::map<std::string, int> counts_of(const Timeline& timeline, Kind kind) {
 TEST(RingOf4, HasItsStepsAndMessages) {
   const Case c = {.variant = "ring", .seq = 20, .heads = 2, .head_dim = 4, .sp = 4};
   for (const RankRun& run : run(c, *find_variant("ring", Operator::softmax))) {
-    auto compute = counts_of(run.timeline, Kind::compute);
+    auto compute = counts_of(run.timeline, StepKind::compute);
     const int seen = run.rank + 1;  // causal: the own chunk and those to the left
     EXPECT_EQ(compute["softmax_forward"], seen);
     EXPECT_EQ(compute["softmax_merge"], seen);
     EXPECT_EQ(compute["softmax_backward"], seen);
     EXPECT_EQ(compute["softmax_delta"], 1);
     EXPECT_EQ(compute["add"], 2 * run.rank);
-    const auto messages = counts_of(run.timeline, Kind::message);
+    const auto messages = counts_of(run.timeline, StepKind::message);
     EXPECT_THAT(
         messages,
         ElementsAre(
@@ -127,8 +127,8 @@ TEST(RingOf4, HasItsStepsAndMessages) {
             std::pair("ring backward, step 2: dk, dv", 1), std::pair("ring backward, step 2: k, v", 1),
             std::pair("ring backward, step 3: dk, dv", 1), std::pair("ring forward, step 0: k, v", 1),
             std::pair("ring forward, step 1: k, v", 1), std::pair("ring forward, step 2: k, v", 1)));
-    EXPECT_EQ(counts_of(run.timeline, Kind::wait), messages);
-    EXPECT_THAT(counts_of(run.timeline, Kind::pass),
+    EXPECT_EQ(counts_of(run.timeline, StepKind::wait), messages);
+    EXPECT_THAT(counts_of(run.timeline, StepKind::pass),
                 ElementsAre(std::pair("backward", 1), std::pair("forward", 1)));
   }
 }
@@ -155,7 +155,7 @@ class EveryTimeline : public testing::TestWithParam<const Variant*> {
 TEST_P(EveryTimeline, IsWellFormed) {
   for (const RankRun& run : run(c_, *GetParam())) {
     const Timeline& timeline = run.timeline;
-    const Intervals passes = intervals_of(timeline, Kind::pass);
+    const Intervals passes = intervals_of(timeline, StepKind::pass);
     ASSERT_THAT(passes, SizeIs(2));
     EXPECT_GE(passes[0].begin, 0);
     EXPECT_LE(passes[0].end, passes[1].begin) << "forward, then backward";
@@ -167,20 +167,20 @@ TEST_P(EveryTimeline, IsWellFormed) {
       EXPECT_TRUE(std::ranges::any_of(passes, [&](const TimeInterval& pass) {
         return pass.begin <= s.begin_ns && s.end_ns <= pass.end;
       })) << timeline.name(s);
-      if (s.kind == Kind::compute || s.kind == Kind::wait) {
+      if (s.kind == StepKind::compute || s.kind == StepKind::wait) {
         EXPECT_LE(done, s.begin_ns) << timeline.name(s) << " begins before the step before has ended";
         done = s.end_ns;
       }
-      if (s.kind == Kind::wait) waits.push_back(s);
-      if (s.kind != Kind::message) continue;
+      if (s.kind == StepKind::wait) waits.push_back(s);
+      if (s.kind != StepKind::message) continue;
       const bool ends_in_its_wait = std::ranges::any_of(waits, [&](const Step& wait) {
         return timeline.name(wait) == timeline.name(s) && s.begin_ns <= wait.begin_ns &&
                wait.end_ns == s.end_ns;
       });
       EXPECT_TRUE(ends_in_its_wait) << timeline.name(s);
     }
-    EXPECT_THAT(waits, SizeIs(intervals_of(timeline, Kind::message).size()));
-    EXPECT_THAT(intervals_of(timeline, Kind::compute), testing::Not(IsEmpty()));
+    EXPECT_THAT(waits, SizeIs(intervals_of(timeline, StepKind::message).size()));
+    EXPECT_THAT(intervals_of(timeline, StepKind::compute), testing::Not(IsEmpty()));
   }
 }
 
@@ -189,7 +189,7 @@ TEST_P(EveryTimeline, SendsTheBytesOfTheFormula) {
   for (const RankRun& run : run(c_, *GetParam())) {
     const PassTraffic formula = GetParam()->traffic(c_.local_problem(), c_.dtype, c_.sp, run.rank % c_.sp);
     std::int64_t bytes = 0;
-    for (const Step& s : run.timeline.steps) bytes += s.kind == Kind::message ? s.bytes : 0;
+    for (const Step& s : run.timeline.steps) bytes += s.kind == StepKind::message ? s.bytes : 0;
     EXPECT_EQ(bytes, formula.forward.bytes + formula.backward.bytes);
     EXPECT_EQ(run.measure.repeats_equal, 1);
   }

@@ -154,7 +154,7 @@ TEST_P(Accounts, WasteIsRedByItself) {
 
 /// A formula that is off by `forward` and `backward` bytes.
 template <int forward, int backward>
-struct Estimate {
+struct WrongFormula {
   static inline const Variant* base = nullptr;
   static Variant of(const Variant& variant) {
     base = &variant;
@@ -169,14 +169,14 @@ struct Estimate {
 
 TEST_P(Accounts, AFormulaThatIsOffByAByteIsRed) {
   EXPECT_THAT(all_failures(run(*GetParam())), ElementsAre());
-  for (const Variant& twin : {Estimate<1, 0>::of(*GetParam()), Estimate<-1, 0>::of(*GetParam())}) {
+  for (const Variant& twin : {WrongFormula<1, 0>::of(*GetParam()), WrongFormula<-1, 0>::of(*GetParam())}) {
     const CaseResult result = run(twin);
     EXPECT_THAT(all_failures(result), SizeIs(result.ranks.size()));
     for (const std::string& failure : all_failures(result)) {
       EXPECT_THAT(failure, testing::AllOf(StartsWith("memory: rank "), testing::HasSubstr(" in forward;")));
     }
   }
-  for (const Variant& twin : {Estimate<0, 1>::of(*GetParam()), Estimate<0, -1>::of(*GetParam())}) {
+  for (const Variant& twin : {WrongFormula<0, 1>::of(*GetParam()), WrongFormula<0, -1>::of(*GetParam())}) {
     const CaseResult result = run(twin);
     EXPECT_THAT(all_failures(result), SizeIs(result.ranks.size()));
     for (const std::string& failure : all_failures(result)) {

@@ -266,11 +266,11 @@ void divided(std::vector<Index>& bounds, const Problem&, int size) {
 
 /// Those of the first case with as many tokens, in every later one.
 SpoilBounds cached() {
-  struct Cache {
+  struct Seen {
     std::mutex mutex;
     std::map<Index, std::vector<Index>> bounds;  // by tokens
   };
-  return [cache = std::make_shared<Cache>()](std::vector<Index>& bounds, const Problem& problem, int) {
+  return [cache = std::make_shared<Seen>()](std::vector<Index>& bounds, const Problem& problem, int) {
     const std::lock_guard lock(cache->mutex);
     bounds = cache->bounds.try_emplace(problem.seq, bounds).first->second;
   };

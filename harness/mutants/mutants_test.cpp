@@ -9,18 +9,18 @@
 namespace ringside {
 namespace {
 
-const Case kCase = {.variant = "ring",
-                    .batch = 2,
-                    .seq = 45,
-                    .heads = 4,
-                    .kv_heads = 2,
-                    .head_dim = 8,
-                    .value_dim = 12,
-                    .sp = 3};
+const Case kPlanted = {.variant = "ring",
+                       .batch = 2,
+                       .seq = 45,
+                       .heads = 4,
+                       .kv_heads = 2,
+                       .head_dim = 8,
+                       .value_dim = 12,
+                       .sp = 3};
 
 /// On the variant that the mutant is a twin of.
-MutantsResult run(Mutant mutant, int sp = kCase.sp) {
-  Case c = kCase;
+MutantsResult run(Mutant mutant, int sp = kPlanted.sp) {
+  Case c = kPlanted;
   c.variant = mutant.twin.name;
   c.sp = sp;
   return run_mutants({std::move(mutant)}, {c}, [](const std::string&) {});

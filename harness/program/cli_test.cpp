@@ -22,13 +22,13 @@ using ::testing::Not;
 using ::testing::StartsWith;
 using ::testing::ThrowsMessage;
 
-const std::string cases = RINGSIDE_PROGRAM;  // any file that exists
+const std::string any_file = RINGSIDE_PROGRAM;  // any file that exists
 
 Command parse(std::vector<std::string> args) { return parse_command_line(args); }
 
 TEST(Parse, SweepDefaults) {
-  const auto options = std::get<SweepOptions>(parse({"sweep", cases}));
-  EXPECT_EQ(options.cases, cases);
+  const auto options = std::get<SweepOptions>(parse({"sweep", any_file}));
+  EXPECT_EQ(options.cases, any_file);
   EXPECT_EQ(options.filter, "");
   EXPECT_EQ(options.out, std::nullopt);
   EXPECT_EQ(options.dump, std::nullopt);
@@ -49,8 +49,8 @@ TEST(Parse, SweepDefaults) {
 TEST(Parse, SweepTakesEveryOption) {
   const auto options = std::get<SweepOptions>(
       parse({"sweep", "--filter", "ring.*n2048$", "--out", "o", "--dump=d", "--repeat", "7", "--ranks", "4",
-             cases, "--comm", "mpi", "--device", "cuda", "--no-perf", "--fail-fast", "--timeout", "0.5"}));
-  EXPECT_EQ(options.cases, cases);
+             any_file, "--comm", "mpi", "--device", "cuda", "--no-perf", "--fail-fast", "--timeout", "0.5"}));
+  EXPECT_EQ(options.cases, any_file);
   EXPECT_EQ(options.filter, "ring.*n2048$");
   EXPECT_EQ(options.out, "o");
   EXPECT_EQ(options.dump, "d");
@@ -62,20 +62,20 @@ TEST(Parse, SweepTakesEveryOption) {
   EXPECT_EQ(timed_iterations(options, false), 0);
   EXPECT_TRUE(options.fail_fast);
   EXPECT_EQ(options.timeout_s, 0.5);
-  EXPECT_EQ(std::get<SweepOptions>(parse({"sweep", cases, "--color", "never"})).color, Color::never);
+  EXPECT_EQ(std::get<SweepOptions>(parse({"sweep", any_file, "--color", "never"})).color, Color::never);
   EXPECT_EQ(std::get<CheckOptions>(parse({"check", "/", "--color", "always"})).color, Color::always);
-  EXPECT_TRUE(std::get<SweepOptions>(parse({"sweep", cases, "--out", "o", "--resume"})).resume);
-  EXPECT_EQ(std::get<SweepOptions>(parse({"sweep", cases, "--trace", "t.json"})).trace, "t.json");
+  EXPECT_TRUE(std::get<SweepOptions>(parse({"sweep", any_file, "--out", "o", "--resume"})).resume);
+  EXPECT_EQ(std::get<SweepOptions>(parse({"sweep", any_file, "--trace", "t.json"})).trace, "t.json");
 }
 
 TEST(Parse, TheLastOfARepeatedOptionCounts) {
-  EXPECT_EQ(std::get<SweepOptions>(parse({"sweep", cases, "--out", "a", "--out", "b"})).out, "b");
+  EXPECT_EQ(std::get<SweepOptions>(parse({"sweep", any_file, "--out", "a", "--out", "b"})).out, "b");
 }
 
 TEST(Parse, ExplainTakesWhichCases) {
   const auto options = std::get<ExplainOptions>(
-      parse({"explain", cases, "--filter", "lasp", "--ranks", "2", "--comm", "threads"}));
-  EXPECT_EQ(options.cases, cases);
+      parse({"explain", any_file, "--filter", "lasp", "--ranks", "2", "--comm", "threads"}));
+  EXPECT_EQ(options.cases, any_file);
   EXPECT_EQ(options.filter, "lasp");
   EXPECT_EQ(options.ranks, 2);
   EXPECT_EQ(options.comm, SweepOptions::Comm::threads);
@@ -86,12 +86,12 @@ TEST(Parse, LaunchWithAndWithoutDashes) {
     std::vector<std::string> words{"launch",        "-n",           "4", "--mpirun", "/opt/mpirun",
                                    "--mpirun-args", "--host a  --x"};
     if (dashes) words.emplace_back("--");
-    words.insert(words.end(), {"sweep", cases, "--ranks", "2"});
+    words.insert(words.end(), {"sweep", any_file, "--ranks", "2"});
     const auto command = std::get<LaunchCommand>(parse(words));
     EXPECT_EQ(command.ranks, 4);
     EXPECT_EQ(command.options.mpirun, "/opt/mpirun");
     EXPECT_THAT(command.options.mpirun_args, ElementsAre("--host", "a", "--x"));
-    EXPECT_THAT(command.program_args, ElementsAre("sweep", cases, "--ranks", "2"));
+    EXPECT_THAT(command.program_args, ElementsAre("sweep", any_file, "--ranks", "2"));
   }
 }
 
@@ -119,27 +119,27 @@ TEST(Parse, WrongUsageNamesTheArgument) {
       {{"sweep"}, "CASES is required"},
       {{"sweep", "/no/such.csv"}, "/no/such.csv"},
       {{"sweep", "/"}, "CASES"},
-      {{"sweep", cases, "more"}, "more"},
-      {{"sweep", cases, "--frobnicate"}, "--frobnicate"},
-      {{"sweep", cases, "--out"}, "--out"},
-      {{"sweep", cases, "--repeat", "0"}, "--repeat"},
-      {{"sweep", cases, "--repeat", "many"}, "many"},
-      {{"sweep", cases, "--ranks", "-1"}, "--ranks"},
-      {{"sweep", cases, "--ranks", "2.5"}, "2.5"},
-      {{"sweep", cases, "--timeout", "0"}, "--timeout"},
-      {{"sweep", cases, "--resume"}, "--resume requires --out"},
-      {{"sweep", cases, "--out", "o", "--resume", "--dump", "d"}, "excludes"},
-      {{"sweep", cases, "--out", "o", "--resume", "--trace", "t"}, "excludes"},
-      {{"sweep", cases, "--trace", "t", "--no-perf"}, "--trace excludes --no-perf"},
-      {{"sweep", cases, "--trace"}, "--trace"},
-      {{"sweep", cases, "--timeout", "nan"}, "--timeout"},
-      {{"sweep", cases, "--timeout", "5s"}, "5s"},
-      {{"sweep", cases, "--comm", "pigeon"}, "pigeon"},
-      {{"sweep", cases, "--color", "pink"}, "pink"},
-      {{"sweep", cases, "--comm", "1"}, "--comm"},
-      {{"sweep", cases, "--filter", "ring("}, "'ring(' is not a regular expression"},
-      {{"sweep", cases, "--filter", "[z-a]"}, "'[z-a]' is not a regular expression"},
-      {{"explain", cases, "--repeat", "3"}, "--repeat"},
+      {{"sweep", any_file, "more"}, "more"},
+      {{"sweep", any_file, "--frobnicate"}, "--frobnicate"},
+      {{"sweep", any_file, "--out"}, "--out"},
+      {{"sweep", any_file, "--repeat", "0"}, "--repeat"},
+      {{"sweep", any_file, "--repeat", "many"}, "many"},
+      {{"sweep", any_file, "--ranks", "-1"}, "--ranks"},
+      {{"sweep", any_file, "--ranks", "2.5"}, "2.5"},
+      {{"sweep", any_file, "--timeout", "0"}, "--timeout"},
+      {{"sweep", any_file, "--resume"}, "--resume requires --out"},
+      {{"sweep", any_file, "--out", "o", "--resume", "--dump", "d"}, "excludes"},
+      {{"sweep", any_file, "--out", "o", "--resume", "--trace", "t"}, "excludes"},
+      {{"sweep", any_file, "--trace", "t", "--no-perf"}, "--trace excludes --no-perf"},
+      {{"sweep", any_file, "--trace"}, "--trace"},
+      {{"sweep", any_file, "--timeout", "nan"}, "--timeout"},
+      {{"sweep", any_file, "--timeout", "5s"}, "5s"},
+      {{"sweep", any_file, "--comm", "pigeon"}, "pigeon"},
+      {{"sweep", any_file, "--color", "pink"}, "pink"},
+      {{"sweep", any_file, "--comm", "1"}, "--comm"},
+      {{"sweep", any_file, "--filter", "ring("}, "'ring(' is not a regular expression"},
+      {{"sweep", any_file, "--filter", "[z-a]"}, "'[z-a]' is not a regular expression"},
+      {{"explain", any_file, "--repeat", "3"}, "--repeat"},
       {{"launch", "list"}, "--ranks is required"},
       {{"launch", "-n", "0", "list"}, "--ranks"},
       {{"launch", "-n", "2", "--frobnicate", "list"}, "--frobnicate"},
@@ -192,7 +192,7 @@ TEST(Program, WrongUsageIsOneLineAndStatus2) {
 TEST(Program, WithoutMpiSaysSo) {
   if (MpiSession::library_version()) GTEST_SKIP() << "built with MPI";
   const TempFolder folder;
-  const std::string sweep = "sweep " + folder.write("cases.csv", "variant,seq,head_dim\nring,5,3\n");
+  const std::string sweep = "sweep " + folder.write("any_file.csv", "variant,seq,head_dim\nring,5,3\n");
   for (const std::string& args : {"launch -n 2 -- " + sweep, sweep + " --comm mpi"}) {
     const Outcome outcome = ringside(args);
     EXPECT_EQ(outcome.status, 2) << args;

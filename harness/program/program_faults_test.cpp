@@ -2,8 +2,8 @@
 #include <gmock/gmock.h>
 
 #include <csignal>
-#include <nlohmann/json.hpp>
 
+#include "harness/base/json.h"
 #include "harness/testing/ranks.h"
 
 namespace ringside {
@@ -14,8 +14,6 @@ using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-using Json = nlohmann::json;
 
 Outcome planted(const std::string& args) { return run(std::string("exec ") + RINGSIDE_PLANTED + " " + args); }
 

@@ -18,8 +18,6 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
 
-const std::string kSmoke = RINGSIDE_CASES "/smoke.csv";
-
 /// One line of the program's own, which holds `reason`, and nothing else.
 void expect_refused(const Outcome& outcome, const std::string& reason) {
   EXPECT_EQ(outcome.status, 2);

@@ -14,8 +14,6 @@ using ::testing::AllOf;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 
-const std::string kSmoke = RINGSIDE_CASES "/smoke.csv";
-
 // --- verdicts that end a run
 
 /// One token whose only value is 0 leaves nothing that could have been wrong: no verdict to trust, status 1.

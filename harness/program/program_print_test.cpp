@@ -3,9 +3,9 @@
 
 #include <chrono>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <regex>
 
+#include "harness/base/json.h"
 #include "harness/cases/case_file.h"
 #include "harness/testing/program.h"
 
@@ -13,8 +13,6 @@ namespace ringside {
 namespace {
 
 using ::testing::HasSubstr;
-
-const std::string kCases = RINGSIDE_CASES;
 
 TEST(Explain, SaysWhatEveryBoundIsMadeOf) {
   for (const std::string launch : {"", "launch -n 2 -- "}) {
@@ -47,7 +45,7 @@ TEST(Explain, SaysWhatEveryBoundIsMadeOf) {
 double seconds_of_rows(const std::string& results) {
   double seconds = 0;
   for (const std::string& line : whole_lines(text_of(results))) {
-    const auto row = nlohmann::json::parse(line);
+    const auto row = Json::parse(line);
     for (const auto& [phase, value] : row.at("wall").items()) {
       EXPECT_GE(value, 0) << phase;
       seconds += value.get<double>();
@@ -88,7 +86,7 @@ TEST(Sweep, ChecksPropertiesAndSaysWhatCameOfEach) {
     ASSERT_EQ(outcome.status, 0) << outcome.out << outcome.err;
     int ran = 0;
     for (const std::string& line : whole_lines(text_of(folder / "out/results.jsonl"))) {
-      const auto row = nlohmann::ordered_json::parse(line);
+      const auto row = Json::parse(line);
       ++ran;
       ASSERT_EQ(row.at("checks").size(), kChecks.size());
       std::size_t i = 0;

@@ -2,8 +2,7 @@
 #include <gmock/gmock.h>
 #include <sys/file.h>
 
-#include <nlohmann/json.hpp>
-
+#include "harness/base/json.h"
 #include "harness/testing/program.h"
 
 namespace ringside {
@@ -12,8 +11,6 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
-
-using Json = nlohmann::json;
 
 constexpr const char* kTable =
     "variant,seq,head_dim,sp,fill,seed,expect\n"

@@ -14,8 +14,6 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-const std::string kSmoke = RINGSIDE_CASES "/smoke.csv";
-
 std::string without_colors(const std::string& text) {
   return std::regex_replace(text, std::regex("\033\\[[0-9;]*m"), "");
 }

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <map>
-#include <nlohmann/json.hpp>
 
+#include "harness/base/json.h"
 #include "harness/cases/case_file.h"
 #include "harness/results/results.h"
 #include "harness/testing/program.h"
@@ -13,15 +13,12 @@
 namespace ringside {
 namespace {
 
-using Json = nlohmann::ordered_json;
 using ::testing::AllOf;
 using ::testing::ElementsAreArray;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
 using ::testing::Not;
-
-const std::string kCases = RINGSIDE_CASES;
 
 /// The rows of results.jsonl by name.
 std::map<std::string, Json> rows_of(const std::string& out) {

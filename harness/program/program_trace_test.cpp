@@ -5,12 +5,12 @@
 #include <cmath>
 #include <csignal>
 
+#include "harness/base/json.h"
 #include "harness/testing/ranks.h"
 
 namespace ringside {
 namespace {
 
-using Json = nlohmann::ordered_json;
 using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;

@@ -5,9 +5,9 @@
 
 #include <fstream>
 #include <functional>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "harness/base/json.h"
 #include "harness/report/table.h"
 #include "harness/results/results.h"
 #include "harness/testing/process.h"
@@ -142,9 +142,9 @@ TEST(ResultsFile, HasTheFigureOrNull) {
   std::ifstream rows(folder / "out/results.jsonl");
   std::string line;
   ASSERT_TRUE(std::getline(rows, line));
-  EXPECT_EQ(nlohmann::json::parse(line).at("tensors").at("dv").at("published"), 0.0244140625);
+  EXPECT_EQ(Json::parse(line).at("tensors").at("dv").at("published"), 0.0244140625);
   ASSERT_TRUE(std::getline(rows, line));
-  EXPECT_TRUE(nlohmann::json::parse(line).at("tensors").at("dv").at("published").is_null());
+  EXPECT_TRUE(Json::parse(line).at("tensors").at("dv").at("published").is_null());
 }
 
 }  // namespace

@@ -3,14 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <tuple>
+
+#include "harness/base/json.h"
 
 namespace ringside {
 namespace {
 
-using Json = nlohmann::ordered_json;
 using Kind = Step::Kind;
 
 /// A step on one of its rank's tracks: 0 has what the rank does, the others messages.

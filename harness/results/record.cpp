@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <nlohmann/json.hpp>
 
 #include "harness/base/files.h"
+#include "harness/base/json.h"
 #include "harness/cases/case_file.h"
 #include "harness/judge/verdict.h"
 #include "harness/results/results.h"
@@ -16,8 +16,6 @@
 
 namespace ringside {
 namespace {
-
-using Json = nlohmann::json;
 
 const Json::json_pointer& pointer_of(const std::string& column) {
   static const auto all = [] {

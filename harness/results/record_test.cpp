@@ -17,7 +17,7 @@ using ::testing::HasSubstr;
 using ::testing::Optional;
 using ::testing::ThrowsMessage;
 
-const std::string kRow =
+const std::string kResult =
     R"({"schema":2,"name":"a","status":"pass","reason":"","case":{"seq":5},"commit":"c","subject":"say \"é\"",)"
     R"("started":"2026-01-02T03:04:05Z","fingerprint":"f","communicator":"mpi","device":"cpu","world":4,)"
     R"("tensors":{"o":{"bound_share":0.25,"row_share":"nan"},"dq":{"bound_share":"inf"}},)"
@@ -29,9 +29,9 @@ const std::string kOldRow =
 
 TEST(ReadResults, TakesTheFiguresThatThereAre) {
   const TempFolder folder;
-  const ResultsLog log = read_results(folder.write("results.jsonl", kRow + "\n" + kOldRow + "\n"));
+  const ResultsLog log = read_results(folder.write("results.jsonl", kResult + "\n" + kOldRow + "\n"));
   ASSERT_EQ(log.records.size(), 2U);
-  EXPECT_EQ(log.lines[0], kRow);
+  EXPECT_EQ(log.lines[0], kResult);
   EXPECT_EQ(log.torn, 0U);
   EXPECT_EQ(torn_note(log), "");
   const Record& a = log.records[0];
@@ -52,13 +52,13 @@ TEST(ReadResults, TakesTheFiguresThatThereAre) {
 
 TEST(ReadResults, TakesADirectory) {
   const TempFolder folder;
-  folder.write("results.jsonl", kRow + "\n");
+  folder.write("results.jsonl", kResult + "\n");
   EXPECT_EQ(read_results(folder / "").records.size(), 1U);
 }
 
 TEST(ReadResults, LeavesATornLineOutAndSaysSo) {
   const TempFolder folder;
-  const ResultsLog log = read_results(folder.write("r", kRow + "\n" + kOldRow));
+  const ResultsLog log = read_results(folder.write("r", kResult + "\n" + kOldRow));
   EXPECT_EQ(log.records.size(), 1U);
   EXPECT_EQ(log.torn, 2U);
   EXPECT_THAT(torn_note(log), AllOf(HasSubstr("r:2: "), HasSubstr("torn")));
@@ -69,15 +69,15 @@ TEST(ReadResults, RefusesWhatItDoesNotKnow) {
   const auto reading = [&](const std::string& text) {
     return [path = folder.write("r", text)] { read_results(path); };
   };
-  std::string future = kRow;
+  std::string future = kResult;
   future.replace(future.find("2"), 1, "9");
   EXPECT_THAT(reading(kOldRow + "\n" + future + "\n"),
               ThrowsMessage<UsageError>(AllOf(HasSubstr("r:2: "), HasSubstr("schema 9"))));
-  std::string odd = kRow;
+  std::string odd = kResult;
   odd.replace(odd.find("\"pass\""), 6, "\"Pass\"");
   EXPECT_THAT(reading(odd + "\n"), ThrowsMessage<UsageError>(HasSubstr("r:1: unknown status 'Pass'")));
   EXPECT_THAT(reading(""), ThrowsMessage<UsageError>(HasSubstr("no results")));
-  EXPECT_THAT(reading(kRow), ThrowsMessage<UsageError>(HasSubstr("torn line")));
+  EXPECT_THAT(reading(kResult), ThrowsMessage<UsageError>(HasSubstr("torn line")));
   EXPECT_THAT(reading("{}\n"), ThrowsMessage<UsageError>(HasSubstr("r:1: ")));
   EXPECT_THAT([&] { read_results(folder / "absent"); }, ThrowsMessage<UsageError>(HasSubstr("absent")));
 }

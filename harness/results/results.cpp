@@ -4,11 +4,10 @@
 
 #include <cmath>
 #include <functional>
-#include <nlohmann/json.hpp>
 
 #include "harness/base/csv.h"
 #include "harness/base/files.h"
-#include "harness/base/json_number.h"
+#include "harness/base/json.h"
 #include "harness/cases/case_file.h"
 #include "harness/cases/case_json.h"
 #include "harness/results/published.h"
@@ -127,8 +126,6 @@ const std::vector<ResultColumn>& result_columns() {
 }
 
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 /// `published`: null if LASP published nothing for it.
 Json tensor_json(const TensorVerdict& v, const Json& published) {

@@ -4,16 +4,14 @@
 
 #include <algorithm>
 #include <array>
-#include <nlohmann/json.hpp>
 
+#include "harness/base/json.h"
 #include "harness/cases/case_file.h"
 #include "harness/cases/case_json.h"
 #include "reference/error.h"
 
 namespace ringside {
 namespace {
-
-using Json = nlohmann::json;
 
 template <typename T>
 struct Field {
@@ -145,7 +143,7 @@ std::vector<ResultRow> parse_results(std::string_view text, std::string_view fil
 }
 
 std::string difference(const ResultRow& row, const Case& c) {
-  const nlohmann::ordered_json now = case_json(c);
+  const Json now = case_json(c);
   for (const auto& [column, value] : now.items()) {
     const auto then = std::ranges::find(row.columns, column, &std::pair<std::string, std::string>::first);
     const std::string was = then == row.columns.end() ? "missing" : then->second;

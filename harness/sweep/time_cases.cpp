@@ -2,10 +2,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "harness/base/fingerprint.h"
+#include "harness/base/json.h"
 #include "harness/base/line_file.h"
 #include "harness/base/stopwatch.h"
 #include "harness/base/text.h"
@@ -19,8 +19,6 @@
 
 namespace ringside {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 Json row_of(const PlannedCase& planned, const RunInfo& run) {
   return {{"schema", 1},

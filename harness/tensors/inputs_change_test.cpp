@@ -8,10 +8,10 @@
 namespace ringside {
 namespace {
 
-constexpr std::array kTensors = {TensorId::q, TensorId::k, TensorId::v, TensorId::dout};
+constexpr std::array kChanged = {TensorId::q, TensorId::k, TensorId::v, TensorId::dout};
 constexpr Index kSeq = 20;
 
-Case base() {
+Case base_case() {
   return {.op = Operator::lightning,
           .batch = 3,
           .seq = kSeq,
@@ -30,19 +30,19 @@ std::vector<float> unchanged(const Case& c, TensorId id, Index b, Index h,
 }
 
 TEST(InputsChange, IsNoneByDefault) {
-  for (const TensorId id : kTensors) {
-    EXPECT_EQ(InputsChange{}.generate(base(), id, 2, 1, kAll), unchanged(base(), id, 2, 1));
+  for (const TensorId id : kChanged) {
+    EXPECT_EQ(InputsChange{}.generate(base_case(), id, 2, 1, kAll), unchanged(base_case(), id, 2, 1));
   }
-  EXPECT_EQ(InputsChange{}.of(base().problem()).slopes, base().problem().slopes);
+  EXPECT_EQ(InputsChange{}.of(base_case().problem()).slopes, base_case().problem().slopes);
 }
 
 TEST(InputsChange, DrawsAnewTheTokensAndTensorsThatItNames) {
   const InputsChange change = {.tensors = {TensorId::q, TensorId::dout}, .first = 5, .end = 12};
   for (const Positions& positions : {kAll, Positions{{1, 3, 6}}, Positions{{14, 1, 6}, {0, 1, 6}}}) {
-    for (const TensorId id : kTensors) {
-      const Index dim = shape_of(base(), id).dim;
-      const auto before = unchanged(base(), id, 1, 2, positions);
-      const auto after = change.generate(base(), id, 1, 2, positions);
+    for (const TensorId id : kChanged) {
+      const Index dim = shape_of(base_case(), id).dim;
+      const auto before = unchanged(base_case(), id, 1, 2, positions);
+      const auto after = change.generate(base_case(), id, 1, 2, positions);
       ASSERT_EQ(before.size(), after.size());
       Index row = 0;
       for (const auto& run : positions) {
@@ -61,33 +61,33 @@ TEST(InputsChange, DrawsAnewTheTokensAndTensorsThatItNames) {
 
 TEST(InputsChange, DrawsTheSameAnewOnEverySplit) {
   const InputsChange change = {.tensors = {TensorId::k}, .first = 3, .end = kSeq};
-  const auto whole = change.generate(base(), TensorId::k, 0, 0, kAll);
-  const auto part = change.generate(base(), TensorId::k, 0, 0, {{7, 1, 2}});
+  const auto whole = change.generate(base_case(), TensorId::k, 0, 0, kAll);
+  const auto part = change.generate(base_case(), TensorId::k, 0, 0, {{7, 1, 2}});
   EXPECT_TRUE(std::ranges::equal(part, std::span(whole).subspan(7 * 4, 2 * 4)));
 }
 
 TEST(InputsChange, MultipliesTheTensorsThatItNames) {
   const InputsChange change = {.tensors = {TensorId::v}, .factor = 2};
-  for (const TensorId id : kTensors) {
-    auto expected = unchanged(base(), id, 1, 2);
+  for (const TensorId id : kChanged) {
+    auto expected = unchanged(base_case(), id, 1, 2);
     for (float& x : expected) x *= id == TensorId::v ? 2 : 1;
-    EXPECT_EQ(change.generate(base(), id, 1, 2, kAll), expected);
+    EXPECT_EQ(change.generate(base_case(), id, 1, 2, kAll), expected);
   }
 }
 
 TEST(InputsChange, MovesBatchEntriesRound) {
   const InputsChange change = {.batch_shift = 1};
-  for (const TensorId id : kTensors) {
+  for (const TensorId id : kChanged) {
     for (Index b = 0; b < 3; ++b) {
-      EXPECT_EQ(change.batch_from(base(), b), (b + 1) % 3);
-      EXPECT_EQ(change.generate(base(), id, b, 1, kAll), unchanged(base(), id, (b + 1) % 3, 1));
+      EXPECT_EQ(change.batch_from(base_case(), b), (b + 1) % 3);
+      EXPECT_EQ(change.generate(base_case(), id, b, 1, kAll), unchanged(base_case(), id, (b + 1) % 3, 1));
     }
   }
 }
 
 TEST(InputsChange, MovesHeadsInTheirGroupsAndSlopesWithThem) {
   const InputsChange change = {.kv_head_shift = 2};
-  const Case c = base();
+  const Case c = base_case();
   const std::vector<float> slopes = change.of(c.problem()).slopes;
   for (Index h = 0; h < 6; ++h) {  // query heads 4 and 5 are those of kv head 2
     const Index from = (h + 4) % 6;

@@ -17,7 +17,7 @@
 namespace ringside {
 namespace {
 
-constexpr std::array kTensors = {TensorId::q, TensorId::k, TensorId::v, TensorId::dout};
+constexpr std::array kDrawn = {TensorId::q, TensorId::k, TensorId::v, TensorId::dout};
 
 Case small_case() {
   return {.variant = "lightning",
@@ -34,7 +34,7 @@ Case small_case() {
 // What the generator is defined to be, in double and with the library's functions.
 TEST(Generator, FollowsItsDefinition) {
   const Case c = small_case();
-  for (const TensorId id : kTensors) {
+  for (const TensorId id : kDrawn) {
     const Index dim = shape_of(c, id).dim;
     std::vector<float> found(static_cast<std::size_t>(dim));
     fill_rows(c, id, 2, 1, {31, 1, 1}, found);
@@ -118,8 +118,8 @@ const std::vector<float>& many(TensorId id) {
     const Case c{.variant = "ring", .seq = 4096, .head_dim = 256, .value_dim = 256, .seed = 3};
     return generate(c, of, std::vector<Index>{0}, {0, 1}, {{0, 1, 4096}});
   };
-  static const std::array<std::vector<float>, 4> made = {make(kTensors[0]), make(kTensors[1]),
-                                                         make(kTensors[2]), make(kTensors[3])};
+  static const std::array<std::vector<float>, 4> made = {make(kDrawn[0]), make(kDrawn[1]), make(kDrawn[2]),
+                                                         make(kDrawn[3])};
   return made[static_cast<std::size_t>(id)];
 }
 
@@ -135,7 +135,7 @@ TEST(Generator, DoesNotRepeatItself) {
 
 // Tolerances: 5 standard errors of each statistic for 2^20 independent normal values.
 TEST(Gaussian, HasTheMomentsOfANormalLaw) {
-  for (const TensorId id : kTensors) {
+  for (const TensorId id : kDrawn) {
     const std::vector<float>& values = many(id);
     const auto n = static_cast<double>(values.size());
     double m1 = 0, m2 = 0, m3 = 0, m4 = 0;
@@ -153,7 +153,7 @@ TEST(Gaussian, HasTheMomentsOfANormalLaw) {
 }
 
 TEST(Gaussian, PassesKolmogorovSmirnov) {
-  for (const TensorId id : kTensors) {
+  for (const TensorId id : kDrawn) {
     std::vector<float> values = many(id);
     std::ranges::sort(values);
     const auto n = static_cast<double>(values.size());
@@ -170,7 +170,7 @@ TEST(Gaussian, PassesKolmogorovSmirnov) {
 }
 
 TEST(Gaussian, HasTheTailsOfANormalLaw) {
-  for (const TensorId id : kTensors) {
+  for (const TensorId id : kDrawn) {
     const std::vector<float>& values = many(id);
     for (const double sigma : {3.0, 4.0}) {
       for (const double sign : {1.0, -1.0}) {
@@ -192,13 +192,13 @@ double correlation(std::span<const float> a, std::span<const float> b) {
 // The mean of n products of independent normal values has standard error 1/√n; of n squares, √2/√n.
 TEST(Gaussian, IsUncorrelated) {
   const auto bound = [](std::span<const float> a) { return 5 / std::sqrt(static_cast<double>(a.size())); };
-  for (const TensorId a : kTensors) {
+  for (const TensorId a : kDrawn) {
     const std::span<const float> values = many(a);
     for (const std::size_t lag : {1u, 2u, 3u, 4u, 8u, 255u, 256u, 257u, 1024u}) {
       const auto shifted = values.subspan(lag);
       EXPECT_NEAR(correlation(shifted, values.first(shifted.size())), 0, bound(shifted)) << lag;
     }
-    for (const TensorId b : kTensors) {
+    for (const TensorId b : kDrawn) {
       const double expected = a == b ? 1 : 0;
       EXPECT_NEAR(correlation(values, many(b)), expected, 2 * bound(values));
     }

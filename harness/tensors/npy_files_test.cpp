@@ -70,7 +70,7 @@ class NpyFiles : public testing::Test {
   fs::path folder_;
 };
 
-std::vector<float> counting(std::size_t n) {
+std::vector<float> numbered(std::size_t n) {
   std::vector<float> values(n);
   std::iota(values.begin(), values.end(), -100.0f);
   return values;
@@ -80,7 +80,7 @@ TEST_F(NpyFiles, OfOurWriterComeBack) {
   for (const Sizes& shape :
        {Sizes{2, 3, 5, 7}, Sizes{4}, Sizes{1, 1, 1, 1}, Sizes{2, 0, 3}, Sizes{3, 50000}}) {
     const auto size = std::accumulate(shape.begin(), shape.end(), Index{1}, std::multiplies<>());
-    const std::vector<float> values = counting(static_cast<std::size_t>(size));
+    const std::vector<float> values = numbered(static_cast<std::size_t>(size));
     write_npy(at("a.npy"), shape, values);
     EXPECT_EQ(read_npy(at("a.npy"), shape, DType::bf16), values);
     EXPECT_EQ(open_npy(at("a.npy"), DType::fp32).shape(), shape);
@@ -88,7 +88,7 @@ TEST_F(NpyFiles, OfOurWriterComeBack) {
 }
 
 TEST_F(NpyFiles, AreReadInParts) {
-  const std::vector<float> values = counting(40000);  // more than a buffer
+  const std::vector<float> values = numbered(40000);  // more than a buffer
   write_npy(at("a.npy"), Sizes{2, 20000}, values);
   const ArrayReader reader = open_npy(at("a.npy"), DType::fp32);
   for (const Index first : {0, 1, 16383, 16384, 39999, 40000}) {
@@ -107,7 +107,7 @@ TEST_F(NpyFiles, ErrorsNameTheFile) {
   EXPECT_EQ(error_of_file("a.npy", {1}), path + ": cannot open: No such file or directory");
   write("a.npy", "");
   EXPECT_EQ(error_of_file("a.npy", {1}), path + ": no .npy file: it starts with ''");
-  write_npy(at("a.npy"), Sizes{2, 3}, counting(6));
+  write_npy(at("a.npy"), Sizes{2, 3}, numbered(6));
   EXPECT_EQ(error_of_file("a.npy", {3, 2}), path + ": shape (2, 3); expected (3, 2)");
   EXPECT_EQ(error_of_file("a.npy", {2, 3, 1}), path + ": shape (2, 3); expected (2, 3, 1)");
   EXPECT_EQ(error_of_file("", {1}), at("").string() + ": not a regular file");
@@ -116,7 +116,7 @@ TEST_F(NpyFiles, ErrorsNameTheFile) {
 }
 
 TEST_F(NpyFiles, ThatShrinkWhileTheyAreReadAreRefused) {
-  write_npy(at("a.npy"), Sizes{100}, counting(100));
+  write_npy(at("a.npy"), Sizes{100}, numbered(100));
   const ArrayReader reader = open_npy(at("a.npy"), DType::fp32);
   fs::resize_file(at("a.npy"), 128 + 50 * 4 + 1);
   std::vector<float> values(100);

@@ -4,17 +4,15 @@
 
 #include <algorithm>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <tuple>
 #include <utility>
 
+#include "harness/base/json.h"
 #include "harness/base/text.h"
 
 namespace ringside {
 namespace {
-
-using Json = nlohmann::json;
 
 constexpr std::string_view kMetadata = "__metadata__";
 constexpr std::string_view kDtype = "dtype", kShape = "shape", kOffsets = "data_offsets";

@@ -15,7 +15,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-SafetensorsHeader parse(std::string_view file) {
+SafetensorsHeader parsed(std::string_view file) {
   return parse_safetensors_header(file.substr(0, kSafetensorsStartBytes), file.size(), "x");
 }
 
@@ -30,16 +30,16 @@ std::string message(Read read) {
   }
   return "no error";
 }
-std::string error_of(std::string_view file) {
-  return message([&] { parse(file); });
+std::string header_error(std::string_view file) {
+  return message([&] { parsed(file); });
 }
 // Of a header with so many bytes of values behind it.
-std::string refusal(std::string_view header, std::size_t values = 0) {
-  return error_of(safetensors(header) + std::string(values, 'v'));
+std::string header_refusal(std::string_view header, std::size_t values = 0) {
+  return header_error(safetensors(header) + std::string(values, 'v'));
 }
 // Of a header that has one tensor "q" with these members.
 std::string member_refusal(std::string_view members) {
-  return refusal("{\"q\":{" + std::string(members) + "}}", 8);
+  return header_refusal("{\"q\":{" + std::string(members) + "}}", 8);
 }
 std::string error_asking(const SafetensorsHeader& header, std::string_view name) {
   return message([&] { stored_array(header, name, "x"); });
@@ -56,7 +56,7 @@ constexpr std::string_view kFile(
     8 + 0x90 + 10);
 
 TEST(Safetensors, AFile) {
-  const SafetensorsHeader header = parse(kFile);
+  const SafetensorsHeader header = parsed(kFile);
   ASSERT_EQ(header.size(), 2u);
   EXPECT_EQ(header.at("q"), (SafetensorsEntry{.dtype = "F32", .shape = {2}, .begin = 154, .end = 162}));
   EXPECT_EQ(header.at("k"), (SafetensorsEntry{.dtype = "BF16", .shape = {1, 1}, .begin = 152, .end = 154}));
@@ -73,13 +73,13 @@ TEST(Safetensors, AFile) {
 
 TEST(Safetensors, EveryCutIsRefused) {
   for (std::size_t size = 0; size < kFile.size(); ++size) {
-    EXPECT_NE(error_of(kFile.substr(0, size)), "no error") << size;
+    EXPECT_NE(header_error(kFile.substr(0, size)), "no error") << size;
   }
-  EXPECT_EQ(error_of(std::string(kFile) + "."), "bytes 10 to 11 of its values belong to no tensor");
-  EXPECT_EQ(error_of(""), "ends within the length of its header");
-  EXPECT_EQ(error_of(kFile.substr(0, 7)), "ends within the length of its header");
-  EXPECT_EQ(error_of(kFile.substr(0, 20)), "ends within its header of 144 bytes");
-  EXPECT_EQ(error_of(kFile.substr(0, 161)), "'q': bytes 2 to 10 of the file's 9 bytes of values");
+  EXPECT_EQ(header_error(std::string(kFile) + "."), "bytes 10 to 11 of its values belong to no tensor");
+  EXPECT_EQ(header_error(""), "ends within the length of its header");
+  EXPECT_EQ(header_error(kFile.substr(0, 7)), "ends within the length of its header");
+  EXPECT_EQ(header_error(kFile.substr(0, 20)), "ends within its header of 144 bytes");
+  EXPECT_EQ(header_error(kFile.substr(0, 161)), "'q': bytes 2 to 10 of the file's 9 bytes of values");
 }
 
 // A changed byte is refused, or is one of a name, of metadata, of padding or of a value.
@@ -91,7 +91,7 @@ TEST(Safetensors, EveryChangedByteIsReadOrRefused) {
     for (const char byte : kBytes) {
       std::string file(kFile);
       file[at] = byte;
-      const bool is_accepted = error_of(file) == "no error";
+      const bool is_accepted = header_error(file) == "no error";
       if (at < 8) {
         EXPECT_EQ(is_accepted, byte == kFile[at]) << at;
       }
@@ -105,7 +105,7 @@ TEST(Safetensors, EveryChangedByteIsReadOrRefused) {
 }
 
 TEST(Safetensors, OfEveryTypeAndShape) {
-  const SafetensorsHeader header = parse(
+  const SafetensorsHeader header = parsed(
       safetensors("{" + tensor("a", "F64", "[1,2]", 0, 16) + "," + tensor("b", "F16", "[1,1,1,1]", 16, 18) +
                   "," + tensor("none", "F32", "[2,0,3]", 18, 18) + "," + tensor("i", "I32", "[2]", 18, 26) +
                   "," + tensor("f8", "F8_E4M3", "[3]", 26, 29) + "," + tensor("single", "F32", "[]", 29, 33) +
@@ -134,50 +134,52 @@ TEST(Safetensors, InEverySpelling) {
           R"({"\u0071":{"dtype":"F\u00332","shape":[1],"data_offsets":[0,4]}, "__metadata__":{}})",
           R"({"__metadata__":{"a":"b","a":"c","":"{[\u0000"},"q":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
       }) {
-    SafetensorsEntry q = parse(safetensors(text) + values).at("q");
+    SafetensorsEntry q = parsed(safetensors(text) + values).at("q");
     EXPECT_EQ(q.begin, 8 + text.size());
     EXPECT_EQ(q.end, 12 + text.size());
     q.begin = q.end = 0;
     EXPECT_EQ(q, expected) << text;
   }
-  EXPECT_TRUE(parse(safetensors("{}")).empty());
-  EXPECT_TRUE(parse(safetensors(R"({"":{"dtype":"","shape":[],"data_offsets":[0,0]}})")).contains(""));
+  EXPECT_TRUE(parsed(safetensors("{}")).empty());
+  EXPECT_TRUE(parsed(safetensors(R"({"":{"dtype":"","shape":[],"data_offsets":[0,0]}})")).contains(""));
 }
 
 TEST(Safetensors, HeadersOfAnyLengthTakeBoundedMemory) {
   std::string header = "{}";
   header.resize(kMaxSafetensorsHeaderBytes, ' ');
-  EXPECT_TRUE(parse(safetensors(header)).empty());
+  EXPECT_TRUE(parsed(safetensors(header)).empty());
   const std::string wanted = "; expected at most 1048576";
-  EXPECT_EQ(error_of(safetensors(header + " ")),
+  EXPECT_EQ(header_error(safetensors(header + " ")),
             "no .safetensors file, or a header of 1048577 bytes" + wanted);
-  EXPECT_EQ(error_of(std::string(8, '\xff') + "{}"),
+  EXPECT_EQ(header_error(std::string(8, '\xff') + "{}"),
             "no .safetensors file, or a header of 18446744073709551615 bytes" + wanted);
-  EXPECT_THAT(error_of("\x93NUMPY\x01\x01 etc."), StartsWith("no .safetensors file, or a header of "));
-  EXPECT_THAT(refusal(std::string(1 << 20, '[')), StartsWith("the header begins with '[[[[[[[['"));
-  EXPECT_EQ(refusal("{\"q\":" + std::string(1 << 19, '[')), "'q': an array where an object was expected");
+  EXPECT_THAT(header_error("\x93NUMPY\x01\x01 etc."), StartsWith("no .safetensors file, or a header of "));
+  EXPECT_THAT(header_refusal(std::string(1 << 20, '[')), StartsWith("the header begins with '[[[[[[[['"));
+  EXPECT_EQ(header_refusal("{\"q\":" + std::string(1 << 19, '[')),
+            "'q': an array where an object was expected");
   std::string deep = "{\"q\":";
   for (int i = 0; i < 100000; ++i) deep += "{\"q\":";
-  EXPECT_EQ(refusal(deep), "'q': it has 'q', which no tensor has");
+  EXPECT_EQ(header_refusal(deep), "'q': it has 'q', which no tensor has");
   std::string ones = "[1";
   for (int i = 0; i < 400000; ++i) ones += ",1";
-  EXPECT_EQ(refusal("{" + tensor("q", "F32", ones + "]", 0, 4) + "}", 4), "'q': more than 64 dimensions");
+  EXPECT_EQ(header_refusal("{" + tensor("q", "F32", ones + "]", 0, 4) + "}", 4),
+            "'q': more than 64 dimensions");
 }
 
 TEST(SafetensorsErrors, Json) {
-  EXPECT_EQ(error_of(safetensors("")), "the header begins with ''; expected '{'");
-  EXPECT_EQ(refusal(" {}"), "the header begins with ' {}'; expected '{'");
-  EXPECT_EQ(refusal("\xef\xbb\xbf{}"), "the header begins with '\\u{feff}{}'; expected '{'");
-  EXPECT_EQ(refusal("{"), "the header is no JSON from its byte 2 on");
-  EXPECT_EQ(refusal("{},"), "the header is no JSON from its byte 3 on");
-  EXPECT_EQ(refusal("{}{}"), "the header is no JSON from its byte 3 on");
-  EXPECT_EQ(refusal({"{}\0\0", 4}), "the header is no JSON from its byte 3 on");
-  EXPECT_EQ(refusal("{'q':{}}"), "the header is no JSON from its byte 2 on");
-  EXPECT_THAT(refusal("{\"q\xff\":{}}"), StartsWith("the header is no JSON from its byte "));
-  EXPECT_THAT(refusal("{\"\xc0\x80\":{}}"), StartsWith("the header is no JSON from its byte "));
-  EXPECT_THAT(refusal("{\"\xed\xa0\x80\":{}}"), StartsWith("the header is no JSON from its byte "));
-  EXPECT_THAT(refusal(R"({"\ud800":{}})"), StartsWith("the header is no JSON from its byte "));
-  EXPECT_THAT(refusal("{/**/}"), StartsWith("the header is no JSON from its byte "));
+  EXPECT_EQ(header_error(safetensors("")), "the header begins with ''; expected '{'");
+  EXPECT_EQ(header_refusal(" {}"), "the header begins with ' {}'; expected '{'");
+  EXPECT_EQ(header_refusal("\xef\xbb\xbf{}"), "the header begins with '\\u{feff}{}'; expected '{'");
+  EXPECT_EQ(header_refusal("{"), "the header is no JSON from its byte 2 on");
+  EXPECT_EQ(header_refusal("{},"), "the header is no JSON from its byte 3 on");
+  EXPECT_EQ(header_refusal("{}{}"), "the header is no JSON from its byte 3 on");
+  EXPECT_EQ(header_refusal({"{}\0\0", 4}), "the header is no JSON from its byte 3 on");
+  EXPECT_EQ(header_refusal("{'q':{}}"), "the header is no JSON from its byte 2 on");
+  EXPECT_THAT(header_refusal("{\"q\xff\":{}}"), StartsWith("the header is no JSON from its byte "));
+  EXPECT_THAT(header_refusal("{\"\xc0\x80\":{}}"), StartsWith("the header is no JSON from its byte "));
+  EXPECT_THAT(header_refusal("{\"\xed\xa0\x80\":{}}"), StartsWith("the header is no JSON from its byte "));
+  EXPECT_THAT(header_refusal(R"({"\ud800":{}})"), StartsWith("the header is no JSON from its byte "));
+  EXPECT_THAT(header_refusal("{/**/}"), StartsWith("the header is no JSON from its byte "));
   for (const std::string_view word : {"NaN", "nan", "Infinity", "-Infinity", "01", "+1", "0x1", "1.", "-"}) {
     EXPECT_THAT(member_refusal("\"shape\":[" + std::string(word) + "]"),
                 StartsWith("the header is no JSON from its byte "))
@@ -186,15 +188,17 @@ TEST(SafetensorsErrors, Json) {
 }
 
 TEST(SafetensorsErrors, Members) {
-  EXPECT_EQ(refusal(R"({"q":null})"), "'q': null where an object was expected");
-  EXPECT_EQ(refusal(R"({"q":"F32"})"), "'q': 'F32' where an object was expected");
-  EXPECT_EQ(refusal(R"({"__metadata__":[]})"), "'__metadata__': an array where an object was expected");
-  EXPECT_EQ(refusal(R"({"__metadata__":{"a":1}})"), "'__metadata__': 1 where a string was expected");
-  EXPECT_EQ(refusal(R"({"__metadata__":{"a":{}}})"), "'__metadata__': an object where a string was expected");
-  EXPECT_EQ(refusal(R"({"__metadata__":{},"__metadata__":{}})"), "'__metadata__': it is there twice");
+  EXPECT_EQ(header_refusal(R"({"q":null})"), "'q': null where an object was expected");
+  EXPECT_EQ(header_refusal(R"({"q":"F32"})"), "'q': 'F32' where an object was expected");
+  EXPECT_EQ(header_refusal(R"({"__metadata__":[]})"),
+            "'__metadata__': an array where an object was expected");
+  EXPECT_EQ(header_refusal(R"({"__metadata__":{"a":1}})"), "'__metadata__': 1 where a string was expected");
+  EXPECT_EQ(header_refusal(R"({"__metadata__":{"a":{}}})"),
+            "'__metadata__': an object where a string was expected");
+  EXPECT_EQ(header_refusal(R"({"__metadata__":{},"__metadata__":{}})"), "'__metadata__': it is there twice");
   const std::string q = tensor("q", "F32", "[1]", 0, 4);
-  EXPECT_EQ(refusal("{" + q + "," + q + "}", 4), "'q': it is there twice");
-  EXPECT_EQ(refusal("{" + q + R"(,"\u0071":{}})", 4), "'q': it is there twice");
+  EXPECT_EQ(header_refusal("{" + q + "," + q + "}", 4), "'q': it is there twice");
+  EXPECT_EQ(header_refusal("{" + q + R"(,"\u0071":{}})", 4), "'q': it is there twice");
   EXPECT_EQ(member_refusal(""), "'q': dtype is missing");
   EXPECT_EQ(member_refusal(R"("dtype":"F32")"), "'q': shape is missing");
   EXPECT_EQ(member_refusal(R"("dtype":"F32","shape":[2])"), "'q': data_offsets is missing");
@@ -220,14 +224,14 @@ TEST(SafetensorsErrors, Members) {
     EXPECT_EQ(of("null"), "'q': null" + wanted);
   }
   // What a terminal would obey is written out, and what is long is cut.
-  EXPECT_EQ(refusal(R"({"\u001b[2J":0})"), "'\\x1b[2J': 0 where an object was expected");
-  EXPECT_EQ(refusal("{\"" + std::string(1000, 'k') + "\":0}"),
+  EXPECT_EQ(header_refusal(R"({"\u001b[2J":0})"), "'\\x1b[2J': 0 where an object was expected");
+  EXPECT_EQ(header_refusal("{\"" + std::string(1000, 'k') + "\":0}"),
             "'" + std::string(40, 'k') + "…': 0 where an object was expected");
 }
 
 TEST(SafetensorsErrors, Sizes) {
   const auto of = [](std::string_view dtype, std::string_view shape, std::uint64_t bytes = 8) {
-    return refusal("{" + tensor("q", dtype, shape, 0, bytes) + "}", 8);
+    return header_refusal("{" + tensor("q", dtype, shape, 0, bytes) + "}", 8);
   };
   EXPECT_EQ(of("F32", "[2]"), "no error");
   EXPECT_EQ(of("F32", "[3]"), "'q': 8 bytes of values; expected 12 of shape (3,) and 4 bytes a value");
@@ -259,7 +263,8 @@ TEST(SafetensorsErrors, Offsets) {
   EXPECT_EQ(of("0,7"), "bytes 7 to 8 of its values belong to no tensor");
 
   const auto two = [](std::uint64_t a, std::uint64_t b, std::uint64_t c, std::uint64_t d) {
-    return refusal("{" + tensor("b", "U8", "[1]", a, b) + "," + tensor("a", "U8", "[1]", c, d) + "}", 8);
+    return header_refusal("{" + tensor("b", "U8", "[1]", a, b) + "," + tensor("a", "U8", "[1]", c, d) + "}",
+                          8);
   };
   EXPECT_EQ(two(0, 3, 3, 8), "no error");
   EXPECT_EQ(two(3, 8, 0, 3), "no error");
@@ -271,7 +276,7 @@ TEST(SafetensorsErrors, Offsets) {
   EXPECT_EQ(two(0, 8, 0, 8), "'b' begins at byte 0 of the values, within 'a', which ends at 8");
   EXPECT_EQ(two(0, 8, 2, 2), "'a' begins at byte 2 of the values, within 'b', which ends at 8");
   EXPECT_EQ(two(0, 8, 2, 4), "'a' begins at byte 2 of the values, within 'b', which ends at 8");
-  EXPECT_EQ(refusal("{}", 3), "bytes 0 to 3 of its values belong to no tensor");
+  EXPECT_EQ(header_refusal("{}", 3), "bytes 0 to 3 of its values belong to no tensor");
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include "harness/base/json.h"
 #include "harness/testing/tensors.h"
 
 namespace ringside {
@@ -34,14 +35,14 @@ class CheckedDirectory : public ::testing::Test {
   Outcome check(const std::string& directory, const std::string& options = "") const {
     return ringside("check " + directory + " --out " + folder_ / "out" + " " + options);
   }
-  std::vector<nlohmann::json> rows() const { return rows_in(folder_ / "out"); }
+  std::vector<Json> rows() const { return rows_in(folder_ / "out"); }
   /// The one row.
-  nlohmann::json row() const {
+  Json row() const {
     EXPECT_EQ(rows().size(), 1U);
     return rows().at(0);
   }
   /// A green verdict on all of `names`; returns the row.
-  nlohmann::json expect_green(const std::string& directory, const std::string& options = "") const {
+  Json expect_green(const std::string& directory, const std::string& options = "") const {
     const Outcome outcome = check(directory, options);
     EXPECT_EQ(outcome.status, 0) << outcome.out << outcome.err;
     EXPECT_THAT(outcome.out, ::testing::HasSubstr("1 cases: 1 passed, 0 failed, 0 mistrusted, 0 skipped\n"));
@@ -54,7 +55,7 @@ class CheckedDirectory : public ::testing::Test {
 };
 
 /// Digests of the tensors of a row.
-inline std::map<std::string, std::string> digests(const nlohmann::json& row) {
+inline std::map<std::string, std::string> digests(const Json& row) {
   std::map<std::string, std::string> all;
   for (const auto& [name, tensor] : row.at("tensors").items()) all[name] = tensor.at("digest");
   return all;

@@ -11,6 +11,9 @@
 
 namespace ringside {
 
+inline const std::string kCases = RINGSIDE_CASES;  ///< the folder of case files
+inline const std::string kSmoke = kCases + "/smoke.csv";
+
 inline std::string program(const std::string& args) {
   return std::string("exec ") + RINGSIDE_PROGRAM + " " + args;
 }

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <map>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 
+#include "harness/base/json.h"
 #include "harness/testing/program.h"
 
 namespace ringside {
@@ -14,7 +14,7 @@ namespace ringside {
 inline std::vector<std::string> names_in(const std::string& jsonl) {
   std::vector<std::string> names;
   for (const std::string& line : whole_lines(text_of(jsonl))) {
-    names.push_back(nlohmann::json::parse(line).at("name").get<std::string>());
+    names.push_back(Json::parse(line).at("name").get<std::string>());
   }
   return names;
 }

@@ -1,10 +1,11 @@
 // Rows of results as a sweep writes them, for tests.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include "harness/base/json.h"
 
 namespace ringside {
 
@@ -27,19 +28,19 @@ struct TestRow {
 };
 
 inline std::string row_line(const TestRow& r) {
-  nlohmann::ordered_json row = {{"schema", r.schema},
-                                {"name", r.name},
-                                {"status", r.status},
-                                {"reason", r.reason},
-                                {"case", {{"seq", 64}}},
-                                {"commit", r.commit},
-                                {"subject", r.subject},
-                                {"started", "2026-01-02T03:04:05Z"},
-                                {"fingerprint", r.fingerprint},
-                                {"machine", {{"cpu", "Model \"T\""}, {"kernel", "Linux"}}},
-                                {"communicator", r.communicator},
-                                {"device", r.device},
-                                {"world", r.world}};
+  Json row = {{"schema", r.schema},
+              {"name", r.name},
+              {"status", r.status},
+              {"reason", r.reason},
+              {"case", {{"seq", 64}}},
+              {"commit", r.commit},
+              {"subject", r.subject},
+              {"started", "2026-01-02T03:04:05Z"},
+              {"fingerprint", r.fingerprint},
+              {"machine", {{"cpu", "Model \"T\""}, {"kernel", "Linux"}}},
+              {"communicator", r.communicator},
+              {"device", r.device},
+              {"world", r.world}};
   if (r.status != "skip") {
     row["tensors"]["o"] = {{"bound_share", r.share}};
     const double seconds = 64 / r.tokens_per_s;

@@ -5,10 +5,10 @@
 #include <array>
 #include <filesystem>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "harness/base/json.h"
 #include "harness/tensors/inputs.h"
 #include "harness/tensors/npy.h"
 #include "harness/tensors/npy_reader.h"
@@ -91,10 +91,10 @@ inline std::string npy_bytes(const Array& array, const std::string& descr) {
 }
 
 /// The rows of a results.jsonl.
-inline std::vector<nlohmann::json> rows_in(const std::string& out) {
-  std::vector<nlohmann::json> rows;
+inline std::vector<Json> rows_in(const std::string& out) {
+  std::vector<Json> rows;
   for (const std::string& line : whole_lines(text_of(out + "/results.jsonl")))
-    rows.push_back(nlohmann::json::parse(line));
+    rows.push_back(Json::parse(line));
   return rows;
 }
 
