@@ -51,7 +51,7 @@ RULES = {
     "harness/dashboard/": rooms("base cases tensors results report history gate dashboard", "reference/error.h"),
     "harness/program/": ("harness/",) + RANKS,
     "harness/fuzz/": ("harness/", "reference/error.h"),
-    "harness/testing/": rooms("tensors results testing", "distributed/comm/", "distributed/variant.h"),
+    "harness/testing/": rooms("base tensors results testing", "distributed/comm/", "distributed/variant.h"),
 }
 # Headers of others that only some places may include: pattern, places.
 CONFINED = [
