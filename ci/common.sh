@@ -32,17 +32,20 @@ strict_alone() {
   no_more_arguments
 }
 
-# stage NAME COMMAND…: runs the command and says in one line how it went and how long it took. A command that ends with 77
-# leaves itself out, which only STRICT calls a failure.
+# stage NAME COMMAND…: runs the command and says in one line how it went and how long it took; the file $STAGES, where that is
+# set, gets a line too. A command that ends with 77 leaves itself out, which only STRICT calls a failure.
 stage() {
-  local name=$1 begin=$EPOCHREALTIME status=0
+  local name=$1 begin=$EPOCHREALTIME status=0 depth=${STAGE_DEPTH:-0}
   shift
-  "$@" || status=$?
+  STAGE_DEPTH=$((depth + 1)) "$@" || status=$?
   local ms=$(((${EPOCHREALTIME/[.,]/} - ${begin/[.,]/}) / 1000))
   local outcome=done
   ((status == 0)) || outcome="FAILED with status $status"
   ((status != 77)) || outcome="LEFT OUT"
   printf '[ci] %s: %s, %d.%d s\n' "$name" "$outcome" $((ms / 1000)) $((ms % 1000 / 100)) >&2
+  if [[ -n ${STAGES:-} ]]; then
+    printf '%s\t%*s%s\t%d.%d\t%s\n' "$begin" $((2 * depth)) '' "$name" $((ms / 1000)) $((ms % 1000 / 100)) "$outcome" >>"$STAGES"
+  fi
   ((status != 77)) || status=$STRICT
   return "$status"
 }
