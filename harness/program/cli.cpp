@@ -52,7 +52,7 @@ void add_session_options(CLI::App& app, SessionOptions& options) {
             kMostRanks);
   app.add_option_function<std::string>(
          "--comm", [&options](const std::string& name) { options.comm = comms.at(name); },
-         "What a rank is: a thread of this process, an MPI process, an MPI process with a GPU of its own "
+         "Kind of rank: a thread of this process, an MPI process, an MPI process with a GPU of its own "
          "whose messages go by NCCL, or auto: mpi under mpirun, else threads; default: auto")
       ->type_name("auto|threads|mpi|nccl")
       ->check(quiet(CLI::IsMember(comms)));
@@ -121,8 +121,8 @@ void add_time_options(CLI::App& app, TimeOptions& options) {
 }
 
 constexpr const char* kCaseHelp =
-    "column=value,column=value… of a case file's columns (`ringside list`), or a case file of which "
-    "--filter leaves one case";
+    "column=value,column=value… of a case file's columns (`ringside list`), or a case file, of "
+    "whose cases --filter leaves one";
 
 // What check and make-inputs have in common.
 void add_tensor_options(CLI::App& app, TensorOptions& options) {
@@ -186,13 +186,14 @@ void add_check_options(CLI::App& app, CheckOptions& options) {
   column("sp", "ranks that share a sequence; default: the case's, or as many as there are files");
   column("dp", "data-parallel groups among the ranks; default: the case's, or 1");
   column("dtype",
-         "What the implementation computed in: fp32, bf16, fp16; default: the case's, or that of q's file");
-  column("math",
-         "What it fed to matrix products: fp32, tf32, bf16; default: the case's, or bf16 for bf16, tf32 for "
-         "fp16, fp32 for fp32");
+         "Storage type of the implementation: fp32, bf16, fp16; default: the case's, or that of q's file");
+  column(
+      "math",
+      "Type of its matrix products' operands: fp32, tf32, bf16; default: the case's, or bf16 for bf16, tf32 for "
+      "fp16, fp32 for fp32");
   column(
       "partials",
-      "What each block's o, dq, dk and dv are rounded to before they are merged or summed, as where a ring "
+      "Type that each block's o, dq, dk and dv are rounded to before they are merged or summed, as where a ring "
       "runs on flash-attention: fp32 (they are not), bf16, fp16; default: the case's, or fp32");
   app.add_option("--out", options.out, "Directory for results.jsonl and results.csv; default: none are kept")
       ->type_name("DIR");
@@ -240,7 +241,7 @@ std::vector<std::string> split_at_space(const std::string& text) {
 }
 
 void add_launch_options(CLI::App& app, LaunchCommand& launch) {
-  app.footer("Then what every rank runs, as without launch: [--] sweep|explain|list …");
+  app.footer("Every rank then runs, as without launch: [--] sweep|explain|list …");
   add_count(app, "-n,--ranks", launch.ranks, "MPI ranks", kMostRanks)->required();
   app.add_option("--mpirun", launch.options.mpirun,
                  "The mpirun to use, looked up on PATH if it holds no slash")
@@ -274,7 +275,7 @@ Command parse_command_line(std::span<const std::string> args) {
   commands.add(app, "sweep", "Run cases, judge them, time them", add_sweep_options);
   commands.add(app, "time", "Time cases; nothing is judged", add_time_options);
   commands.add<ExplainOptions>(
-      app, "explain", "For the worst element of each tensor, say what its bound is made of",
+      app, "explain", "Show the terms of the bound of the worst element of each tensor",
       [](CLI::App& explain, auto& options) { add_session_options(explain, options); });
   commands.add(app, "make-inputs",
                "Write the inputs of a case as files, for another implementation to compute on",
@@ -283,7 +284,7 @@ Command parse_command_line(std::span<const std::string> args) {
   add_record_commands(app, commands);
   commands.add(app, "mutants", "Plant bugs in the variants and demand that each turns a verdict red",
                add_mutants_options);
-  commands.add(app, "soak", "Run random cases of the variants, all of which must pass", add_soak_options);
+  commands.add(app, "soak", "Run random cases of the variants; all must pass", add_soak_options);
   commands.add(app, "launch", "Run one of the others on MPI ranks, under mpirun", add_launch_options);
   app.require_subcommand(0, 1);
   app.footer(footer);

@@ -45,9 +45,10 @@ void add_gate_options(CLI::App& app, GateOptions& options) {
   add_input(app, "RESULTS|CASES", options.results,
             "results.jsonl of a sweep, or the directory with it; with --head a CSV file of cases")
       ->type_name("PATH");
-  app.add_option("--baseline", options.baseline,
-                 "What to compare with: a folder of baselines, a folder in it, or a file; with --head the "
-                 "folder whose FINGERPRINT/noise.csv has the A/A history, by default baselines")
+  app.add_option(
+         "--baseline", options.baseline,
+         "Baseline to compare with: a folder of baselines, a folder in it, or a file; with --head the "
+         "folder whose FINGERPRINT/noise.csv has the A/A history, by default baselines")
       ->type_name("DIR");
   add_filter(app, options.filter,
              "Only cases in whose name this ECMAScript regular expression is found; default: all");
@@ -90,9 +91,8 @@ void add_gate_options(CLI::App& app, GateOptions& options) {
   of_binaries(app.add_option("--noise", options.noise,
                              "File of A/A history; default: noise.csv of the machine's baseline"))
       ->type_name("FILE");
-  of_binaries(
-      app.add_flag("--calibrate", options.calibrate,
-                   "Time --head against itself and add to the A/A history, which says what noise is"));
+  of_binaries(app.add_flag("--calibrate", options.calibrate,
+                           "Time --head against itself and add to the A/A history of noise"));
 }
 
 void add_history_options(CLI::App& app, HistoryOptions& options) {
@@ -136,7 +136,7 @@ void add_dashboard_options(CLI::App& app, DashboardOptions& options) {
                  "Database of `history`, whose series of these cases are shown; default: none")
       ->type_name("FILE")
       ->check(quiet(CLI::ExistingFile));
-  app.add_option("--gate", options.gates, "What `gate --json` wrote; may be given again")
+  app.add_option("--gate", options.gates, "File of `gate --json`; may be given again")
       ->type_name("FILE")
       ->take_all()
       ->check(quiet(CLI::ExistingFile));
@@ -185,7 +185,8 @@ void add_record_commands(CLI::App& app, SubCommands& commands) {
       app.add_subcommand("baseline", "Record results to compare later ones with, or show them");
   baseline->require_subcommand(1);
   commands.add(*baseline, "record", "Record results as the baseline of their machine", add_record_options);
-  commands.add(*baseline, "show", "Show what is recorded, by whom, when and why", add_show_options);
+  commands.add(*baseline, "show", "Show the recorded baselines: machine, commit, time, reason",
+               add_show_options);
   commands.add(app, "gate",
                "Judge a commit: results against their baseline, or two programs against each other",
                add_gate_options);
