@@ -31,7 +31,8 @@ if [[ -e $out && -n $(ls -A "$out") ]]; then
 fi
 if [[ -z $build ]]; then
   build=$root/build/bundle
-  configure bundle cuda -B "$build" -DRINGSIDE_MARCH=x86-64-v3 -DRINGSIDE_BUILD_BENCHMARKS=OFF
+  configure bundle cuda -B "$build" -DRINGSIDE_MARCH=x86-64-v3 -DRINGSIDE_BUILD_BENCHMARKS=OFF -DBUILD_SHARED_LIBS=ON \
+    -DCMAKE_POSITION_INDEPENDENT_CODE=ON
   stage "build bundle" cmake --build "$build" --target gpu_check_programs --parallel "$(nproc)"
 fi
 [[ -f $build/gpu_check.list ]] || { echo "bundle.sh: $build has no gpu_check.list" >&2; exit 2; }
