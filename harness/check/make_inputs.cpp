@@ -17,8 +17,7 @@ namespace {
 /// Throws UsageError unless the directory's file system has room for q, k, v and do.
 void demand_room(const std::filesystem::path& directory, const Case& c) {
   double bytes = 0;
-  for (const TensorId id : {TensorId::q, TensorId::k, TensorId::v, TensorId::dout})
-    bytes += sizeof(float) * static_cast<double>(shape_of(c, id).size());
+  for (const TensorId id : kInputs) bytes += sizeof(float) * static_cast<double>(shape_of(c, id).size());
   std::error_code unknown;
   const auto room = std::filesystem::space(directory, unknown);
   if (!unknown && bytes > static_cast<double>(room.available)) {

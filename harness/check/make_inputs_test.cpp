@@ -28,7 +28,7 @@ TEST(MakeInputs, WhatCannotBeMade) {
        "--axes thd has no batch axis, but a file holds 2 batch entries"},
       {"=8" + to, "'=8' is not column=value"},
       {folder / "none.csv" + to, "none.csv: cannot open: "},
-      {RINGSIDE_CASES "/smoke.csv" + to, "--filter must leave one"},
+      {kSmoke + to, "--filter must leave one"},
       {"seq=8,head_dim=4 -o " + folder / "file/d", "file/d: cannot be made"},
       {"seq=2000000000,head_dim=64,heads=8" + to, " there is room for "},
       {"seq=8,head_dim=4", "--out"},

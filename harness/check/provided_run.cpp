@@ -74,8 +74,6 @@ Case given_case(const ProvidedTensors& tensors, const Case& said, std::vector<Ca
   return parse_case(cells, operators_given, directory.string());
 }
 
-constexpr std::array<std::string_view, 4> kInputs = {"q", "k", "v", "do"};  // in TensorId's order
-
 /// `values`: of input `id`, in the case's shape.
 void demand_finite(const ProvidedTensors& tensors, const Tokens& tokens, const Case& c, TensorId id,
                    const std::vector<float>& values) {
@@ -85,14 +83,13 @@ void demand_finite(const ProvidedTensors& tensors, const Tokens& tokens, const C
   const Index at = bad - values.begin(), row = at / shape.dim;
   const Index token = row % shape.tokens, head = row / shape.tokens % shape.heads,
               batch = row / shape.tokens / shape.heads;
-  refuse_file(tensors.source(kInputs[static_cast<std::size_t>(id)], c, batch,
-                             holders(tokens)[static_cast<std::size_t>(token)]),
+  refuse_file(tensors.source(to_string(id), c, batch, holders(tokens)[static_cast<std::size_t>(token)]),
               fmt::format("{} at batch {}, head {}, position {}, dim {}: inputs must be finite", *bad, batch,
                           head, token, at % shape.dim));
 }
 
 bool same_as_generated(const Case& c, const std::array<std::vector<float>, 4>& values) {
-  for (std::size_t i = 0; i < kInputs.size(); ++i) {
+  for (std::size_t i = 0; i < kInputNames.size(); ++i) {
     const auto id = static_cast<TensorId>(i);
     const Shape shape = shape_of(c, id);
     for (Index b = 0; b < shape.batch; ++b) {
@@ -214,23 +211,23 @@ std::string axes_hint(const Case& c, Axes axes, const std::vector<CaseCell>& sai
 }  // namespace
 
 InputTensors::InputTensors(const ProvidedTensors& tensors, const Tokens& tokens, bool has_case, Case& c) {
-  const bool any = std::ranges::any_of(kInputs, [&](auto name) { return tensors.has(name); });
+  const bool any = std::ranges::any_of(kInputNames, [&](auto name) { return tensors.has(name); });
   const bool gradients = tensors.has("dq") || tensors.has("dk") || tensors.has("dv");
-  for (std::size_t i = 0; any && i < kInputs.size(); ++i) {
-    if (tensors.has(kInputs[i])) {
-      values_[i] = tensors.read(kInputs[i], c, tokens, true);
-    } else if (kInputs[i] != "do" || gradients) {
+  for (std::size_t i = 0; any && i < kInputNames.size(); ++i) {
+    if (tensors.has(kInputNames[i])) {
+      values_[i] = tensors.read(kInputNames[i], c, tokens, true);
+    } else if (static_cast<TensorId>(i) != TensorId::dout || gradients) {
       refuse_file(tensors.directory().string(),
                   fmt::format("{} is missing: q, k and v are there together or not at all, and do with "
                               "them where gradients are",
-                              kInputs[i]));
+                              kInputNames[i]));
     } else {  // o alone does not depend on it
       values_[i].assign(static_cast<std::size_t>(c.problem().o_shape().size()), 0.0F);
     }
   }
   generated_ = !any || (has_case && same_as_generated(c, values_));
   if (generated_) return;
-  for (std::size_t i = 0; i < kInputs.size(); ++i) {
+  for (std::size_t i = 0; i < kInputNames.size(); ++i) {
     demand_finite(tensors, tokens, c, static_cast<TensorId>(i), values_[i]);
   }
   if (c.sample > 0) {
@@ -271,7 +268,7 @@ ProvidedRun::ProvidedRun(const std::filesystem::path& directory, const CheckOpti
     refuse_file(directory.string(), "holds none of o, dq, dk, dv: there is nothing to judge");
   }
   const bool has_case = options.given_case || find_cell(cells, "seed");
-  if (!has_case && std::ranges::none_of(kInputs, [&](auto name) { return tensors.has(name); })) {
+  if (!has_case && std::ranges::none_of(kInputNames, [&](auto name) { return tensors.has(name); })) {
     refuse_file(directory.string(),
                 "q, k, v are missing, and neither case.json nor --case says from which inputs of "
                 "make-inputs the results are");
@@ -299,8 +296,8 @@ ProvidedRun::ProvidedRun(const std::filesystem::path& directory, const CheckOpti
   notes = notes_on(tensors, c, is_file ? layout.text : "");
   hint = axes_hint(c, axes, cells);
   // inputs of make-inputs by rank are at their positions by this cut
-  const bool told =
-      inputs->generated() && std::ranges::any_of(kInputs, [&](auto name) { return tensors.by_rank(name); });
+  const bool told = inputs->generated() &&
+                    std::ranges::any_of(kInputNames, [&](auto name) { return tensors.by_rank(name); });
   if (tensors.ranks() > 0 && !is_file && !told) {
     const Tokens whole = tokens_of(undivided, maker.layout);
     maybe_whole = whole != tokens && std::ranges::equal(tensors.counts(c.dp, c.sp), whole, {}, {},

@@ -16,9 +16,9 @@ using ::testing::HasSubstr;
 
 TEST(Explain, SaysWhatEveryBoundIsMadeOf) {
   for (const std::string launch : {"", "launch -n 2 -- "}) {
-    const Outcome outcome = ringside(
-        launch + "explain " + kCases +
-        "/smoke.csv --filter '^(lasp_naive|ring)-[a-z]+-(fp32|bf16)-.*dp1-sp[24]-(full|causal-alibi)'");
+    const Outcome outcome =
+        ringside(launch + "explain " + kSmoke +
+                 " --filter '^(lasp_naive|ring)-[a-z]+-(fp32|bf16)-.*dp1-sp[24]-(full|causal-alibi)'");
     EXPECT_EQ(outcome.status, 0) << outcome.err;
     EXPECT_EQ(outcome.err, "");
     std::map<std::string, int> lines;
@@ -60,8 +60,7 @@ TEST(Sweep, SaysWhereTheTimeWentAndCountsNoSecondTwice) {
   for (const std::string launch : {"", "launch -n 4 -- "}) {  // one process with many ranks, many with one
     const TempFolder folder;
     const auto start = std::chrono::steady_clock::now();
-    const Outcome outcome =
-        ringside(launch + "sweep " + kCases + "/smoke.csv --filter sp4 --out " + folder / "out");
+    const Outcome outcome = ringside(launch + "sweep " + kSmoke + " --filter sp4 --out " + folder / "out");
     const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - start;
     ASSERT_EQ(outcome.status, 0) << outcome.err;
     EXPECT_LE(seconds_of_rows(folder / "out/results.jsonl"), wall.count());

@@ -214,7 +214,7 @@ void expect_same(const std::map<std::string, Json>& threads, const std::map<std:
 
 TEST(Sweep, ThreadsAndMpiGiveTheSameBitsAndMessages) {
   const TempFolder folder;
-  const std::string smoke = "sweep " + kCases + "/smoke.csv --repeat 2 --out ";
+  const std::string smoke = "sweep " + kSmoke + " --repeat 2 --out ";
   const Outcome threads = ringside(smoke + folder / "threads");
   ASSERT_EQ(threads.status, 0) << threads.err << threads.out;
   const auto expected = rows_of(folder / "threads");
@@ -256,8 +256,7 @@ TEST(Sweep, OddSizesAndHostileValuesAreTheSameToo) {
 TEST(Sweep, TheTableSaysWhatTheRowsSay) {
   const TempFolder folder;
   const std::string out = folder / "new/results";  // folders are made
-  ASSERT_EQ(ringside("sweep " + kCases + "/smoke.csv --filter fp32 --ranks 2 --repeat 3 --out " + out).status,
-            0);
+  ASSERT_EQ(ringside("sweep " + kSmoke + " --filter fp32 --ranks 2 --repeat 3 --out " + out).status, 0);
   const auto rows = rows_of(out);
   const auto table = csv_of(out);
   ASSERT_EQ(table.size(), rows.size());
@@ -289,8 +288,7 @@ TEST(Sweep, TheTableSaysWhatTheRowsSay) {
 
 TEST(Sweep, NoPerfLeavesTimesOut) {
   const TempFolder folder;
-  ASSERT_EQ(ringside("sweep " + kCases + "/smoke.csv --filter ring --no-perf --out " + folder / "out").status,
-            0);
+  ASSERT_EQ(ringside("sweep " + kSmoke + " --filter ring --no-perf --out " + folder / "out").status, 0);
   for (const auto& cells : csv_of(folder / "out")) {
     for (const char* column :
          {"forward_s", "forward_backward_max_s", "repeat", "tokens_per_s", "useful_tflops"}) {
@@ -302,7 +300,7 @@ TEST(Sweep, NoPerfLeavesTimesOut) {
 
 TEST(Sweep, ResultsReplaceThoseOfAnEarlierRun) {
   const TempFolder folder;
-  const std::string sweep = "sweep " + kCases + "/smoke.csv --no-perf --out " + folder / "out" + " --filter ";
+  const std::string sweep = "sweep " + kSmoke + " --no-perf --out " + folder / "out" + " --filter ";
   ASSERT_EQ(ringside(sweep + "lightning").status, 0);
   ASSERT_EQ(ringside(sweep + "'^ring-softmax-bf16.*sp4-full'").status, 0);
   EXPECT_EQ(rows_of(folder / "out").size(), 1U);
@@ -311,10 +309,8 @@ TEST(Sweep, ResultsReplaceThoseOfAnEarlierRun) {
 
 TEST(Version, NamesTheCommitThatResultsCarry) {
   const TempFolder folder;
-  ASSERT_EQ(
-      ringside("sweep " + kCases + "/smoke.csv --filter lightning.*fp32 --no-perf --out " + folder / "o")
-          .status,
-      0);
+  ASSERT_EQ(ringside("sweep " + kSmoke + " --filter lightning.*fp32 --no-perf --out " + folder / "o").status,
+            0);
   const Outcome version = ringside("--version");
   EXPECT_EQ(version.status, 0);
   EXPECT_THAT(version.out,

@@ -62,7 +62,7 @@ void write_output(const Path& path, const Case& c, Out out, const std::vector<fl
 void write_inputs(const Path& directory, const Case& c, Axes axes, std::optional<Layout> by_rank) {
   Case split = c;
   if (!by_rank) split.dp = split.sp = 1;
-  for (const TensorId id : {TensorId::q, TensorId::k, TensorId::v, TensorId::dout}) {
+  for (const TensorId id : kInputs) {
     const std::string_view name = to_string(id);
     for (int rank = 0; rank < split.ranks(); ++rank) {
       const Place place = Place::of(split, rank);

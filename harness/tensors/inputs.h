@@ -1,7 +1,9 @@
 // The numbers a case runs on: each value a pure function of seed, tensor and global index.
 #pragma once
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -14,11 +16,11 @@
 namespace ringside {
 
 enum class TensorId : std::uint32_t { q, k, v, dout };
+inline constexpr std::array kInputs = {TensorId::q, TensorId::k, TensorId::v, TensorId::dout};
 
-/// As its files are called.
-constexpr std::string_view to_string(TensorId id) {
-  return std::array<std::string_view, 4>{"q", "k", "v", "do"}[static_cast<std::size_t>(id)];
-}
+inline constexpr std::array kInputNames = {"q", "k", "v", "do"};  ///< of their files
+
+constexpr std::string_view to_string(TensorId id) { return kInputNames[static_cast<std::size_t>(id)]; }
 
 /// Global shape of a tensor of the case.
 Shape shape_of(const Case& c, TensorId id);

@@ -8,7 +8,6 @@
 namespace ringside {
 namespace {
 
-constexpr std::array kChanged = {TensorId::q, TensorId::k, TensorId::v, TensorId::dout};
 constexpr Index kSeq = 20;
 
 Case base_case() {
@@ -30,7 +29,7 @@ std::vector<float> unchanged(const Case& c, TensorId id, Index b, Index h,
 }
 
 TEST(InputsChange, IsNoneByDefault) {
-  for (const TensorId id : kChanged) {
+  for (const TensorId id : kInputs) {
     EXPECT_EQ(InputsChange{}.generate(base_case(), id, 2, 1, kAll), unchanged(base_case(), id, 2, 1));
   }
   EXPECT_EQ(InputsChange{}.of(base_case().problem()).slopes, base_case().problem().slopes);
@@ -39,7 +38,7 @@ TEST(InputsChange, IsNoneByDefault) {
 TEST(InputsChange, DrawsAnewTheTokensAndTensorsThatItNames) {
   const InputsChange change = {.tensors = {TensorId::q, TensorId::dout}, .first = 5, .end = 12};
   for (const Positions& positions : {kAll, Positions{{1, 3, 6}}, Positions{{14, 1, 6}, {0, 1, 6}}}) {
-    for (const TensorId id : kChanged) {
+    for (const TensorId id : kInputs) {
       const Index dim = shape_of(base_case(), id).dim;
       const auto before = unchanged(base_case(), id, 1, 2, positions);
       const auto after = change.generate(base_case(), id, 1, 2, positions);
@@ -68,7 +67,7 @@ TEST(InputsChange, DrawsTheSameAnewOnEverySplit) {
 
 TEST(InputsChange, MultipliesTheTensorsThatItNames) {
   const InputsChange change = {.tensors = {TensorId::v}, .factor = 2};
-  for (const TensorId id : kChanged) {
+  for (const TensorId id : kInputs) {
     auto expected = unchanged(base_case(), id, 1, 2);
     for (float& x : expected) x *= id == TensorId::v ? 2 : 1;
     EXPECT_EQ(change.generate(base_case(), id, 1, 2, kAll), expected);
@@ -77,7 +76,7 @@ TEST(InputsChange, MultipliesTheTensorsThatItNames) {
 
 TEST(InputsChange, MovesBatchEntriesRound) {
   const InputsChange change = {.batch_shift = 1};
-  for (const TensorId id : kChanged) {
+  for (const TensorId id : kInputs) {
     for (Index b = 0; b < 3; ++b) {
       EXPECT_EQ(change.batch_from(base_case(), b), (b + 1) % 3);
       EXPECT_EQ(change.generate(base_case(), id, b, 1, kAll), unchanged(base_case(), id, (b + 1) % 3, 1));

@@ -17,8 +17,6 @@
 namespace ringside {
 namespace {
 
-constexpr std::array kDrawn = {TensorId::q, TensorId::k, TensorId::v, TensorId::dout};
-
 Case small_case() {
   return {.variant = "lightning",
           .op = Operator::lightning,
@@ -34,7 +32,7 @@ Case small_case() {
 // What the generator is defined to be, in double and with the library's functions.
 TEST(Generator, FollowsItsDefinition) {
   const Case c = small_case();
-  for (const TensorId id : kDrawn) {
+  for (const TensorId id : kInputs) {
     const Index dim = shape_of(c, id).dim;
     std::vector<float> found(static_cast<std::size_t>(dim));
     fill_rows(c, id, 2, 1, {31, 1, 1}, found);
@@ -118,8 +116,8 @@ const std::vector<float>& many(TensorId id) {
     const Case c{.variant = "ring", .seq = 4096, .head_dim = 256, .value_dim = 256, .seed = 3};
     return generate(c, of, std::vector<Index>{0}, {0, 1}, {{0, 1, 4096}});
   };
-  static const std::array<std::vector<float>, 4> made = {make(kDrawn[0]), make(kDrawn[1]), make(kDrawn[2]),
-                                                         make(kDrawn[3])};
+  static const std::array<std::vector<float>, 4> made = {make(kInputs[0]), make(kInputs[1]), make(kInputs[2]),
+                                                         make(kInputs[3])};
   return made[static_cast<std::size_t>(id)];
 }
 
@@ -135,7 +133,7 @@ TEST(Generator, DoesNotRepeatItself) {
 
 // Tolerances: 5 standard errors of each statistic for 2^20 independent normal values.
 TEST(Gaussian, HasTheMomentsOfANormalLaw) {
-  for (const TensorId id : kDrawn) {
+  for (const TensorId id : kInputs) {
     const std::vector<float>& values = many(id);
     const auto n = static_cast<double>(values.size());
     double m1 = 0, m2 = 0, m3 = 0, m4 = 0;
@@ -153,7 +151,7 @@ TEST(Gaussian, HasTheMomentsOfANormalLaw) {
 }
 
 TEST(Gaussian, PassesKolmogorovSmirnov) {
-  for (const TensorId id : kDrawn) {
+  for (const TensorId id : kInputs) {
     std::vector<float> values = many(id);
     std::ranges::sort(values);
     const auto n = static_cast<double>(values.size());
@@ -170,7 +168,7 @@ TEST(Gaussian, PassesKolmogorovSmirnov) {
 }
 
 TEST(Gaussian, HasTheTailsOfANormalLaw) {
-  for (const TensorId id : kDrawn) {
+  for (const TensorId id : kInputs) {
     const std::vector<float>& values = many(id);
     for (const double sigma : {3.0, 4.0}) {
       for (const double sign : {1.0, -1.0}) {
@@ -192,13 +190,13 @@ double correlation(std::span<const float> a, std::span<const float> b) {
 // The mean of n products of independent normal values has standard error 1/√n; of n squares, √2/√n.
 TEST(Gaussian, IsUncorrelated) {
   const auto bound = [](std::span<const float> a) { return 5 / std::sqrt(static_cast<double>(a.size())); };
-  for (const TensorId a : kDrawn) {
+  for (const TensorId a : kInputs) {
     const std::span<const float> values = many(a);
     for (const std::size_t lag : {1u, 2u, 3u, 4u, 8u, 255u, 256u, 257u, 1024u}) {
       const auto shifted = values.subspan(lag);
       EXPECT_NEAR(correlation(shifted, values.first(shifted.size())), 0, bound(shifted)) << lag;
     }
-    for (const TensorId b : kDrawn) {
+    for (const TensorId b : kInputs) {
       const double expected = a == b ? 1 : 0;
       EXPECT_NEAR(correlation(values, many(b)), expected, 2 * bound(values));
     }

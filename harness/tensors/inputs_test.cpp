@@ -16,8 +16,6 @@ namespace {
 
 using testing::Each;
 
-constexpr std::array kTensors = {TensorId::q, TensorId::k, TensorId::v, TensorId::dout};
-
 Case base() {
   return {.variant = "lightning",
           .op = Operator::lightning,
@@ -62,7 +60,7 @@ TEST(Inputs, AnySplitSeesTheSameValues) {
   for (const Fill fill : kFills) {
     for (const DType dtype : kDTypes) {
       const Case c = with(fill, dtype);
-      for (const TensorId id : kTensors) {
+      for (const TensorId id : kInputs) {
         const Shape shape = shape_of(c, id);
         const auto full = bits(whole(c, id));
         ASSERT_EQ(std::ssize(full), shape.size());
@@ -142,7 +140,7 @@ TEST(Sample, OutsideItDoIsZeroAndNothingElseChanges) {
     Case c = with_sample(50, 7), all = with_sample(50, 0);
     c.dtype = all.dtype = dtype;
     const std::vector<Index> rows = sampled_rows(c);
-    for (const TensorId id : kTensors) {
+    for (const TensorId id : kInputs) {
       for (Index position = 0; position < c.seq; ++position) {
         const bool kept = id != TensorId::dout || std::ranges::count(rows, position) > 0;
         const std::vector<float> expected = row(all, id, 1, 1, position), x = row(c, id, 1, 1, position);
@@ -170,7 +168,7 @@ TEST(Inputs, EverythingThatShouldChangesThem) {
   other_seed.seed = 43;
   high_seed.seed = 42 + (std::uint64_t{1} << 62);
   std::set<std::vector<float>> rows;
-  for (const TensorId id : kTensors) {
+  for (const TensorId id : kInputs) {
     rows.insert(row(c, id, 0, 0, 0));
     rows.insert(row(c, id, 1, 0, 0));
     rows.insert(row(c, id, 0, 1, 0));
@@ -210,7 +208,7 @@ TEST(LargeLogit, LogitsReachTheHundreds) {
 TEST(Exact, IsSmallIntegersEvenlySpread) {
   Case c = with(Fill::exact, DType::bf16);
   c.seq = 500;
-  for (const TensorId id : kTensors) {
+  for (const TensorId id : kInputs) {
     const auto values = whole(c, id);
     const auto n = static_cast<double>(values.size());
     for (const float x : {-2.0f, -1.0f, 0.0f, 1.0f, 2.0f}) {
@@ -264,7 +262,7 @@ TEST(OneHot, MarksTheTokensDim) {
 TEST(Constant, IsOneValueATensor) {
   const Case c = with(Fill::constant, DType::bf16);
   std::set<float> values;
-  for (const TensorId id : kTensors) {
+  for (const TensorId id : kInputs) {
     const auto tensor = whole(c, id);
     EXPECT_THAT(tensor, Each(tensor[0]));
     EXPECT_NE(tensor[0], 0);
@@ -352,7 +350,7 @@ TEST(Poison, MovesWithTheSeedAndFitsShortSequences) {
 
 TEST(Inputs, AreRoundedToTheStorageType) {
   for (const Fill fill : kFills) {
-    for (const TensorId id : kTensors) {
+    for (const TensorId id : kInputs) {
       for (const DType dtype : {DType::bf16, DType::fp16}) {
         if (fill == Fill::denormal && dtype == DType::fp16) continue;  // other numbers: those below
         const auto exact = whole(with(fill), id), rounded = whole(with(fill, dtype), id);

@@ -28,7 +28,6 @@ struct Array {
   }
 };
 
-inline constexpr std::array<const char*, 4> kInputNames = {"q", "k", "v", "do"};
 inline constexpr std::array<const char*, 4> kOutputNames = {"o", "dq", "dk", "dv"};
 inline constexpr std::array<const char*, 8> kAllNames = {"q", "k", "v", "do", "o", "dq", "dk", "dv"};
 
