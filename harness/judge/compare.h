@@ -25,8 +25,9 @@ struct Rounding {
 
 /// One element of a tensor and what was found there.
 struct Element {
-  std::int64_t batch = 0, head = 0, token = 0, dim = 0;
-  std::int64_t rank = 0;  ///< that holds it
+  std::int64_t batch = 0, head = 0, token = 0;
+  std::int64_t dim = 0;   ///< -1: the whole row
+  std::int64_t rank = 0;  ///< that holds it; -1: not known
   double value = 0, expected = 0;
   double accumulated = 0, stored = 0, floor = 0;  ///< parts of the bound
 

@@ -13,10 +13,13 @@
 namespace ringside {
 namespace {
 
+using testing::AllOf;
+using testing::Contains;
 using testing::ElementsAre;
-using testing::HasSubstr;
+using testing::Field;
 using testing::IsEmpty;
-using testing::StartsWith;
+using testing::Key;
+using testing::Optional;
 
 /// A case, its variant, its standard, and what judges it.
 struct Bench {
@@ -127,7 +130,10 @@ TEST_P(OneWrongElement, IsRedInEveryTensorBatchEntryHeadAndRank) {
           }
           const TensorVerdict& verdict = result.tensors[out];
           const Element& worst = verdict.stats.worst;
-          EXPECT_THAT(verdict.failures, Contains(StartsWith("1 of "))) << where;
+          EXPECT_THAT(verdict.findings,
+                      Contains(AllOf(Field(&Finding::rule, Rule::element),
+                                     Field(&Finding::tensor, Optional(out)), Field(&Finding::wrong, 1))))
+              << where;
           EXPECT_EQ(worst.batch, place.batches(c)[static_cast<std::size_t>(b)]) << where;
           EXPECT_EQ(worst.head, head) << where;
           EXPECT_EQ(worst.token, tokens[static_cast<std::size_t>(token)]) << where;
@@ -170,9 +176,9 @@ TEST_P(RowThatStrays, IsRedOnEverySplit) {
             static_cast<float>(head.expected[i] + off);
       }
       const TensorVerdict verdict = bench.judged(outputs).tensors[out];
-      EXPECT_THAT(verdict.failures, ElementsAre(AllOf(StartsWith("a row strays "),
-                                                      HasSubstr(fmt::format("position {}", kToken)))))
-          << to_string(out) << " sp " << sp;
+      ASSERT_EQ(verdict.findings.size(), 1U) << to_string(out) << " sp " << sp;
+      EXPECT_EQ(verdict.findings[0].rule, Rule::row);
+      EXPECT_EQ(verdict.findings[0].where->token, kToken);
     }
   }
 }
@@ -223,28 +229,30 @@ INSTANTIATE_TEST_SUITE_P(All, RoundedShares,
 class OneRank : public testing::TestWithParam<Kind> {
  protected:
   /// What must be red where sequence rank `rank` is wrong: that of both data-parallel groups, alone.
-  static auto both(int rank, const std::string& account, const std::string& rest) {
-    const auto of = [&](int at) {
-      return AllOf(StartsWith(fmt::format("{}: rank {} ", account, at)), HasSubstr(rest));
-    };
-    return ElementsAre(of(rank), of(rank + 3));
+  static auto both(int rank, Rule rule, const std::string& subject = "") {
+    return ElementsAre(AllOf(Field(&Finding::rule, rule), Field(&Finding::subject, subject),
+                             Field(&Finding::by_rank, ElementsAre(Key(rank), Key(rank + 3)))));
   }
   Bench bench_{small(GetParam())};
 };
 
 TEST_P(OneRank, WhoSendsOtherThanTheFormulaIsRed) {
-  EXPECT_THAT(all_failures(bench_.run(bench_.variant)), IsEmpty());
+  EXPECT_THAT(all_findings(bench_.run(bench_.variant)), IsEmpty());
   for (int wrong = 0; wrong < 3; ++wrong) {
     for (const auto pass : {&PassTraffic::forward, &PassTraffic::backward}) {
-      for (const auto figure : {&Traffic::bytes, &Traffic::messages, &Traffic::collectives}) {
+      for (const auto& [name, figure] : {std::pair{"bytes", &Traffic::bytes},
+                                         {"messages", &Traffic::messages},
+                                         {"collectives", &Traffic::collectives}}) {
         Variant twin = bench_.variant;
-        twin.traffic = [&](const Problem& problem, DType dtype, int sp, int rank) {
+        twin.traffic = [&, figure = figure](const Problem& problem, DType dtype, int sp, int rank) {
           PassTraffic sent = bench_.variant.traffic(problem, dtype, sp, rank);
           if (rank == wrong) ++(sent.*pass.*figure);
           return sent;
         };
-        EXPECT_THAT(all_failures(bench_.run(twin)),
-                    both(wrong, "traffic", pass == &PassTraffic::forward ? " in forward;" : " in backward;"));
+        EXPECT_THAT(
+            all_findings(bench_.run(twin)),
+            both(wrong, Rule::traffic,
+                 fmt::format("{} in {}", name, pass == &PassTraffic::forward ? "forward" : "backward")));
       }
     }
   }
@@ -259,8 +267,9 @@ TEST_P(OneRank, WhoHoldsOtherThanTheFormulaIsRed) {
         if (rank == wrong) ++(held.*pass);
         return held;
       };
-      EXPECT_THAT(all_failures(bench_.run(twin)),
-                  both(wrong, "memory", pass == &PassMemory::forward ? " in forward;" : " in backward;"));
+      EXPECT_THAT(all_findings(bench_.run(twin)),
+                  both(wrong, Rule::memory,
+                       fmt::format("bytes in {}", pass == &PassMemory::forward ? "forward" : "backward")));
     }
   }
 }
@@ -275,7 +284,7 @@ TEST_P(OneRank, WhoGivesOtherBitsWhenRunAgainIsRed) {
       if (runs++ > 0 && c.comm.rank() == wrong) *grad.dv.data() ^= std::byte{1};
       return grad;
     };
-    EXPECT_THAT(all_failures(bench_.run(twin, {.repeat = 1})), both(wrong, "not repeatable", "other bits"));
+    EXPECT_THAT(all_findings(bench_.run(twin, {.repeat = 1})), both(wrong, Rule::repeat));
   }
 }
 

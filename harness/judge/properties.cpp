@@ -326,8 +326,8 @@ Departure compare(const Trial& t, const Experiment& x, Out out, const std::vecto
   return result;
 }
 
-/// What is wrong with an output, over all processes; empty if nothing.
-std::string failure(const Experiment& x, Out out, const Departure& mine, ProcessGroup& processes) {
+/// The departures from a claim over all processes.
+Departure gathered(const Departure& mine, ProcessGroup& processes) {
   std::vector<std::byte> bytes;
   append_bytes(bytes, mine);
   Departure total;
@@ -338,39 +338,42 @@ std::string failure(const Experiment& x, Out out, const Departure& mine, Process
     total.wrong += part.wrong;
     total.elements += part.elements;
   }
-  if (total.wrong == 0) return "";
-  const Element& e = total.first;
-  return fmt::format(
-      "{} of batch {}, head {}, position {}, dim {} is {:.9g}, not {:.9g}{}, {}; owner rank {}; {} of {} "
-      "elements",
-      to_string(out), e.batch, e.head, e.token, e.dim, e.value, e.expected,
-      x.rounded ? fmt::format(" within {:.3g}", e.bound()) : "", x.when, e.rank, total.wrong, total.elements);
+  return total;
 }
 
 CheckResult check(const Property& property, const Trial& t, const HostOutputs& outputs) {
   CheckResult result = {.check = property.check};
-  if (const std::string reason = property.why_not(t); !reason.empty()) {
-    result.outcome = "skipped: " + reason;
-    return result;
+  if (std::string reason = property.why_not(t); !reason.empty()) {
+    return {.check = property.check, .outcome = CheckOutcome::skipped, .note = std::move(reason)};
   }
-  bool as_asked = true;
   for (const Experiment& x : property.experiments(t)) {
     const HostOutputs after = run(t, x);
     for (const Out out : kOuts) {
-      const Departure mine = compare(t, x, out, outputs[out], after[out]);
-      const std::string wrong = failure(x, out, mine, t.fleet.processes());
-      if (!wrong.empty()) result.failures.push_back(fmt::format("{}: {}", to_string(property.check), wrong));
+      const Departure all = gathered(compare(t, x, out, outputs[out], after[out]), t.fleet.processes());
+      if (all.wrong == 0) continue;
+      result.findings.push_back({.rule = Rule::property,
+                                 .tensor = out,
+                                 .wrong = all.wrong,
+                                 .elements = all.elements,
+                                 .where = all.first,
+                                 .subject = std::string(to_string(property.check)),
+                                 .when = x.when});
     }
-    as_asked = as_asked && !(x.hostile && t.fleet.communicator() != "threads");
+    if (x.hostile && t.fleet.communicator() != "threads") {
+      result.note = fmt::format("messages came as {} brings them, not late",
+                                t.fleet.communicator() == "nccl" ? "NCCL" : "MPI");
+    }
   }
-  result.outcome = !result.failures.empty() ? "failed"
-                   : as_asked               ? "ok"
-                                            : fmt::format("ok: messages came as {} brings them, not late",
-                                            t.fleet.communicator() == "nccl" ? "NCCL" : "MPI");
+  if (!result.findings.empty()) result.outcome = CheckOutcome::failed;
   return result;
 }
 
 }  // namespace
+
+std::string_view to_string(CheckOutcome outcome) {
+  constexpr std::array<std::string_view, 3> kNames = {"ok", "failed", "skipped"};
+  return kNames.at(static_cast<std::size_t>(outcome));
+}
 
 std::span<const Property> properties() { return kProperties; }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "harness/judge/finding.h"
 #include "harness/judge/standard.h"
 #include "harness/run/fleet.h"
 #include "harness/tensors/inputs_change.h"
@@ -51,11 +52,15 @@ struct Property {
 /// All of them, in the order of kChecks.
 std::span<const Property> properties();
 
+enum class CheckOutcome { ok, failed, skipped };
+std::string_view to_string(CheckOutcome outcome);
+
 /// What came of one check.
 struct CheckResult {
   Check check{};
-  std::string outcome{};  ///< "ok", "ok: …" with a reservation, "failed" or "skipped: …"
-  std::vector<std::string> failures{};
+  CheckOutcome outcome = CheckOutcome::ok;
+  std::string note{};  ///< why it was skipped, or a reservation
+  std::vector<Finding> findings{};
 };
 
 /// Makes the checks that the case asks for. `outputs`: of the case's own run, in the shapes of

@@ -35,91 +35,100 @@ std::vector<Timeline> gather_timelines(const std::vector<RankRun>& mine, Process
   return all;
 }
 
-void check_traffic(const Case& c, const Variant& variant, CaseResult& result) {
-  const Problem problem = c.local_problem();
-  for (int rank = 0; rank < c.ranks(); ++rank) {
-    const auto at = static_cast<std::size_t>(rank);
-    const PassTraffic expected = variant.traffic(problem, c.dtype, c.sp, rank % c.sp);
-    result.expected_traffic.push_back(expected);
-    const auto check = [&](std::string_view pass, const Traffic& sent, const Traffic& formula) {
-      if (sent == formula) return;
-      result.failures.push_back(
-          fmt::format("traffic: rank {} sent {} bytes in {} messages and {} collectives in {}; the formula "
-                      "says {}, {}, {}",
-                      rank, sent.bytes, sent.messages, sent.collectives, pass, formula.bytes,
-                      formula.messages, formula.collectives));
-    };
-    check("forward", result.ranks[at].forward, expected.forward);
-    check("backward", result.ranks[at].backward, expected.backward);
+/// Enters a finding of `rule` for the ranks whose figure is not its formula's. `figure`, `formula`: of a rank.
+template <typename Figure, typename Formula>
+void check_account(Rule rule, std::string subject, const Figure& figure, const Formula& formula,
+                   CaseResult& result) {
+  Finding finding = {.rule = rule, .subject = std::move(subject)};
+  for (std::size_t rank = 0; rank < result.ranks.size(); ++rank) {
+    const std::int64_t measured = figure(rank), expected = formula(rank);
+    if (measured == expected) continue;
+    if (finding.by_rank.empty()) {
+      finding.measured = static_cast<double>(measured);
+      finding.limit = static_cast<double>(expected);
+    }
+    finding.by_rank[static_cast<int>(rank)] = measured;
   }
+  if (!finding.by_rank.empty()) result.findings.push_back(std::move(finding));
+}
+
+void check_traffic(const Case& c, const Variant& variant, CaseResult& result) {
+  for (int rank = 0; rank < c.ranks(); ++rank) {
+    result.expected_traffic.push_back(variant.traffic(c.local_problem(), c.dtype, c.sp, rank % c.sp));
+  }
+  const auto check = [&](const char* pass, Traffic RankMeasure::*sent, Traffic PassTraffic::*formula) {
+    for (const auto& [name, figure] : {std::pair{"bytes", &Traffic::bytes},
+                                       {"messages", &Traffic::messages},
+                                       {"collectives", &Traffic::collectives}}) {
+      check_account(
+          Rule::traffic, fmt::format("{} in {}", name, pass),
+          [&, of = figure](std::size_t rank) { return result.ranks[rank].*sent.*of; },
+          [&, of = figure](std::size_t rank) { return result.expected_traffic[rank].*formula.*of; }, result);
+    }
+  };
+  check("forward", &RankMeasure::forward, &PassTraffic::forward);
+  check("backward", &RankMeasure::backward, &PassTraffic::backward);
 }
 
 void check_memory(const Case& c, const Variant& variant, CaseResult& result) {
-  const Problem problem = c.local_problem();
   for (int rank = 0; rank < c.ranks(); ++rank) {
-    const PassMemory expected = variant.memory(problem, c.dtype, c.sp, rank % c.sp);
-    result.expected_memory.push_back(expected);
-    const auto check = [&](std::string_view pass, std::int64_t held, std::int64_t formula) {
-      if (held == formula || c.partials != DType::fp32) return;  // rounding them takes some of its own
-      result.failures.push_back(
-          fmt::format("memory: rank {} held {} bytes in {}; the formula says {}", rank, held, pass, formula));
-    };
-    const PassMemory& held = result.ranks[static_cast<std::size_t>(rank)].memory;
-    check("forward", held.forward, expected.forward);
-    check("backward", held.backward, expected.backward);
+    result.expected_memory.push_back(variant.memory(c.local_problem(), c.dtype, c.sp, rank % c.sp));
+  }
+  if (c.partials != DType::fp32) return;  // rounding them takes some of its own
+  for (const auto& [pass, of] :
+       {std::pair{"forward", &PassMemory::forward}, {"backward", &PassMemory::backward}}) {
+    check_account(
+        Rule::memory, fmt::format("bytes in {}", pass),
+        [&, at = of](std::size_t rank) { return result.ranks[rank].memory.*at; },
+        [&, at = of](std::size_t rank) { return result.expected_memory[rank].*at; }, result);
   }
 }
 
 void check_repeats(CaseResult& result) {
+  Finding finding = {.rule = Rule::repeat};
   for (std::size_t rank = 0; rank < result.ranks.size(); ++rank) {
-    if (result.ranks[rank].repeats_equal) continue;
-    result.failures.push_back(fmt::format("not repeatable: rank {} gave other bits when run again", rank));
+    if (!result.ranks[rank].repeats_equal) finding.by_rank[static_cast<int>(rank)] = 1;
   }
+  if (!finding.by_rank.empty()) result.findings.push_back(std::move(finding));
 }
 
 /// A verdict that could not have been red is none: every tensor zero by definition, or Gaussian data whose
 /// reference is exactly zero in many places of rows that are not zero by definition.
-std::string why_mistrusted(const CaseResult& result) {
+std::optional<Finding> why_mistrusted(const CaseResult& result) {
+  const auto mistrust = [](std::string why, std::optional<Out> tensor = {}) {
+    return Finding{.rule = Rule::mistrust, .tensor = tensor, .subject = std::move(why)};
+  };
+  const auto says_nothing = [](const TensorVerdict& v) { return !v.given || tells_nothing(v.stats); };
   const auto& tensors = result.tensors.of;
-  if (std::ranges::all_of(tensors,
-                          [](const TensorVerdict& v) { return !v.given || tells_nothing(v.stats); })) {
-    return "mistrusted: zeros everywhere would have passed as well, so nothing was checked";
-  }
+  if (std::ranges::all_of(tensors, says_nothing))
+    return mistrust("zeros everywhere would have passed as well, so nothing was checked");
   // Of given inputs nobody knows that they tell something: a do of zeros makes every gradient zero.
   const auto gradients = std::span(tensors).last(3);
   if (result.c.fill == Fill::given && std::ranges::any_of(gradients, &TensorVerdict::given) &&
-      std::ranges::all_of(gradients,
-                          [](const TensorVerdict& v) { return !v.given || tells_nothing(v.stats); })) {
-    return "mistrusted: zeros would have passed for every gradient as well; is do zero?";
-  }
+      std::ranges::all_of(gradients, says_nothing))
+    return mistrust("zeros would have passed for every gradient as well; is do zero?");
   for (const Out out : kOuts) {
-    if (result.tensors[out].given && result.tensors[out].far_from_honest) {
-      return fmt::format("mistrusted: zeros would have passed for {}, and the control run is much nearer",
-                         to_string(out));
-    }
+    if (result.tensors[out].given && result.tensors[out].far_from_honest)
+      return mistrust("zeros would have passed, and the control run is much nearer", out);
   }
-  if (result.c.fill != Fill::gaussian) return "";
+  if (result.c.fill != Fill::gaussian) return std::nullopt;
   for (const Out out : kOuts) {
     const TensorStats& s = result.tensors[out].stats;
-    if (10 * s.zeros > 3 * s.elements) {
-      return fmt::format("mistrusted: {} of {} elements of {} are zero in the reference", s.zeros, s.elements,
-                         to_string(out));
-    }
+    if (10 * s.zeros > 3 * s.elements)
+      return mistrust(fmt::format("{} of {} elements are zero in the reference", s.zeros, s.elements), out);
   }
-  return "";
+  return std::nullopt;
 }
 
 /// A known fault turns the verdict on the tensors round; it excuses no other failure (traffic, memory,
 /// repeats).
 void meet_expectation(CaseResult& result) {
-  if (result.status == Status::fail && result.failures.empty()) {
+  if (result.status == Status::fail && result.findings.empty()) {
     result.status = Status::xfail;
     result.reason = "known fault: " + result.c.fault;
   } else if (result.status == Status::pass) {
     result.status = Status::xpass;
-    result.failures.push_back(fmt::format(
-        "passed, though its row expects fail:{}; if the fault is mended, the row should lose that mark",
-        result.c.fault));
+    result.findings.push_back({.rule = Rule::expectation, .subject = result.c.fault});
   }
 }
 
@@ -162,7 +171,7 @@ CaseResult run_case(const Case& c, const Variant& variant, std::string_view devi
   phases.compare_s = slowest.download_s + watch.lap();
   result.checks = check_properties({c, variant, device, standard, fleet}, outputs);
   for (const CheckResult& check : result.checks) {
-    result.failures.insert(result.failures.end(), check.failures.begin(), check.failures.end());
+    result.findings.insert(result.findings.end(), check.findings.begin(), check.findings.end());
   }
   phases.checks_s = watch.lap();
   if (keep) *keep = std::move(outputs);
@@ -178,20 +187,21 @@ void judge_outputs(Measured measured, const Standard& standard, const PerOut<boo
     if (given[out]) {
       verdict = judge(result.c, measured.stats[out], std::move(measured.ranks[out]), standard.stats[out],
                       standard.random);
+      for (Finding& finding : verdict.findings) finding.tensor = out;
     }
     verdict.given = given[out];
   }
 }
 
 void conclude(CaseResult& result) {
-  result.status = all_failures(result).empty() ? Status::pass : Status::fail;
-  if (const std::string why = why_mistrusted(result); !why.empty()) {
-    result.failures.push_back(why);
+  result.status = all_findings(result).empty() ? Status::pass : Status::fail;
+  if (auto finding = why_mistrusted(result)) {
+    result.findings.push_back(std::move(*finding));
     if (result.status == Status::pass) result.status = Status::mistrusted;
   }
   if (!result.c.fault.empty()) meet_expectation(result);
-  for (const std::string& failure : all_failures(result)) {
-    result.reason += (result.reason.empty() ? "" : "; ") + failure;
+  for (const Finding& finding : all_findings(result)) {
+    result.reason += (result.reason.empty() ? "" : "; ") + sentence(finding);
   }
 }
 
@@ -215,14 +225,12 @@ Totals totals(const CaseResult& result) {
   return sum;
 }
 
-std::vector<std::string> all_failures(const CaseResult& result) {
-  std::vector<std::string> all;
-  for (const Out out : kOuts) {
-    for (const std::string& failure : result.tensors[out].failures) {
-      all.push_back(fmt::format("{}: {}", to_string(out), failure));
-    }
+std::vector<Finding> all_findings(const CaseResult& result) {
+  std::vector<Finding> all;
+  for (const TensorVerdict& verdict : result.tensors.of) {
+    all.insert(all.end(), verdict.findings.begin(), verdict.findings.end());
   }
-  all.insert(all.end(), result.failures.begin(), result.failures.end());
+  all.insert(all.end(), result.findings.begin(), result.findings.end());
   return all;
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "harness/base/stopwatch.h"
+#include "harness/judge/finding.h"
 #include "harness/judge/properties.h"
 #include "harness/judge/standard.h"
 #include "harness/judge/verdict.h"
@@ -52,9 +53,9 @@ struct CaseResult {
   Timing forward{}, forward_backward{};         ///< of the timed iterations, each the slowest rank's
   int repeat = 0;                               ///< timed iterations made
   double matmul_tflops = 0;                     ///< matmul_peak() of its dtype and math; 0: not measured
-  bool oversubscribed = false;          ///< more ranks than cores, or GPUs, on this node: times mean little
-  std::vector<CheckResult> checks{};    ///< that the case asks for
-  std::vector<std::string> failures{};  ///< of the case as a whole, beside those of its tensors
+  bool oversubscribed = false;        ///< more ranks than cores, or GPUs, on this node: times mean little
+  std::vector<CheckResult> checks{};  ///< that the case asks for
+  std::vector<Finding> findings{};    ///< of the case as a whole, beside those of its tensors
   Phases phases{};
 };
 
@@ -81,7 +82,7 @@ struct Totals {
 };
 Totals totals(const CaseResult& result);
 
-/// All failures of a case, tensors' first: "dq: …".
-std::vector<std::string> all_failures(const CaseResult& result);
+/// All that is wrong with a case, tensors' findings first.
+std::vector<Finding> all_findings(const CaseResult& result);
 
 }  // namespace ringside

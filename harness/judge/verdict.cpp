@@ -1,7 +1,5 @@
 #include "harness/judge/verdict.h"
 
-#include <fmt/format.h>
-
 #include <array>
 #include <cmath>
 
@@ -11,28 +9,20 @@
 namespace ringside {
 namespace {
 
-/// Ranks with failing elements: "rank 1: 512, rank 3: 64".
-std::string failed_by_rank(const std::vector<RankStats>& ranks) {
-  std::string text;
-  for (std::size_t r = 0; r < ranks.size(); ++r) {
-    if (ranks[r].failed == 0) continue;
-    text += fmt::format("{}rank {}: {}", text.empty() ? "" : ", ", r, ranks[r].failed);
-  }
-  return text;
-}
-
 void judge_elements(TensorVerdict& v) {
   if (v.stats.failed == 0) return;
-  const Element& w = v.stats.worst;
-  v.failures.push_back(fmt::format(
-      "{} of {} elements beyond their bound ({}){}; worst at batch {}, head {}, position {}, dim "
-      "{} on rank {}: got {:.9g}, "
-      "expected {:.9g}, bound {:.3g}",
-      v.stats.failed, v.stats.elements + v.stats.nonfinite + v.stats.unasked, failed_by_rank(v.ranks),
-      v.stats.pattern_errors > 0
-          ? fmt::format(", {} of them by their NaN/inf pattern", v.stats.pattern_errors)
-          : "",
-      w.batch, w.head, w.token, w.dim, w.rank, w.value, w.expected, w.bound()));
+  const bool pattern = v.stats.pattern_errors > 0;
+  Finding finding = {.rule = pattern ? Rule::pattern : Rule::element,
+                     .share = v.stats.max_share,
+                     .measured = pattern ? static_cast<double>(v.stats.pattern_errors) : v.stats.max_share,
+                     .limit = pattern ? 0.0 : 1.0,
+                     .wrong = v.stats.failed,
+                     .elements = v.stats.elements + v.stats.nonfinite + v.stats.unasked,
+                     .where = v.stats.worst};
+  for (std::size_t r = 0; r < v.ranks.size(); ++r) {
+    if (v.ranks[r].failed > 0) finding.by_rank[static_cast<int>(r)] = v.ranks[r].failed;
+  }
+  v.findings.push_back(std::move(finding));
 }
 
 bool is_random(Fill fill) { return fill == Fill::gaussian || fill == Fill::large_logit; }
@@ -60,11 +50,13 @@ void judge_rows(TensorVerdict& v, const Case& c, const TensorStats& control) {
     }
   }
   if (v.row_share <= 1) return;
-  v.failures.push_back(fmt::format(
-      "a row strays {:.1f} times as far as its limit, which the control (a single-rank run) with as "
-      "many terms gives: "
-      "batch {}, head {}, position {}",
-      v.row_share, v.worst_row.batch, v.worst_row.head, v.worst_row.token));
+  const RowShare& w = v.worst_row;
+  v.findings.push_back(
+      {.rule = Rule::row,
+       .share = v.row_share,
+       .measured = v.row_share,
+       .limit = 1,
+       .where = Element{.batch = w.batch, .head = w.head, .token = w.token, .dim = -1, .rank = -1}});
 }
 
 /// How far what becomes of operands may bias random data, in units of u; judge_bias() has the reasons.
@@ -108,9 +100,8 @@ void judge_bias(TensorVerdict& v, const Case& c, const TensorStats& control) {
   v.bias = std::abs(slope - 1);
   v.bias_limit = (certain + store) / s.sum_ref2;
   if (v.bias <= v.bias_limit) return;
-  v.failures.push_back(
-      fmt::format("biased: the least-squares slope against the reference is off by {:.3g}, limit {:.3g}",
-                  v.bias, v.bias_limit));
+  v.findings.push_back(
+      {.rule = Rule::bias, .share = v.bias / v.bias_limit, .measured = v.bias, .limit = v.bias_limit});
 }
 
 /// Whether a tensor errs more than the control run and the stated roundings explain; verdict.h has the
@@ -129,8 +120,10 @@ void judge_error(TensorVerdict& v, const Case& c, const TensorStats& control, bo
   if (c.partials != DType::fp32) explained += rounding2(unit_roundoff(c.partials)) * s.sum_ref2;
   v.error_share = std::sqrt(s.sum_error2 / explained) / kTensorFactor;
   if (v.error_share <= 1) return;
-  v.failures.push_back(fmt::format("errs too much as a whole: relative error {:.3g}, explained are {:.3g}",
-                                   v.relative_error, std::sqrt(explained / s.sum_ref2)));
+  v.findings.push_back({.rule = Rule::error,
+                        .share = v.error_share,
+                        .measured = v.relative_error,
+                        .limit = kTensorFactor * std::sqrt(explained / s.sum_ref2)});
 }
 
 /// Ranks that hold numbers of a coarser type alone.
@@ -138,20 +131,18 @@ void judge_grid(TensorVerdict& v, const Case& c) {
   if (c.partials != DType::fp32 && c.partials != c.dtype) return;  // right where one block saw all keys
   const std::uint32_t fine = fine_bits(c.dtype);
   std::uint32_t bits = 0;
-  std::int64_t elements = 0;
-  std::string ranks;
+  Finding finding = {.rule = Rule::grid};
   for (std::size_t r = 0; r < v.ranks.size(); ++r) {
     const RankStats& rank = v.ranks[r];
     if ((rank.bits & fine) != 0 || rank.coarse < kGridElements) continue;
     bits |= rank.bits;
-    elements += rank.coarse;
-    ranks += fmt::format("{}{}", ranks.empty() ? "" : ", ", r);
+    finding.wrong += rank.coarse;
+    finding.by_rank[static_cast<int>(r)] = rank.coarse;
   }
-  v.coarse = elements;
-  if (elements == 0) return;
-  v.failures.push_back(fmt::format("holds {} numbers alone on rank {}, where {} elements need more bits",
-                                   (bits & fine_bits(DType::fp16)) == 0 ? "bf16" : "fp16 or TF32", ranks,
-                                   elements));
+  v.coarse = finding.wrong;
+  if (v.coarse == 0) return;
+  finding.subject = (bits & fine_bits(DType::fp16)) == 0 ? "bf16" : "fp16 or TF32";
+  v.findings.push_back(std::move(finding));
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include "harness/cases/case.h"
 #include "harness/judge/compare.h"
+#include "harness/judge/finding.h"
 
 namespace ringside {
 
@@ -78,7 +79,7 @@ struct TensorVerdict {
   /// Errors so large that zeros would pass, though the control run is much nearer: what is far off then
   /// passes.
   bool far_from_honest = false;
-  std::vector<std::string> failures{};  ///< one line each; empty: passed
+  std::vector<Finding> findings{};  ///< empty: passed
 };
 
 /// Judges one tensor of case `c`. `control`: the same measurements of the control (a single-rank run).

@@ -12,8 +12,9 @@
 namespace ringside {
 namespace {
 
-using testing::Each;
+using testing::AllOf;
 using testing::ElementsAre;
+using testing::Field;
 using testing::SizeIs;
 using testing::StartsWith;
 
@@ -141,14 +142,21 @@ struct Wasteful : DeviceDecorator {
   }
 };
 
+/// A finding of memory on so many ranks.
+auto of_memory(const std::string& subject, std::size_t ranks) {
+  return AllOf(Field(&Finding::rule, Rule::memory), Field(&Finding::subject, subject),
+               Field(&Finding::by_rank, SizeIs(ranks)));
+}
+
 TEST_P(Accounts, WasteIsRedByItself) {
   const CaseResult result = run(on_device<Wasteful>(*GetParam()));
-  const auto failures = all_failures(result);
+  const auto findings = all_findings(result);
   EXPECT_EQ(result.status, Status::fail);
-  EXPECT_THAT(failures, SizeIs(2 * result.ranks.size()));
-  EXPECT_THAT(failures, Each(StartsWith("memory: rank ")));
-  EXPECT_EQ(failures[0], fmt::format("memory: rank 0 held {} bytes in forward; the formula says {}",
-                                     result.ranks[0].memory.forward, result.expected_memory[0].forward));
+  EXPECT_THAT(findings, ElementsAre(of_memory("bytes in forward", result.ranks.size()),
+                                    of_memory("bytes in backward", result.ranks.size())));
+  EXPECT_THAT(sentence(findings[0]),
+              StartsWith(fmt::format("memory: rank 0 held {} bytes in forward; the formula says {}",
+                                     result.ranks[0].memory.forward, result.expected_memory[0].forward)));
   EXPECT_GT(result.ranks[0].memory.forward, result.expected_memory[0].forward);
 }
 
@@ -168,20 +176,14 @@ struct WrongFormula {
 };
 
 TEST_P(Accounts, AFormulaThatIsOffByAByteIsRed) {
-  EXPECT_THAT(all_failures(run(*GetParam())), ElementsAre());
+  EXPECT_THAT(all_findings(run(*GetParam())), ElementsAre());
   for (const Variant& twin : {WrongFormula<1, 0>::of(*GetParam()), WrongFormula<-1, 0>::of(*GetParam())}) {
     const CaseResult result = run(twin);
-    EXPECT_THAT(all_failures(result), SizeIs(result.ranks.size()));
-    for (const std::string& failure : all_failures(result)) {
-      EXPECT_THAT(failure, testing::AllOf(StartsWith("memory: rank "), testing::HasSubstr(" in forward;")));
-    }
+    EXPECT_THAT(all_findings(result), ElementsAre(of_memory("bytes in forward", result.ranks.size())));
   }
   for (const Variant& twin : {WrongFormula<0, 1>::of(*GetParam()), WrongFormula<0, -1>::of(*GetParam())}) {
     const CaseResult result = run(twin);
-    EXPECT_THAT(all_failures(result), SizeIs(result.ranks.size()));
-    for (const std::string& failure : all_failures(result)) {
-      EXPECT_THAT(failure, testing::AllOf(StartsWith("memory: rank "), testing::HasSubstr(" in backward;")));
-    }
+    EXPECT_THAT(all_findings(result), ElementsAre(of_memory("bytes in backward", result.ranks.size())));
   }
 }
 
@@ -211,9 +213,11 @@ INSTANTIATE_TEST_SUITE_P(Ring, Leak, testing::Values(find_variant("ring", Operat
 TEST_P(Leak, IsLaidAtItsRanksDoorInItsPass) {
   const CaseResult result = run(on_device<LeakInOneOperation>(*GetParam()));
   const std::int64_t formula = result.expected_memory[1].backward;
-  EXPECT_THAT(all_failures(result),
-              ElementsAre(fmt::format("memory: rank 1 held {} bytes in backward; the formula says {}",
-                                      formula + 4, formula)));
+  const auto findings = all_findings(result);
+  ASSERT_THAT(findings, ElementsAre(of_memory("bytes in backward", 1)));
+  EXPECT_EQ(
+      sentence(findings[0]),
+      fmt::format("memory: rank 1 held {} bytes in backward; the formula says {}", formula + 4, formula));
 }
 
 }  // namespace

@@ -146,7 +146,7 @@ TEST(WholeTensor, IsRedBeyondTheFactorOnGaussianDataOfManyRows) {
   const auto is_red = [&](double factor, const TensorStats& of_honest, bool random, Case c) {
     TensorStats stats = honest;
     stats.sum_error2 = factor * factor;
-    return !judge(c, stats, {}, of_honest, random).failures.empty();
+    return !judge(c, stats, {}, of_honest, random).findings.empty();
   };
   Case c = kCase;
   c.dtype = DType::bf16;

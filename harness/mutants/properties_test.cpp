@@ -45,7 +45,7 @@ TEST_P(EveryProperty, HoldsInTheFileOfCases) {
     const CaseResult result = run_case(c, variant, "cpu", {}, make_standard(c, fleet), fleet, inputs);
     EXPECT_EQ(result.status, Status::pass) << failure_report(result, "properties.csv");
     ASSERT_EQ(result.checks.size(), kChecks.size());
-    for (const CheckResult& check : result.checks) held[check.check] += check.outcome == "ok";
+    for (const CheckResult& check : result.checks) held[check.check] += check.outcome == CheckOutcome::ok;
   }
   for (const Check check : kChecks) {
     if (variant.name == "lightning" && check == Check::sp_split) continue;  // it has one rank
@@ -283,17 +283,20 @@ TEST(PlantedFault, IsFoundByTheChecksWhosePropertyItBreaks) {
     std::vector<Check> found;
     for (const CheckResult& check : result.checks) {
       if (check.check == Check::documents && result.c.cu_seqlens.empty()) {
-        EXPECT_EQ(check.outcome, "skipped: there is one document");
+        EXPECT_EQ(check.outcome, CheckOutcome::skipped);
+        EXPECT_EQ(check.note, "there is one document");
         continue;
       }
-      EXPECT_EQ(check.outcome, check.failures.empty() ? "ok" : "failed") << to_string(check.check);
-      if (!check.failures.empty()) found.push_back(check.check);
-      for (const std::string& failure : check.failures) {
-        EXPECT_THAT(failure, testing::StartsWith(std::string(to_string(check.check)) + ": "));
-        EXPECT_THAT(all_failures(result), testing::Contains(failure));
+      EXPECT_EQ(check.outcome, check.findings.empty() ? CheckOutcome::ok : CheckOutcome::failed)
+          << to_string(check.check);
+      if (!check.findings.empty()) found.push_back(check.check);
+      for (const Finding& finding : check.findings) {
+        EXPECT_EQ(finding.rule, Rule::property);
+        EXPECT_EQ(finding.subject, to_string(check.check));
+        EXPECT_THAT(result.reason, HasSubstr(sentence(finding)));
       }
     }
-    EXPECT_EQ(found, fault.found_by) << testing::PrintToString(all_failures(result));
+    EXPECT_EQ(found, fault.found_by) << result.reason;
     EXPECT_EQ(result.status == Status::fail, !fault.found_by.empty());
   }
 }
@@ -303,10 +306,10 @@ TEST(PlantedFault, IsToldByItsPlaceAndCount) {
   c.checks = {Check::causality};
   const CaseResult result = result_of(c, on_device<FutureKeysSeen>(*find_variant("ring", Operator::softmax)));
   // rank 0, which is right, holds the tokens before the first cut, 43; row 113 sees key 114
-  ASSERT_GE(result.checks[0].failures.size(), 1U);
-  EXPECT_THAT(result.checks[0].failures[0],
-              MatchesRegex("causality: o of batch 0, head 0, position 113, dim 0 is .*, not .*, when tokens "
-                           "after 113 change; owner rank 2; 72 of 8208 elements"));
+  ASSERT_GE(result.checks[0].findings.size(), 1U);
+  EXPECT_THAT(sentence(result.checks[0].findings[0]),
+              MatchesRegex("o: causality: batch 0, head 0, position 113, dim 0 on rank 2 is .*, not .*, when "
+                           "tokens after 113 change; 72 of 8208 elements"));
 }
 
 // --- when a property says nothing
@@ -315,7 +318,8 @@ TEST(PlantedFault, IsToldByItsPlaceAndCount) {
 std::string outcome(Check check, Case c, std::optional<int> world = {}) {
   c.checks = {check};
   const CaseResult result = result_of(c, *find_variant(c.variant, c.op), world);
-  return result.checks.at(0).outcome;
+  const CheckResult& made = result.checks.at(0);
+  return std::string(to_string(made.outcome)) + (made.note.empty() ? "" : ": " + made.note);
 }
 
 template <typename Change>

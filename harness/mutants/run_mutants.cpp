@@ -7,6 +7,7 @@
 #include <limits>
 #include <numeric>
 #include <optional>
+#include <set>
 
 #include "harness/base/fingerprint.h"
 #include "harness/base/stopwatch.h"
@@ -33,30 +34,22 @@ bool legacy_notices(const CaseResult& wrong, const CaseResult& right) {
 /// What the verdict says of a mutant's run.
 Catch read_verdict(const CaseResult& result, const CaseResult& right) {
   Catch caught = {.c = result.c, .legacy = legacy_notices(result, right)};
-  const auto see = [&](std::string_view check, double share) {
-    if (share <= caught.share) return;
-    caught.check = check;
-    caught.share = share;
-  };
-  std::vector<bool> ranks(result.ranks.size());
-  for (const Out out : kOuts) {
-    const TensorVerdict& v = result.tensors[out];
-    if (v.failures.empty()) continue;
-    caught.tensors += fmt::format("{}{}", caught.tensors.empty() ? "" : " ", to_string(out));
-    if (v.stats.pattern_errors > 0) see("NaN pattern", kInfinite);
-    if (v.row_share > 1) see("row", v.row_share);
-    if (v.error_share > 1) see("error", v.error_share);
-    if (v.coarse > 0) see("grid", kInfinite);
-    if (v.bias > v.bias_limit) see("bias", v.bias / v.bias_limit);
-    if (v.stats.failed > 0) see("element", v.stats.max_share);
-    for (std::size_t r = 0; r < v.ranks.size(); ++r) ranks[r] = ranks[r] || v.ranks[r].failed > 0;
+  std::set<int> ranks;
+  for (const Finding& finding : all_findings(result)) {
+    if (!is_of_values(finding.rule) && finding.rule != Rule::repeat) continue;
+    caught.red = true;
+    if (finding.share > caught.share) {
+      caught.check = to_string(finding.rule);
+      caught.share = finding.share;
+    }
+    if (finding.tensor && !caught.tensors.ends_with(to_string(*finding.tensor))) {
+      caught.tensors += fmt::format("{}{}", caught.tensors.empty() ? "" : " ", to_string(*finding.tensor));
+    }
+    if (finding.rule == Rule::element || finding.rule == Rule::pattern) {
+      for (const auto& [rank, elements] : finding.by_rank) ranks.insert(rank);
+    }
   }
-  const auto repeats = [](const RankMeasure& rank) { return rank.repeats_equal != 0; };
-  if (!std::ranges::all_of(result.ranks, repeats)) see("repeat", kInfinite);
-  caught.red = !caught.check.empty();
-  for (std::size_t r = 0; r < ranks.size(); ++r) {
-    if (ranks[r]) caught.ranks.push_back(static_cast<int>(r));
-  }
+  caught.ranks.assign(ranks.begin(), ranks.end());
   return caught;
 }
 

@@ -14,9 +14,9 @@ namespace ringside {
 struct Catch {
   Case c;
   bool red = false;  ///< by its tensors, by repetition, or by the error that was asked for; not by accounts
-  std::string check{};    ///< the check that saw it most clearly: element, pattern, row, bias, traffic, …
-  double share = 0;       ///< of that check's limit; infinite where there is no size to it; 0: none
-  std::string tensors{};  ///< all that are red: "o dq"
+  std::string check{};       ///< the rule that saw it most clearly, or "error"
+  double share = 0;          ///< of that rule's limit; infinite where there is no size to it; 0: none
+  std::string tensors{};     ///< all that are red: "o dq"
   std::vector<int> ranks{};  ///< that hold elements beyond their bound
   std::string error{};       ///< what ended the run, if anything did
   bool legacy =

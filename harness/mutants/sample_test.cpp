@@ -142,7 +142,7 @@ TEST_P(Sample, AFaultOfOneRankIsRed) {
     EXPECT_EQ(result.status, Status::fail) << name;
     const bool single = std::string_view(name).find(" in ") != std::string_view::npos;
     for (const TensorVerdict& tensor : result.tensors.of) {
-      if (!single || tensor.failures.empty()) continue;
+      if (!single || tensor.findings.empty()) continue;
       EXPECT_EQ(tensor.stats.failed, 1) << name;
       EXPECT_EQ(tensor.stats.worst.token, kGlobal) << name;
       EXPECT_EQ(tensor.stats.worst.head, 1) << name;

@@ -96,7 +96,7 @@ std::string accuracy_rows(const CaseResult& r, std::size_t number, Paint paint) 
     const Element& w = v.stats.worst;
     text += fmt::format(
         "{} {:>2} {:>7.1e} {:>7.1e} {:>7} {:>5} {:>5}  {:<17} {:>7}{}\n",
-        v.failures.empty() ? "    " : paint(Style::bad, "FAIL"), to_string(out), v.stats.max_abs, v.mean_abs,
+        v.findings.empty() ? "    " : paint(Style::bad, "FAIL"), to_string(out), v.stats.max_abs, v.mean_abs,
         tells_nothing(v.stats) ? "-" : fmt::format("{:.1e}", v.relative_error), share_text(v.stats.max_share),
         v.row_share == 0 ? "-" : share_text(v.row_share),
         v.stats.max_share == 0 ? "-"
@@ -231,7 +231,7 @@ std::string summary(const std::vector<CaseResult>& results, const std::map<Statu
 std::string failure_report(const CaseResult& r, const std::vector<std::string>& repeat, Paint paint) {
   if (!is_red(r.status)) return "";
   std::string text = paint(Style::bad, to_string(r.status)) + " " + label(r) + "\n";
-  for (const std::string& failure : all_failures(r)) text += wrapped("  " + failure, 4) + "\n";
+  for (const Finding& finding : all_findings(r)) text += wrapped("  " + sentence(finding), 4) + "\n";
   text += "  repeat: " + shell_word(program_invocation_name);
   for (const std::string& argument : repeat) text += " " + shell_word(argument);
   return text + "\n";

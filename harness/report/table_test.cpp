@@ -41,7 +41,7 @@ CaseResult wide_result(const Case& c, bool broken) {
     TensorVerdict& v = r.tensors[Out::dk];
     v.stats.max_share = 574677.924;
     v.row_share = 28361.7;
-    v.failures = {"a failure"};
+    v.findings = {{.rule = Rule::row, .where = Element{}}};
   }
   r.forward = r.forward_backward = {.median_s = 12345.6, .min_s = 1, .max_s = 2e4};
   return r;

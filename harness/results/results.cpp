@@ -249,10 +249,11 @@ Json result_json(const CaseResult& r, const RunInfo& run) {
               {"ftz", run.flushes_denormals}};
   if (!r.directory.empty()) row["directory"] = r.directory;
   if (r.status == Status::skip) return row;
-  row["failures"] = all_failures(r);
+  row["failures"] = Json::array();
+  for (const Finding& finding : all_findings(r)) row["failures"].push_back(sentence(finding));
   row["checks"] = Json::object();
   for (const CheckResult& check : r.checks)
-    row["checks"][std::string(to_string(check.check))] = check.outcome;
+    row["checks"][std::string(to_string(check.check))] = to_string(check.outcome);
   const auto theirs = published(r.c);
   for (const Out out : kOuts) {
     if (!r.tensors[out].given) continue;
