@@ -356,6 +356,18 @@ class Dashboard(unittest.TestCase):
         self.assertRegex(run.stdout, rf"(?m)^#1 pass {re.escape(variant)} {dtype}\S* dp{dp} sp{sp} ")
         self.assertIn("1 cases: 1 passed", run.stdout)
 
+    def test_results_of_schema_2(self):
+        page, folder = str(OUT / "schema2.html"), CASES.parent / "harness/testing/schema2"
+        subprocess.run([PROGRAM, "dashboard", folder / "results.jsonl", "--gate", folder / "gate.json", "-o", page],
+                       check=True, stdout=subprocess.DEVNULL)
+        self.open("#tab=correctness", page)
+        red = [cell.get_attribute("aria-label").split(":")[0] for cell in self.all(".matrix button.cell.wrong")]
+        self.assertEqual(red, ["ring fp32 dp1 sp1"] + [f"{out} of ring_flipped fp32 dp1 sp2" for out in OUTS] +
+                         ["dv of given fp32 dp1 sp1", "dq of given fp32 dp1 sp2"])
+        self.open("", page)
+        self.assertIn("5 cases of 9 wrong", self.one("#headline").text)
+        self.assertIn("8 exact figures worse, 2 series with a step to slower", self.text())
+
     def test_the_data_can_be_had(self):
         down = pathlib.Path(self.folder.name) / "down"
         down.mkdir()

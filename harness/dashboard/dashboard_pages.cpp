@@ -15,7 +15,7 @@ constexpr const char* kHostile =
     "</script><script>window.ran = 1</script><img src=x onerror=\"window.ran = 2\">";
 
 Series series(const std::string& name, const std::string& figure, std::size_t step) {
-  Series all = {.name = name, .figure = figure, .fingerprint = "f1"};
+  Series all = {.name = name, .figure = figure, .setting = {.fingerprint = "f1"}};
   for (std::size_t i = 0; i < 20; ++i) {
     const double level = step > 0 && i >= step ? 0.36 : 0.31;
     all.points.push_back({fmt::format("2026-01-{:02}T10:00:00Z", i + 1), fmt::format("{:012x}", 7919 * i),

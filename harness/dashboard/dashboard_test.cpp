@@ -101,7 +101,7 @@ TEST(DashboardJson, HasHistoryAndGate) {
   DashboardData data = data_of(kRow);
   const Series series = {.name = "a",
                          .figure = "forward_s",
-                         .fingerprint = "f",
+                         .setting = {.fingerprint = "f"},
                          .points = {{"t1", "c1", "one", 0.5}, {"t2", "c2", "two", 1.0 / 3}},
                          .changes = {{.at = 1, .before = 0.5, .after = 0.333}}};
   data.history = {series, series};

@@ -228,10 +228,10 @@ Json run_json(const Json& row, const Record& record, const std::string& file) {
           {"commit", record.commit},
           {"subject", record.subject},
           {"started", record.started},
-          {"fingerprint", record.fingerprint},
-          {"communicator", record.communicator},
-          {"device", record.device},
-          {"world", record.world},
+          {"fingerprint", record.setting.fingerprint},
+          {"communicator", record.setting.communicator},
+          {"device", record.setting.device},
+          {"world", record.setting.world},
           {"ftz", flag(at(row, "/ftz"))}};
 }
 
@@ -250,8 +250,8 @@ void add_results(Json& model, const std::vector<ResultsLog>& logs) {
       if (is_new) runs.push_back(std::move(run));
       rows.push_back(row_json(row, record, place->second));
       const Json& fields = at(row, "/machine");
-      if (!fields.is_object() || machines.contains(record.fingerprint)) continue;
-      Json& machine = machines[record.fingerprint] = Json::object();
+      if (!fields.is_object() || machines.contains(record.setting.fingerprint)) continue;
+      Json& machine = machines[record.setting.fingerprint] = Json::object();
       for (const auto& [name, value] : fields.items()) machine[name] = text(value);
     }
   }
@@ -276,10 +276,10 @@ void add_history(Json& model, const std::vector<Series>& history) {
     }
     all.push_back({{"name", series.name},
                    {"figure", series.figure},
-                   {"fingerprint", series.fingerprint},
-                   {"device", series.device},
-                   {"communicator", series.communicator},
-                   {"world", series.world},
+                   {"fingerprint", series.setting.fingerprint},
+                   {"device", series.setting.device},
+                   {"communicator", series.setting.communicator},
+                   {"world", series.setting.world},
                    {"points", std::move(points)},
                    {"steps", std::move(steps)}});
   }

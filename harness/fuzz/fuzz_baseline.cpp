@@ -21,7 +21,7 @@ void check(std::string_view text) {
     return;
   }
   require(baseline.rows.size() <= kMaxCases, "a baseline has not too many rows");
-  std::set<decltype(baseline_key(Record{}))> keys;
+  std::set<BaselineKey> keys;
   for (const BaselineRow& row : baseline.rows) {
     require(row.record.status == "pass" || row.record.status == "xfail", "no wrong result is a baseline");
     require(row.record.figures.size() == figures().size(), "every figure has its place");

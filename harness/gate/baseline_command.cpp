@@ -48,15 +48,16 @@ struct Candidates {
 /// The rows of `log` that ran. Throws UsageError for what no baseline can be made of.
 Candidates candidates(const ResultsLog& log, const BaselineRow& common) {
   Candidates found;
-  std::map<decltype(baseline_key(Record{})), std::size_t> line_of;
+  std::map<BaselineKey, std::size_t> line_of;
   for (std::size_t i = 0; i < log.records.size(); ++i) {
     const Record& record = log.records[i];
     const auto fail = [&](const std::string& why) {
       throw UsageError(fmt::format("{}:{}: {}", log.path.string(), i + 1, why));
     };
-    if (record.fingerprint != log.records[0].fingerprint) {
+    if (record.setting.fingerprint != log.records[0].setting.fingerprint) {
       fail(fmt::format("of machine {}, the first row of {}: a baseline is of one machine",
-                       plain_text(record.fingerprint), plain_text(log.records[0].fingerprint)));
+                       plain_text(record.setting.fingerprint),
+                       plain_text(log.records[0].setting.fingerprint)));
     }
     if (is_red(record)) {
       fail(fmt::format("{} of {}: wrong results are no baseline", plain_text(record.status),
@@ -100,8 +101,8 @@ void show(const StoredBaseline& stored) {
       const Record& r = row->record;
       fmt::print("  {:>20} {:>22}  {:<6}  {}, {} on {}{}\n", figure_text(r, "peak_bytes", "bytes"),
                  figure_text(r, "tokens_per_s", "tokens/s"), r.status, plain_text(r.name),
-                 plain_text(r.communicator), plain_text(r.device),
-                 r.world > 0 ? fmt::format(", world {}", r.world) : "");
+                 plain_text(r.setting.communicator), plain_text(r.setting.device),
+                 r.setting.world > 0 ? fmt::format(", world {}", r.setting.world) : "");
     }
   }
 }

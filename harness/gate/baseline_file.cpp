@@ -46,6 +46,11 @@ Column record_column(std::string name, bool needed, std::string Record::*member)
       std::move(name), needed, [member](auto& row) -> auto& { return row.record.*member; });
 }
 
+Column setting_column(std::string name, std::string Setting::*member) {
+  return text_column(
+      std::move(name), true, [member](auto& row) -> auto& { return row.record.setting.*member; });
+}
+
 void read_schema(BaselineRow&, const std::string& cell) {
   const auto schema = number<std::int64_t>(cell);
   if (schema < 1 || schema > kBaselineSchema) {
@@ -82,12 +87,14 @@ const std::vector<Column>& columns() {
         record_column("commit", false, &Record::commit),
         record_column("subject", false, &Record::subject),
         record_column("started", false, &Record::started),
-        record_column("fingerprint", true, &Record::fingerprint),
-        record_column("communicator", true, &Record::communicator),
-        record_column("device", true, &Record::device),
+        setting_column("fingerprint", &Setting::fingerprint),
+        setting_column("communicator", &Setting::communicator),
+        setting_column("device", &Setting::device),
         {"world", true,
-         [](BaselineRow& row, const std::string& cell) { row.record.world = number<std::int64_t>(cell); },
-         [](const BaselineRow& row) { return std::to_string(row.record.world); }},
+         [](BaselineRow& row, const std::string& cell) {
+           row.record.setting.world = number<std::int64_t>(cell);
+         },
+         [](const BaselineRow& row) { return std::to_string(row.record.setting.world); }},
         {"oversubscribed", false, read_oversubscribed,
          [](const BaselineRow& row) { return row.record.oversubscribed ? "true" : "false"; }}};
     for (std::size_t i = 0; i < figures().size(); ++i) {
@@ -154,15 +161,13 @@ class BaselineReader {
       }
     }
     const Record& r = row.record;
-    const auto [same, is_new] =
-        line_of_.emplace(std::tuple(r.fingerprint, r.device, r.communicator, r.world, r.name), line);
+    const auto [same, is_new] = line_of_.emplace(baseline_key(r), line);
     if (!is_new) throw UsageError(fmt::format("{} is already in line {}", in_quotes(r.name), same->second));
   }
 
   std::vector<std::string> header_;
   std::vector<std::optional<std::size_t>> place_;  // of columns() among the file's
-  std::map<std::tuple<std::string, std::string, std::string, std::int64_t, std::string>, std::size_t>
-      line_of_;
+  std::map<BaselineKey, std::size_t> line_of_;
   Baseline baseline_;
 };
 
@@ -198,8 +203,7 @@ Baseline parse_baseline(std::string_view text, std::string_view file_name) {
 std::string baseline_text(std::span<const BaselineRow> rows) {
   std::vector<const BaselineRow*> order;
   for (const BaselineRow& row : rows) order.push_back(&row);
-  std::ranges::sort(
-      order, [](const auto* a, const auto* b) { return baseline_key(a->record) < baseline_key(b->record); });
+  std::ranges::sort(order, {}, [](const BaselineRow* row) { return baseline_key(row->record); });
   std::string text = csv_line(columns(), std::mem_fn(&Column::name)) + '\n';
   for (const BaselineRow* row : order)
     text += csv_line(columns(), [&](const Column& column) { return column.write(*row); }) + '\n';

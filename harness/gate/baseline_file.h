@@ -6,7 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "harness/results/record.h"
@@ -22,13 +22,8 @@ struct BaselineRow {
 };
 
 /// What is recorded once. The same case runs on several devices, communicators and worlds.
-inline auto baseline_key(const Record& r) {
-  return std::tie(r.fingerprint, r.device, r.communicator, r.world, r.name);
-}
-
-/// Where it ran, whatever the machine.
-inline auto place_of(const Record& r) { return std::tie(r.device, r.communicator, r.world); }
-using RanAt = decltype(place_of(Record{}));
+using BaselineKey = std::pair<Setting, std::string>;
+inline BaselineKey baseline_key(const Record& r) { return {r.setting, r.name}; }
 
 struct Baseline {
   std::vector<BaselineRow> rows{};

@@ -20,10 +20,10 @@ using ::testing::ThrowsMessage;
 BaselineRow row(const std::string& name) {
   BaselineRow row = {.record = {.name = name,
                                 .status = "pass",
-                                .fingerprint = "0123456789ab",
-                                .communicator = "mpi",
-                                .device = "cpu",
-                                .world = 4},
+                                .setting = {.fingerprint = "0123456789ab",
+                                            .device = "cpu",
+                                            .communicator = "mpi",
+                                            .world = 4}},
                      .recorded = "2026-01-02T03:04:05Z",
                      .by = "me",
                      .why = "it is good"};
@@ -84,13 +84,17 @@ TEST(BaselineFile, EveryTextAndNumberReadsBackAsItIs) {
   EXPECT_EQ(read.rows[2].record.figures[4], std::nullopt);
 }
 
-TEST(BaselineFile, IsOrderedByPlaceAndName) {
-  std::vector<BaselineRow> rows = {row("b"), row("a"), row("z")};
-  rows[2].record.communicator = "a";
+TEST(BaselineFile, IsOrderedBySettingAndName) {
+  std::vector<BaselineRow> rows = {row("b"),      row("a"),      row("world"), row("communicator"),
+                                   row("device"), row("machine")};
+  rows[2].record.setting.world = 3;
+  rows[3].record.setting = {"0123456789ab", "cpu", "a", 5};
+  rows[4].record.setting = {"0123456789ab", "a", "z", 5};
+  rows[5].record.setting = {"0", "z", "z", 5};
   std::vector<std::string> names;
   for (const BaselineRow& r : parse_baseline(baseline_text(rows), "b.csv").rows)
     names.push_back(r.record.name);
-  EXPECT_THAT(names, ElementsAre("z", "a", "b"));
+  EXPECT_THAT(names, ElementsAre("machine", "device", "communicator", "world", "a", "b"));
 }
 
 TEST(BaselineFile, ColumnsAreReadByName) {

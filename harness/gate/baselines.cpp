@@ -94,7 +94,7 @@ std::vector<StoredBaseline> read_baselines(const fs::path& path) {
 
 Recorded store_baseline(const fs::path& folder, const std::vector<BaselineRow>& rows,
                         const std::string& machine, bool prune) {
-  const fs::path own = made(folder, rows.at(0).record.fingerprint);
+  const fs::path own = made(folder, rows.at(0).record.setting.fingerprint);
   const FolderLock lock(own);
   Recorded recorded{.path = own / kFile};
   std::vector<BaselineRow> all = rows;
@@ -104,16 +104,16 @@ Recorded store_baseline(const fs::path& folder, const std::vector<BaselineRow>& 
       throw UsageError(fmt::format("{}: column '{}', which this program does not know, would be lost",
                                    recorded.path.string(), plain_text(old.unknown_columns[0])));
     }
-    std::set<decltype(baseline_key(Record{}))> keys;
-    std::set<RanAt> places;
+    std::set<BaselineKey> keys;
+    std::set<Setting> places;
     for (const BaselineRow& row : rows) {
       keys.insert(baseline_key(row.record));
-      places.insert(place_of(row.record));
+      places.insert(row.record.setting.anywhere());
     }
     for (const BaselineRow& row : old.rows) {
       if (keys.contains(baseline_key(row.record))) {
         ++recorded.replaced;
-      } else if (prune && places.contains(place_of(row.record))) {
+      } else if (prune && places.contains(row.record.setting.anywhere())) {
         ++recorded.dropped;
       } else {
         ++recorded.kept;

@@ -120,7 +120,7 @@ class Gate {
     bases_ = options_.calibrate ? heads_ : arms_.sweep(base_);
     for (const Case& c : cases_) {
       const Record *base = find_record(bases_, c.name()), *head = find_record(heads_, c.name());
-      if (head != nullptr) report_.fingerprint = head->fingerprint;
+      if (head != nullptr) report_.fingerprint = head->setting.fingerprint;
       if (base != nullptr && head != nullptr) {
         ++report_.cases;
         report_.names.push_back(head->name);
@@ -136,7 +136,7 @@ class Gate {
       throw UsageError(fmt::format("{}: no case ran", options_.results));
     if (report_.cases == 0 && report_.exact.empty())
       throw UsageError(fmt::format("{}: base and head have no case of it in common", options_.results));
-    if (const std::string& other = bases_.begin()->second.fingerprint; other != report_.fingerprint) {
+    if (const std::string& other = bases_.begin()->second.setting.fingerprint; other != report_.fingerprint) {
       built_alike_ = false;
       report_.notes.push_back(
           fmt::format("base was built otherwise (fingerprint {}): its times differ by more "

@@ -15,9 +15,9 @@
 namespace ringside {
 namespace {
 
-std::string place_text(const Record& r) {
-  return fmt::format("{}, {}{}", r.device, r.communicator,
-                     r.world > 0 ? fmt::format(", world {}", r.world) : "");
+std::string place_text(const Setting& at) {
+  return fmt::format("{}, {}{}", at.device, at.communicator,
+                     at.world > 0 ? fmt::format(", world {}", at.world) : "");
 }
 
 /// Figures of messages and held memory, for which every variant states a formula of the problem alone.
@@ -67,9 +67,9 @@ class Comparison {
     const auto rows = base_.find(head.name);
     if (rows == base_.end()) return nullptr;
     const auto nearness = [&](const BaselineRow* row) {
-      const Record& r = row->record;
-      return std::tuple(r.device == head.device, r.communicator == head.communicator, r.world == head.world,
-                        r.fingerprint == head.fingerprint, row->recorded);
+      const Setting &was = row->record.setting, &is = head.setting;
+      return std::tuple(was.device == is.device, was.communicator == is.communicator, was.world == is.world,
+                        was.fingerprint == is.fingerprint, row->recorded);
     };
     return *std::ranges::max_element(rows->second, {}, nearness);
   }
@@ -91,7 +91,8 @@ class Comparison {
       add(head.name, "status", base.status, status_text(head), false);
     }
     if (!ran(head)) return;  // missing() decides
-    const bool alike = base.device == head.device && base.communicator == head.communicator;
+    const bool alike =
+        base.setting.device == head.setting.device && base.setting.communicator == head.setting.communicator;
     for (std::size_t i = 0; i < figures().size(); ++i) {
       const Figure& figure = figures()[i];
       if (figure.kind != FigureKind::exact || (!alike && !has_formula(figure.name))) continue;
@@ -109,13 +110,13 @@ class Comparison {
 
   /// Cases of the baseline that ran then, and not now.
   void missing() {
-    std::map<RanAt, std::vector<const Record*>> places;  // of the results
-    for (const Record* head : head_) places[place_of(*head)].push_back(head);
+    std::map<Setting, std::vector<const Record*>> places;  // of the results
+    for (const Record* head : head_) places[head->setting.anywhere()].push_back(head);
     for (const auto& [at, rows] : places) {
       std::set<std::string_view> machines, there;
       std::map<std::string_view, const Record*> skipped;
       for (const Record* head : rows) {
-        machines.insert(head->fingerprint);
+        machines.insert(head->setting.fingerprint);
         if (ran(*head))
           there.insert(head->name);
         else
@@ -124,14 +125,14 @@ class Comparison {
       std::map<std::string_view, const Record*> own, others;  // of the baseline, by name
       for (const auto& [name, candidates] : base_) {
         for (const BaselineRow* row : candidates) {
-          if (place_of(row->record) == at)
-            (machines.contains(row->record.fingerprint) ? own : others)[name] = &row->record;
+          const Setting& was = row->record.setting;
+          if (was.anywhere() == at) (machines.contains(was.fingerprint) ? own : others)[name] = &row->record;
         }
       }
       const auto& expected = own.empty() ? others : own;
       if (expected.empty()) {
-        report_.notes.push_back(fmt::format("the baseline has nothing of {}: no case of it can be missed",
-                                            place_text(*rows.front())));
+        report_.notes.push_back(
+            fmt::format("the baseline has nothing of {}: no case of it can be missed", place_text(at)));
       }
       for (const auto& [name, base] : expected) {
         if (there.contains(name)) continue;
@@ -214,7 +215,7 @@ GateReport compare_exact(const ResultsLog& results, const std::vector<StoredBase
   }
   report.base = base_text(comparison.used(), baselines);
   report.head = fmt::format("{} ({})", commit_text(results.records[0]), results.path.string());
-  report.fingerprint = results.records[0].fingerprint;
+  report.fingerprint = results.records[0].setting.fingerprint;
   if (results.torn > 0) report.notes.push_back(torn_note(results));
   return report;
 }

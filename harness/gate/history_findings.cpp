@@ -3,15 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <tuple>
+#include <set>
+#include <utility>
 
 namespace ringside {
 namespace {
-
-/// What series of one figure and fingerprint differ in.
-using Key = std::tuple<std::string, std::string, std::string, std::int64_t>;
-
-Key key_of(const auto& x) { return {x.name, x.device, x.communicator, x.world}; }
 
 /// Whether a series has the time: History::series() has the same rule.
 bool counts(const Record& record, std::optional<double> time) {
@@ -53,17 +49,18 @@ HistoryFinding finding_of(const Series& series) {
 std::vector<HistoryFinding> history_findings(History& history, const std::vector<Record>& records) {
   std::vector<HistoryFinding> findings;
   for (const char* figure : {"forward_s", "forward_backward_s"}) {
-    std::map<std::string, std::map<Key, Series>> by_machine;
+    std::set<std::string> machines;  // whose series are at hand
+    std::map<std::pair<Setting, std::string>, Series> all;
     for (const Record& record : records) {
       const std::optional<double> time = record.figure(figure);
       if (!counts(record, time)) continue;
-      const auto [machine, fresh] = by_machine.try_emplace(record.fingerprint);
-      if (fresh) {
-        for (Series& s : history.series({.figure = figure, .fingerprint = record.fingerprint}))
-          machine->second.emplace(key_of(s), s);
+      const std::string& machine = record.setting.fingerprint;
+      if (machines.insert(machine).second) {
+        for (const Series& s : history.series({.figure = figure, .fingerprint = machine}))
+          all.emplace(std::pair(s.setting, s.name), s);
       }
-      const auto stored = machine->second.find(key_of(record));
-      if (stored == machine->second.end()) continue;  // a first point: nothing to compare with
+      const auto stored = all.find({record.setting, record.name});
+      if (stored == all.end()) continue;  // a first point: nothing to compare with
       Series series = stored->second;
       end_with(series, record, *time);
       find_changes(series);

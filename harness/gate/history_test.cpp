@@ -146,7 +146,8 @@ TEST_F(HistoryTest, TextGoesInAndOutUnchanged) {
   std::vector<std::string> read;
   for (const History::Row& row : rows()) {
     const Record& r = row.record;
-    for (const auto& text : {r.commit, r.subject, r.started, r.fingerprint, r.communicator, r.device})
+    for (const auto& text :
+         {r.commit, r.subject, r.started, r.setting.fingerprint, r.setting.communicator, r.setting.device})
       EXPECT_EQ(text, r.name);
     read.push_back(r.name);
   }
@@ -171,7 +172,8 @@ TEST_F(HistoryTest, SeriesAreOfOneMachineDeviceCommunicatorAndWorld) {
     EXPECT_THAT(s.points, ElementsAre(Field(&SeriesPoint::started, "2025-12-31T00:00:00Z"),
                                       Field(&SeriesPoint::started, "2026-01-01T00:00:00Z")));
   }
-  EXPECT_THAT(series({.fingerprint = "other"}), ElementsAre(Field(&Series::fingerprint, "other")));
+  EXPECT_THAT(series({.fingerprint = "other"}),
+              ElementsAre(Field(&Series::setting, Field(&Setting::fingerprint, "other"))));
 }
 
 TEST_F(HistoryTest, SeriesHaveOnlyTimesThatMeanSomething) {

@@ -14,8 +14,7 @@ std::string cases(int n) { return fmt::format("{} case{}", n, n == 1 ? "" : "s")
 }  // namespace
 
 void SingleRun::add(const Record& base, const Record& head) {
-  if (base.fingerprint != head.fingerprint || base.device != head.device ||
-      base.communicator != head.communicator || base.world != head.world) {
+  if (base.setting != head.setting) {
     ++elsewhere_;
     return;
   }

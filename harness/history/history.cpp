@@ -80,6 +80,11 @@ class Names {
   std::map<std::string, std::int64_t> known_;
 };
 
+/// Of four columns, in the order of its members.
+Setting setting_from(const Statement& rows, int first) {
+  return {rows.text(first), rows.text(first + 1), rows.text(first + 2), rows.integer(first + 3)};
+}
+
 const Figure& figure_of(const std::string& name) {
   const auto at = std::ranges::find(figures(), name, &Figure::name);
   if (at != figures().end()) return *at;
@@ -121,9 +126,10 @@ std::int64_t History::number(const char* sql) {
 
 /// Of a run that is there from now on, with its machine.
 std::int64_t History::id_of_run(const Record& record, const std::string& line) {
+  const Setting& at = record.setting;
   const auto json = Json::parse(line);
   const auto machine = json.find("machine");
-  const std::int64_t of_machine = Names(db_, "machine", "fingerprint")[record.fingerprint];
+  const std::int64_t of_machine = Names(db_, "machine", "fingerprint")[at.fingerprint];
   if (machine != json.end() && machine->is_object()) {
     Statement(db_, "UPDATE machine SET fields = ?2 WHERE id = ?1 AND fields IS NULL")
         .with(of_machine, machine->dump())
@@ -132,14 +138,12 @@ std::int64_t History::id_of_run(const Record& record, const std::string& line) {
   Statement(db_,
             "INSERT INTO run (machine, started, \"commit\", subject, communicator, device, world) "
             "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING")
-      .with(of_machine, record.started, record.commit, record.subject, record.communicator, record.device,
-            record.world)
+      .with(of_machine, record.started, record.commit, record.subject, at.communicator, at.device, at.world)
       .run();
   Statement find(db_,
                  "SELECT id FROM run WHERE machine = ?1 AND started = ?2 AND \"commit\" = ?3 "
                  "AND communicator = ?4 AND device = ?5 AND world = ?6");
-  find.with(of_machine, record.started, record.commit, record.communicator, record.device, record.world)
-      .next();
+  find.with(of_machine, record.started, record.commit, at.communicator, at.device, at.world).next();
   return find.integer(0);
 }
 
@@ -154,15 +158,13 @@ Added History::add(const ResultsLog& log) {
   Statement digest(db_, "SELECT digest FROM result WHERE run = ?1 AND test_case = ?2 AND nth = ?3");
   Statement value(db_, "INSERT INTO value (result, figure, value) VALUES (?1, ?2, ?3)");
 
-  using Key = std::tuple<std::string, std::string, std::string, std::string, std::string, std::int64_t>;
-  std::map<Key, std::int64_t> run_ids;
+  std::map<std::tuple<Setting, std::string, std::string>, std::int64_t> run_ids;
   std::map<std::pair<std::int64_t, std::int64_t>, std::int64_t> seen;  // run, case: rows so far
   std::set<std::int64_t> touched;
   Added added;
   for (std::size_t i = 0; i < log.records.size(); ++i) {
     const Record& r = log.records[i];
-    const auto [at, fresh] =
-        run_ids.try_emplace(Key(r.fingerprint, r.started, r.commit, r.communicator, r.device, r.world), 0);
+    const auto [at, fresh] = run_ids.try_emplace({r.setting, r.started, r.commit}, 0);
     if (fresh) at->second = id_of_run(r, log.lines[i]);
     const std::int64_t run = at->second, of_case = cases[r.name], nth = ++seen[{run, of_case}];
     const std::string own = digest_of(log.lines[i]);
@@ -200,10 +202,7 @@ std::vector<HistoryRun> History::runs() {
       runs.push_back({.commit = rows.text(1),
                       .subject = rows.text(2),
                       .started = rows.text(3),
-                      .fingerprint = rows.text(4),
-                      .device = rows.text(5),
-                      .communicator = rows.text(6),
-                      .world = rows.integer(7)});
+                      .setting = setting_from(rows, 4)});
       last = rows.integer(0);
     }
     runs.back().rows += rows.integer(9);
@@ -229,15 +228,8 @@ std::vector<Series> History::series(const SeriesQuery& query) {
   while (rows.next()) {
     const double value = rows.real(8);
     if (!std::isfinite(value)) continue;
-    Series key = {.name = rows.text(0),
-                  .figure = query.figure,
-                  .fingerprint = rows.text(1),
-                  .device = rows.text(2),
-                  .communicator = rows.text(3),
-                  .world = rows.integer(4)};
-    const auto order = [](const Series& s) {
-      return std::tie(s.name, s.fingerprint, s.device, s.communicator, s.world);
-    };
+    Series key = {.name = rows.text(0), .figure = query.figure, .setting = setting_from(rows, 1)};
+    const auto order = [](const Series& s) { return std::tie(s.name, s.setting); };
     if (all.empty() || order(all.back()) != order(key)) all.push_back(std::move(key));
     all.back().points.push_back(
         {.started = rows.text(5), .commit = rows.text(6), .subject = rows.text(7), .value = value});
@@ -262,12 +254,11 @@ void History::each_row(const std::function<void(const Row&)>& take) {
   std::map<std::int64_t, std::size_t> place;  // of a figure, by id
   Statement ids(db_, "SELECT id FROM figure ORDER BY id");
   while (ids.next()) place.emplace(ids.integer(0), place.size());
-  Statement rows(
-      db_,
-      "SELECT result.id, name, status, reason, \"commit\", subject, started, fingerprint, communicator, "
-      "device, world, oversubscribed, nth, fields FROM result JOIN run ON run.id = run "
-      "JOIN machine ON machine.id = machine JOIN test_case ON test_case.id = test_case "
-      "ORDER BY started, run.id, result.id");
+  Statement rows(db_,
+                 "SELECT result.id, name, status, reason, \"commit\", subject, started, fingerprint, device, "
+                 "communicator, world, oversubscribed, nth, fields FROM result JOIN run ON run.id = run "
+                 "JOIN machine ON machine.id = machine JOIN test_case ON test_case.id = test_case "
+                 "ORDER BY started, run.id, result.id");
   Statement values(db_, "SELECT figure, value FROM value WHERE result = ?1");
   while (rows.next()) {
     Row row = {.record = {.name = rows.text(1),
@@ -276,10 +267,7 @@ void History::each_row(const std::function<void(const Row&)>& take) {
                           .commit = rows.text(4),
                           .subject = rows.text(5),
                           .started = rows.text(6),
-                          .fingerprint = rows.text(7),
-                          .communicator = rows.text(8),
-                          .device = rows.text(9),
-                          .world = rows.integer(10),
+                          .setting = setting_from(rows, 7),
                           .oversubscribed = rows.integer(11) != 0},
                .nth = rows.integer(12)};
     if (!rows.is_null(13)) row.machine = rows.text(13);

@@ -27,8 +27,9 @@ struct Added {
 };
 
 struct HistoryRun {
-  std::string commit{}, subject{}, started{}, fingerprint{}, device{}, communicator{};
-  std::int64_t world = 0, rows = 0, red = 0;
+  std::string commit{}, subject{}, started{};
+  Setting setting{};
+  std::int64_t rows = 0, red = 0;
 };
 
 struct SeriesPoint {
@@ -46,8 +47,7 @@ struct ChangePoint {
 struct Series {
   std::string name{};  ///< of the case
   std::string figure{};
-  std::string fingerprint{}, device{}, communicator{};
-  std::int64_t world = 0;
+  Setting setting{};
   std::vector<SeriesPoint> points{};
   std::vector<ChangePoint> changes{};  ///< first to last
 };
@@ -62,9 +62,9 @@ struct SeriesQuery {
 /// The changes of series.points: segments() of the logarithms, so that a step is a ratio.
 void find_changes(Series& series);
 
-/// The database. A run is what has one fingerprint, commit, start, communicator, device and world; a row is
-/// one of its cases (the n-th of that name, should a table have a case twice). A sweep that goes on with
-/// --resume starts another run, to which the rows belong that it adds: none is there twice.
+/// The database. A run is what has one setting, commit and start; a row is one of its cases (the n-th of that
+/// name, should a table have a case twice). A sweep that goes on with --resume starts another run, to which
+/// the rows belong that it adds: none is there twice.
 ///
 /// Figures have a table of their own, (row, figure, value), and not a column each: a new figure is a new
 /// name, old files need no migration, and a figure that a row lacks takes no space.

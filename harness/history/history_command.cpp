@@ -64,29 +64,29 @@ void print_runs(const std::vector<HistoryRun>& runs) {
   fmt::print("{:<20}  {:<18}  {:<12}  {:<16}  {:>5}  {:>4}  subject\n", "started", "commit", "machine",
              "ranks", "rows", "red");
   for (const HistoryRun& run : runs) {
-    const std::string where = run.world == 0
-                                  ? fmt::format("{} {}", run.device, run.communicator)
-                                  : fmt::format("{} {} {}", run.device, run.communicator, run.world);
+    const Setting& at = run.setting;
+    const std::string where =
+        fmt::format("{} {}{}", at.device, at.communicator, at.world == 0 ? "" : fmt::format(" {}", at.world));
     fmt::print("{:<20}  {:<18}  {:<12}  {:<16}  {:>5}  {:>4}  {}\n",
                run.started.empty() ? "(not told)" : plain_text(run.started, kShown),
-               plain_text(run.commit, kShown), plain_text(run.fingerprint, kShown), plain_text(where, kShown),
+               plain_text(run.commit, kShown), plain_text(at.fingerprint, kShown), plain_text(where, kShown),
                run.rows, run.red, plain_text(run.subject, kShown));
   }
 }
 
 void print_series(const std::vector<Series>& all, const Figure& figure) {
-  std::set<std::tuple<std::string, std::string, std::string, std::int64_t>> settings;
-  for (const Series& s : all) settings.emplace(s.fingerprint, s.device, s.communicator, s.world);
+  std::set<Setting> settings;
+  for (const Series& s : all) settings.insert(s.setting);
   std::size_t stepped = 0;
   for (const Series& s : all) {
     stepped += !s.changes.empty();
     for (const ChangePoint& change : s.changes) {
       const SeriesPoint& first = s.points[change.at];
       const std::string where =
-          settings.size() < 2
-              ? ""
-              : fmt::format(" [{} {} {} {}]", plain_text(s.fingerprint, kShown), plain_text(s.device, kShown),
-                            plain_text(s.communicator, kShown), s.world);
+          settings.size() < 2 ? ""
+                              : fmt::format(" [{} {} {} {}]", plain_text(s.setting.fingerprint, kShown),
+                                            plain_text(s.setting.device, kShown),
+                                            plain_text(s.setting.communicator, kShown), s.setting.world);
       fmt::print("{}{}: {} → {} ({:+.3g}%) since {}{}, {}\n", plain_text(s.name, 400), where,
                  value_text(figure, change.before), value_text(figure, change.after),
                  100 * (change.after / change.before - 1), plain_text(first.commit, kShown),
@@ -118,10 +118,10 @@ Json fields_of(const History::Row& row) {
           {"commit", r.commit},
           {"subject", r.subject},
           {"started", r.started},
-          {"fingerprint", r.fingerprint},
-          {"communicator", r.communicator},
-          {"device", r.device},
-          {"world", r.world},
+          {"fingerprint", r.setting.fingerprint},
+          {"communicator", r.setting.communicator},
+          {"device", r.setting.device},
+          {"world", r.setting.world},
           {"oversubscribed", r.oversubscribed}};
 }
 

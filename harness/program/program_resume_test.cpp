@@ -111,7 +111,9 @@ TEST_F(Resume, RefusesRowsOfAnotherRun) {
   refused("device", "cuda", "has device cuda, this run cpu");
   refused("communicator", "mpi", "has communicator mpi, this run threads");
   refused("world", 4, "has world 4, this run 2");
-  refused("schema", 1, "has schema 1, this run ");
+  const int schema = Json::parse(lines[0])["schema"];
+  refused("schema", schema - 1,
+          "has schema " + std::to_string(schema - 1) + ", this run " + std::to_string(schema));
   refused("name", "another", "row of another, which is not among the cases");
   refused("status", "perhaps", "has status perhaps");
   refused("status", "skip", "has status skip, now it would not be skipped");

@@ -49,10 +49,10 @@ Record record_of(const ResultRow& row, const Json& json) {
                    .commit = row.commit,
                    .subject = text(json, "subject"),
                    .started = text(json, "started"),
-                   .fingerprint = row.fingerprint,
-                   .communicator = row.communicator,
-                   .device = row.device,
-                   .world = row.world};
+                   .setting = {.fingerprint = row.fingerprint,
+                               .device = row.device,
+                               .communicator = row.communicator,
+                               .world = row.world}};
   const Json::json_pointer oversubscribed("/perf/oversubscribed");
   record.oversubscribed = json.contains(oversubscribed) && json.at(oversubscribed) == true;
   for (const Figure& figure : figures()) record.figures.push_back(number(json, pointer_of(figure.name)));

@@ -1,11 +1,14 @@
 // A result's record: the figures that gate and history compare.
 #pragma once
 
-#include <cstdint>
+#include <cstddef>
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include "harness/results/setting.h"
 
 namespace ringside {
 
@@ -34,9 +37,7 @@ struct Record {
   std::string status{};  ///< as in results
   std::string reason{};
   std::string commit{}, subject{}, started{};
-  std::string fingerprint{};
-  std::string communicator{}, device{};
-  std::int64_t world = 0;                        ///< processes under mpirun; 0: threads
+  Setting setting{};
   bool oversubscribed = false;                   ///< its times mean little
   std::vector<std::optional<double>> figures{};  ///< by figures(); empty: not known
 

@@ -37,7 +37,7 @@ TEST(ReadResults, TakesTheFiguresThatThereAre) {
   const Record& a = log.records[0];
   EXPECT_EQ(a.subject, "say \"é\"");
   EXPECT_EQ(a.started, "2026-01-02T03:04:05Z");
-  EXPECT_EQ(a.world, 4);
+  EXPECT_EQ(a.setting.world, 4);
   EXPECT_TRUE(a.oversubscribed);
   EXPECT_THAT(a.figure("o_bound_share"), Optional(0.25));
   EXPECT_TRUE(std::isnan(*a.figure("o_row_share")));

@@ -8,6 +8,7 @@
 #include "harness/base/fingerprint.h"
 #include "harness/base/line_file.h"
 #include "harness/judge/run_case.h"
+#include "harness/results/setting.h"
 
 namespace ringside {
 
@@ -21,6 +22,8 @@ struct RunInfo {
   std::string device;
   int world = 0;                   ///< processes under MPI; 0: each case has its own threads
   bool flushes_denormals = false;  ///< in the device's kernels; the oracle never does
+
+  Setting setting() const { return {machine.id, device, communicator, world}; }
 };
 
 /// Version of the rows' schema; it grows when a field changes its meaning or goes.

@@ -27,10 +27,11 @@ void check_origin(const ResultRow& row, const RunInfo& run) {
   };
   check("schema", row.schema, kResultsSchema);
   check("commit", row.commit, run.commit);
-  check("fingerprint", row.fingerprint, run.machine.id);
-  check("communicator", row.communicator, run.communicator);
-  check("device", row.device, run.device);
-  check("world", row.world, run.world);
+  const Setting here = run.setting();
+  check("fingerprint", row.fingerprint, here.fingerprint);
+  check("communicator", row.communicator, here.communicator);
+  check("device", row.device, here.device);
+  check("world", row.world, here.world);
 }
 
 /// A status for each of the plan's cases, or kNoRow.

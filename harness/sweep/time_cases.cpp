@@ -21,13 +21,14 @@ namespace ringside {
 namespace {
 
 Json row_of(const PlannedCase& planned, const RunInfo& run) {
+  const Setting at = run.setting();
   return {{"schema", 1},
           {"name", planned.c.name()},
           {"commit", run.commit},
-          {"fingerprint", run.machine.id},
-          {"communicator", run.communicator},
-          {"world", run.world},
-          {"device", run.device}};
+          {"fingerprint", at.fingerprint},
+          {"communicator", at.communicator},
+          {"world", at.world},
+          {"device", at.device}};
 }
 
 }  // namespace

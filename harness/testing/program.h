@@ -13,6 +13,7 @@ namespace ringside {
 
 inline const std::string kCases = RINGSIDE_CASES;  ///< the folder of case files
 inline const std::string kSmoke = kCases + "/smoke.csv";
+inline const std::string kSchema2 = kCases + "/../harness/testing/schema2";  ///< what an older program wrote
 
 inline std::string program(const std::string& args) {
   return std::string("exec ") + RINGSIDE_PROGRAM + " " + args;
