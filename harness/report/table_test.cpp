@@ -60,8 +60,8 @@ std::vector<Case> ordinary_cases() {
 TEST(Tables, FitEightyColumns) {
   std::vector<CaseResult> results;
   for (const Case& c : ordinary_cases()) results.push_back(wide_result(c, results.size() % 2 == 1));
-  const std::string text = accuracy_table(results) + performance_table(results) +
-                           time_summary({.reference_s = 1}, 123456) + summary(results);
+  const std::string text =
+      accuracy_table(results) + performance_table(results) + time_summary({{1}}, 123456) + summary(results);
   for (const std::string& line : lines_of(text)) EXPECT_LE(line.size(), 80U) << line;
   const auto lines = lines_of(accuracy_rows(results.at(1), 1));  // of LASP's table, with a failure
   ASSERT_EQ(lines.size(), 5U);
