@@ -101,9 +101,9 @@ std::string why_mistrusted(const CaseResult& result) {
   if (result.c.fill != Fill::gaussian) return "";
   for (const Out out : kOuts) {
     const TensorStats& s = result.tensors[out].stats;
-    if (10 * s.zeros > 3 * s.elements) {
-      return fmt::format("mistrusted: {} of {} elements of {} are zero in the reference", s.zeros, s.elements,
-                         to_string(out));
+    if (10 * s[Count::zeros] > 3 * s[Count::elements]) {
+      return fmt::format("mistrusted: {} of {} elements of {} are zero in the reference", s[Count::zeros],
+                         s[Count::elements], to_string(out));
     }
   }
   return "";

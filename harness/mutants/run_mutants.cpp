@@ -42,12 +42,12 @@ Catch read_verdict(const CaseResult& result, const CaseResult& right) {
     const TensorVerdict& v = result.tensors[out];
     if (v.failures.empty()) continue;
     caught.tensors += fmt::format("{}{}", caught.tensors.empty() ? "" : " ", to_string(out));
-    if (v.stats.pattern_errors > 0) see("NaN pattern", kInfinite);
+    if (v.stats[Count::pattern_errors] > 0) see("NaN pattern", kInfinite);
     if (v.row_share > 1) see("row", v.row_share);
     if (v.error_share > 1) see("error", v.error_share);
     if (v.coarse > 0) see("grid", kInfinite);
     if (v.bias > v.bias_limit) see("bias", v.bias / v.bias_limit);
-    if (v.stats.failed > 0) see("element", v.stats.max_share);
+    if (v.stats[Count::failed] > 0) see("element", v.stats.max_share);
     for (std::size_t r = 0; r < v.ranks.size(); ++r) ranks[r] = ranks[r] || v.ranks[r].failed > 0;
   }
   const auto repeats = [](const RankMeasure& rank) { return rank.repeats_equal != 0; };

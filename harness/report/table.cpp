@@ -101,7 +101,7 @@ std::string accuracy_rows(const CaseResult& r, std::size_t number, Paint paint) 
         v.row_share == 0 ? "-" : share_text(v.row_share),
         v.stats.max_share == 0 ? "-"
                                : fmt::format("{},{},{},{} @{}", w.batch, w.head, w.token, w.dim, w.rank),
-        v.stats.legacy_elements ? fmt::format("{:.2g}", v.legacy) : "-",
+        v.stats[Count::legacy_elements] ? fmt::format("{:.2g}", v.legacy) : "-",
         theirs ? fmt::format(" {:>9.2g}", (*theirs)[out]) : "");
   }
   return text;

@@ -30,7 +30,7 @@ CaseResult wide_result(const Case& c, bool broken) {
     TensorVerdict& v = r.tensors[out];
     v.stats.max_abs = 1.36e-10;
     v.stats.max_share = 0.41234;
-    v.stats.legacy_elements = v.stats.telling = 1;
+    v.stats[Count::legacy_elements] = v.stats[Count::telling] = 1;
     v.stats.worst = {.batch = c.batch - 1, .head = c.heads - 1, .token = c.seq - 1, .dim = c.head_dim - 1};
     v.stats.worst.rank = c.ranks() - 1;
     v.mean_abs = v.relative_error = 3.3e-11;
