@@ -214,7 +214,7 @@ void raise(double& max, std::vector<float> x, const Expected& expected, const Or
   order.store(x);
   for (std::size_t i = 0; i < x.size(); ++i) {
     const double error = std::abs(static_cast<double>(x[i]) - expected.value[i]);
-    const double stored = unit_roundoff(order.arithmetic.storage) * expected.stored(i);
+    const double stored = unit_roundoff(order.arithmetic.storage) * view_of(expected, false).stored(i);
     const double bound = 0x1p-24 * expected.error[i] + stored + expected.floor;
     const double threshold = overflow_threshold(order.arithmetic.storage);
     if (std::isinf(x[i]) && std::abs(expected.value[i]) + bound >= threshold) continue;

@@ -154,7 +154,7 @@ TEST(SoftmaxOracle, DocumentsAreProblemsOfTheirOwn) {
              i < (h * x.shape.tokens + end) * x.shape.dim; ++i) {
           some.value.push_back(x.value[static_cast<std::size_t>(i)]);
           some.error.push_back(x.error[static_cast<std::size_t>(i)]);
-          some.storage.push_back(x.stored(static_cast<std::size_t>(i)));
+          some.storage.push_back(view_of(x, false).stored(static_cast<std::size_t>(i)));
         }
       }
       return some;

@@ -1,8 +1,6 @@
 // The reference of a problem: exact results and their error bounds.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
 #include <span>
 #include <vector>
 
@@ -12,15 +10,15 @@ namespace ringside {
 
 /// What an honest implementation must give for one tensor, element by element (row-major, as in view.h). With
 /// u_acc, u_store the unit roundoffs of its accumulator and of its storage type, it stays within
-///   u_acc·error + u_store·stored() + floor
-/// of value. First order in u_acc: meaningful while u_acc·error is well below the size of the terms that were
-/// summed (error_model.h has the derivation). error and storage are not negative. error is rounded to fp32,
-/// 2⁻²⁴ of a bound that has more room than that.
+///   u_acc·error + u_store·storage + floor
+/// of value (bound.h). First order in u_acc: meaningful while u_acc·error is well below the size of the terms
+/// that were summed (error_model.h has the derivation). error and storage are not negative. error is rounded
+/// to fp32, 2⁻²⁴ of a bound that has more room than that.
 struct Expected {
   Shape shape;
   std::vector<double> value;
   std::vector<float> error;
-  /// Empty where no rounding to storage comes in but that of the result itself.
+  /// Empty where no rounding to storage comes in but that of the result itself: max(|value|, smallest).
   std::vector<double> storage;
   double floor = 0;
   double smallest = 0;  ///< normal number of the storage type
@@ -32,10 +30,6 @@ struct Expected {
   /// Where an implementation rounds partial results, one by one, to a 16-bit type: it errs by up to that
   /// type's unit roundoff times this more (partials.h). Else empty.
   std::vector<double> partials{};
-
-  double stored(std::size_t i) const {
-    return storage.empty() ? std::max(std::abs(value[i]), smallest) : storage[i];
-  }
 };
 
 /// The truth about one problem. Gradients are those of Σ do ∘ o.

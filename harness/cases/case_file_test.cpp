@@ -279,6 +279,9 @@ TEST(CaseErrors, OneBadCombination) {
             "t.csv:2:22: lightning attention takes linear time: all of its rows are checked");
   EXPECT_EQ(error_of("variant,seq,head_dim,sample,fill\nring,8,4,3,gaussian|nan\n"),
             "t.csv:2:10: what fill nan spoils must be looked for in all rows");
+  EXPECT_EQ(error_of("variant,seq,head_dim,checks,partials\nring,8,4,sp_split,bf16\n"),
+            "t.csv:2:19: partial results are rounded of softmax attention alone, without fill inf or nan, "
+            "without checks");
   EXPECT_EQ(error_of("variant,seq,head_dim,sp\nring,8,4,1||2\n"),
             "t.csv:2:12: empty alternative in column sp");
   EXPECT_EQ(error_of("variant,seq,head_dim,sp\nring,8,4,1|2| \n"),

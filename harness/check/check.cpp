@@ -52,7 +52,8 @@ bool may_round_partials(const CaseResult& result) {
   return result.status == Status::fail && c.op == Operator::softmax && c.dtype != DType::fp32 &&
          c.partials == DType::fp32 &&
          std::ranges::any_of(
-             tensors, [](const TensorVerdict& v) { return v.stats.failed > 0 || v.error_share > 1; }) &&
+             tensors,
+             [](const TensorVerdict& v) { return v.stats[Count::failed] > 0 || v.error_share > 1; }) &&
          std::ranges::all_of(tensors, [](const TensorVerdict& v) {
            return v.stats.max_share <= 2 && v.error_share <= 2 && v.coarse == 0;
          });

@@ -80,7 +80,7 @@ Index compare(const ProvidedRun& a, const ProvidedRun& b, const Standard& standa
                  .rank = a.maker.holder[static_cast<std::size_t>(token)],
                  .a = x,
                  .b = y,
-                 .truth = of_a.expected[i],
+                 .truth = of_a.expected.value[i],
                  .share = share});
     }
   }

@@ -54,7 +54,7 @@ struct Drawn {
     RankStats& stats = result.tensors[out].ranks[rank];
     stats.failed += count;
     stats.failed_in[stretch] += count;
-    result.tensors[out].stats.failed += count;
+    result.tensors[out].stats[Count::failed] += count;
   }
 };
 

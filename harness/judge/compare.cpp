@@ -41,32 +41,29 @@ T sum(const std::array<T, kLanes>& lanes) {
 
 /// One element and its bound.
 struct Sample {
-  double x, ref, accumulated, shares, stored, bound;
+  double x, ref;
+  Bound parts;
+  double bound;
 
   Sample(const HeadView& head, std::size_t at)
       : x(static_cast<double>(head.values[at])),
-        ref(head.expected[at]),
-        accumulated(head.rounding.accumulator * double{head.error[at]}),
-        shares(head.shares.empty() ? 0 : head.rounding.storage * head.shares[at]),
-        stored(shares +
-               head.rounding.storage *
-                   (head.storage.empty() ? std::max(std::abs(ref), head.smallest) : head.storage[at]) +
-               (head.partials.empty() ? 0 : head.rounding.partials * head.partials[at])),
-        bound(accumulated + stored + head.floor) {}
+        ref(head.expected.value[at]),
+        parts(bound_at(head.expected, at, head.rounding)),
+        bound(parts.sum()) {}
 };
 
 /// Adds an element with a finite reference to the lane's sums.
-inline void add(const Sample& s, double error, double floor, std::size_t lane, Row& row) {
+inline void add(const Sample& s, double error, std::size_t lane, Row& row) {
   row.max_abs[lane] = std::max(row.max_abs[lane], error);
   row.sum_abs[lane] += error;
   row.error2[lane] += error * error;
   row.ref2[lane] += s.ref * s.ref;
   row.bound2[lane] += s.bound * s.bound;
   row.x_ref[lane] += s.x * s.ref;
-  row.slope_certain[lane] += (s.accumulated + floor) * std::abs(s.ref);
-  row.slope_store[lane] += s.stored * std::abs(s.ref);
+  row.slope_certain[lane] += (s.parts.accumulated + s.parts.floor) * std::abs(s.ref);
+  row.slope_store[lane] += s.parts.stored * std::abs(s.ref);
   row.slope_error[lane] += (s.x - s.ref) * s.ref;
-  row.share2[lane] += s.shares * s.shares;
+  row.share2[lane] += s.parts.shares * s.parts.shares;
   row.telling[lane] += std::abs(s.ref) > s.bound;
   row.zeros[lane] += s.ref == 0;
 }
@@ -86,7 +83,7 @@ bool measure_unremarkable(const HeadView& head, std::size_t at, double max_share
 #pragma GCC unroll 1
   for (std::size_t lane = 0; lane < kLanes; ++lane) {
     const Sample s(head, at + lane);
-    add(s, std::abs(s.x - s.ref), head.floor, lane, row);
+    add(s, std::abs(s.x - s.ref), lane, row);
   }
   row.elements += kLanes;
   return true;
@@ -110,12 +107,7 @@ bool is_right_pattern(const HeadView& head, const Sample& s, Index token, std::s
   }
   if (std::isfinite(s.x)) return false;
   if (may_be_nan(head, token)) return true;
-  // a share that was rounded to infinity; two of them may be NaN together
-  if (!head.shares.empty() && head.shares[at] * (1 + head.rounding.storage) + s.accumulated >= threshold)
-    return true;
-  if (!head.partials.empty() &&
-      head.partials[at] * (1 + head.rounding.partials) + s.accumulated >= head.rounding.partials_overflow)
-    return true;
+  if (parts_may_overflow(head.expected, at, s.parts, head.rounding)) return true;
   return std::isinf(s.x) && (s.x > 0 ? s.ref + s.bound >= threshold : s.ref - s.bound <= -threshold);
 }
 
@@ -124,9 +116,9 @@ bool measure_element(const HeadView& head, Index token, Index dim, std::size_t a
                      Row& row) {
   const Sample s(head, at);
   const bool finite = may_be_number(head, s);
-  stats.nonfinite += !finite;
+  stats[Count::nonfinite] += !finite;
   if (is_right_pattern(head, s, token, at)) {
-    stats.elements += finite && !may_be_nan(head, token);
+    stats[Count::elements] += finite && !may_be_nan(head, token);
     return true;
   }
   const bool same_pattern = finite && std::isfinite(s.x);
@@ -135,13 +127,13 @@ bool measure_element(const HeadView& head, Index token, Index dim, std::size_t a
   if (!(share <= stats.max_share)) {
     stats.max_share = share;
     const int rank = head.first_rank + head.holder[static_cast<std::size_t>(token)];
-    stats.worst = {head.batch, head.head, token, dim, rank, s.x, s.ref, s.accumulated, s.stored, head.floor};
+    stats.worst = {head.batch, head.head, token, dim, rank, s.x, s.ref, s.parts};
   }
-  stats.pattern_errors += !same_pattern;
+  stats[Count::pattern_errors] += !same_pattern;
   stats.max_abs = std::max(stats.max_abs, error);
   if (finite) {
     ++row.elements;
-    add(s, error, head.floor, static_cast<std::size_t>(dim % kLanes), row);
+    add(s, error, static_cast<std::size_t>(dim % kLanes), row);
   }
   return share <= 1;
 }
@@ -150,19 +142,21 @@ bool measure_element(const HeadView& head, Index token, Index dim, std::size_t a
 void measure_unasked(const HeadView& head, Index token, TensorStats& stats, RankStats& rank) {
   const bool is_padding = token >= head.problem.tokens_in_documents();
   const bool is_zero = is_padding || head.out == Out::dq;
-  const double limit = is_padding ? 0 : is_zero ? head.floor : double{std::numeric_limits<float>::max()};
+  const double limit = is_padding ? 0
+                       : is_zero  ? head.expected.floor
+                                  : double{std::numeric_limits<float>::max()};
   const Index dims = shape_of(head.problem, head.out).dim;
-  stats.unasked += dims;
+  stats[Count::unasked] += dims;
   for (Index d = 0; d < dims; ++d) {
     const double x = double{head.values[static_cast<std::size_t>(token * dims + d)]};
     if (std::abs(x) <= limit) continue;
-    ++stats.failed;
+    ++stats[Count::failed];
     count_failure(rank, token, head.problem.seq);
-    stats.pattern_errors += !std::isfinite(x);
+    stats[Count::pattern_errors] += !std::isfinite(x);
     if (is_zero) {
       stats.max_abs = std::max(stats.max_abs, std::isfinite(x) ? std::abs(x) : kInfinity);
-      stats.sum_abs += std::isfinite(x) ? std::abs(x) : 0;
-      stats.sum_error2 += std::isfinite(x) ? x * x : 0;
+      stats[Sum::abs] += std::isfinite(x) ? std::abs(x) : 0;
+      stats[Sum::error2] += std::isfinite(x) ? x * x : 0;
       rank.sum_error2 += std::isfinite(x) ? x * x : 0;
     }
     const double share = std::isfinite(x) ? std::abs(x) / limit : kInfinity;
@@ -170,7 +164,7 @@ void measure_unasked(const HeadView& head, Index token, TensorStats& stats, Rank
     const int holder = head.first_rank + head.holder[static_cast<std::size_t>(token)];
     const double expected = is_zero ? 0 : std::numeric_limits<double>::quiet_NaN();
     stats.max_share = share;
-    stats.worst = {head.batch, head.head, token, d, holder, x, expected, 0, 0, limit};
+    stats.worst = {head.batch, head.head, token, d, holder, x, expected, {.floor = limit}};
   }
 }
 
@@ -199,6 +193,62 @@ void count_coarse(const HeadView& head, std::span<RankStats> by_rank) {
           std::abs(s.ref) > s.bound && (std::bit_cast<std::uint32_t>(head.control[at]) & fine) != 0;
     }
   }
+}
+
+/// Judges the elements of a row; returns their sums.
+Row measure_row(const HeadView& head, Index token, TensorStats& stats, RankStats& rank) {
+  const Index dims = shape_of(head.problem, head.out).dim;
+  Row row;
+  for (Index d = 0; d < dims;) {
+    const auto at = static_cast<std::size_t>(token * dims + d);
+    if (d + kLanes <= dims && measure_unremarkable(head, at, stats.max_share, row)) {
+      d += kLanes;
+      continue;
+    }
+    for (const Index end = std::min(dims, d + kLanes); d < end; ++d) {
+      if (measure_element(head, token, d, static_cast<std::size_t>(token * dims + d), stats, row)) continue;
+      ++stats[Count::failed];
+      count_failure(rank, token, head.problem.seq);
+    }
+  }
+  return row;
+}
+
+/// Adds a row's sums to those of its head and of the rank that holds it.
+void add_row(const HeadView& head, Index token, const Row& row, TensorStats& stats, RankStats& rank) {
+  const double error2 = sum(row.error2), ref2 = sum(row.ref2);
+  const double slope_store = sum(row.slope_store), slope_error = sum(row.slope_error);
+  const std::int64_t telling = sum(row.telling);
+  stats[Count::elements] += row.elements;
+  stats[Count::telling] += telling;
+  if (telling > 0) stats[Count::zeros] += sum(row.zeros);
+  stats.max_abs = std::max(stats.max_abs, std::ranges::max(row.max_abs));
+  stats[Sum::abs] += sum(row.sum_abs);
+  stats[Sum::error2] += error2;
+  stats[Sum::ref2] += ref2;
+  stats[Sum::row_error4] += error2 * error2;
+  stats[Sum::share2] += sum(row.share2);
+  stats[Sum::x_ref] += sum(row.x_ref);
+  stats[Sum::slope_certain] += sum(row.slope_certain);
+  stats[Sum::slope_store] += slope_store;
+  stats[Sum::slope_store2] += slope_store * slope_store;
+  stats[Sum::slope_error2] += slope_error * slope_error;
+  rank.sum_error2 += error2;
+  rank.sum_ref2 += ref2;
+  RowShare& bucket =
+      stats.rows[static_cast<std::size_t>(row_bucket(head.problem, head.out, token, head.rows))];
+  const double share = error2 == 0 ? 0 : std::sqrt(error2 / sum(row.bound2));
+  if (!(share <= bucket.share)) bucket = {share, head.batch, head.head, token, bucket.elements};
+  bucket.elements += row.elements;
+}
+
+/// Adds what a row of sequence rank 0 is off the yardstick by.
+void add_legacy(const HeadView& head, Index token, std::span<const float> values, TensorStats& stats) {
+  const float* yardstick = &head.yardstick[static_cast<std::size_t>(token) * values.size()];
+  for (const float x : values) {
+    stats[Sum::legacy] += static_cast<double>(std::abs(as_bf16(x - *yardstick++)));
+  }
+  stats[Count::legacy_elements] += std::ssize(values);
 }
 
 /// Hashes the bits of floats, in order: FNV-1a over 32-bit words, in chains that need not wait for each
@@ -242,11 +292,10 @@ bool is_right(const HeadView& head, std::size_t at) {
 }
 
 TensorStats measure(const HeadView& head, std::span<RankStats> by_rank) {
-  const Index tokens = head.problem.seq;
   const Index dims = shape_of(head.problem, head.out).dim;
   TensorStats stats;
   Digest digest;
-  for (Index t = 0; t < tokens; ++t) {
+  for (Index t = 0; t < head.problem.seq; ++t) {
     const int holder = head.holder[static_cast<std::size_t>(t)];
     RankStats& rank = by_rank[static_cast<std::size_t>(holder)];
     const auto values =
@@ -257,86 +306,33 @@ TensorStats measure(const HeadView& head, std::span<RankStats> by_rank) {
       continue;
     }
     for (const float x : values) rank.bits |= std::bit_cast<std::uint32_t>(x);
-    Row row;
-    for (Index d = 0; d < dims;) {
-      const auto at = static_cast<std::size_t>(t * dims + d);
-      if (d + kLanes <= dims && measure_unremarkable(head, at, stats.max_share, row)) {
-        d += kLanes;
-        continue;
-      }
-      for (const Index end = std::min(dims, d + kLanes); d < end; ++d) {
-        if (measure_element(head, t, d, static_cast<std::size_t>(t * dims + d), stats, row)) continue;
-        ++stats.failed;
-        count_failure(rank, t, tokens);
-      }
-    }
-    if (!head.yardstick.empty() && holder == 0) {
-      const float* yardstick = &head.yardstick[static_cast<std::size_t>(t * dims)];
-      for (const float x : values) {
-        stats.legacy_sum += static_cast<double>(std::abs(as_bf16(x - *yardstick++)));
-      }
-      stats.legacy_elements += dims;
-    }
-    const double error2 = sum(row.error2), slope_store = sum(row.slope_store);
-    const double slope_error = sum(row.slope_error);
-    stats.elements += row.elements;
-    stats.max_abs = std::max(stats.max_abs, std::ranges::max(row.max_abs));
-    stats.sum_abs += sum(row.sum_abs);
-    stats.sum_x_ref += sum(row.x_ref);
-    stats.sum_ref2 += sum(row.ref2);
-    stats.slope_certain += sum(row.slope_certain);
-    const std::int64_t telling = sum(row.telling);
-    stats.telling += telling;
-    if (telling > 0) stats.zeros += sum(row.zeros);
-    stats.sum_error2 += error2;
-    stats.sum_row_error4 += error2 * error2;
-    stats.sum_share2 += sum(row.share2);
-    stats.slope_store += slope_store;
-    stats.slope_store2 += slope_store * slope_store;
-    stats.slope_error2 += slope_error * slope_error;
-    rank.sum_error2 += error2;
-    rank.sum_ref2 += sum(row.ref2);
-    RowShare& bucket = stats.rows[static_cast<std::size_t>(row_bucket(head.problem, head.out, t, head.rows))];
-    const double share = error2 == 0 ? 0 : std::sqrt(error2 / sum(row.bound2));
-    if (!(share <= bucket.share)) {
-      bucket = {
-          .share = share, .batch = head.batch, .head = head.head, .token = t, .elements = bucket.elements};
-    }
-    bucket.elements += row.elements;
+    const Row row = measure_row(head, t, stats, rank);
+    if (!head.yardstick.empty() && holder == 0) add_legacy(head, t, values, stats);
+    add_row(head, t, row, stats, rank);
   }
   count_coarse(head, by_rank);
-  stats.rounded_shares = !head.shares.empty();
   stats.digest = digest.value();
   return stats;
 }
 
 void merge(RankStats& total, const RankStats& part) {
-  total.sum_error2 += part.sum_error2;
-  total.sum_ref2 += part.sum_ref2;
-  total.failed += part.failed;
-  total.bits |= part.bits;
-  total.coarse += part.coarse;
-  for (std::size_t i = 0; i < kStretches; ++i) total.failed_in[i] += part.failed_in[i];
+  const auto& [error2, ref2, failed, bits, coarse, failed_in] = part;  // a new figure will not compile
+  total.sum_error2 += error2;
+  total.sum_ref2 += ref2;
+  total.failed += failed;
+  total.bits |= bits;
+  total.coarse += coarse;
+  for (std::size_t i = 0; i < kStretches; ++i) total.failed_in[i] += failed_in[i];
 }
 
 void merge(TensorStats& total, const TensorStats& part) {
+  total.counts += part.counts;
+  total.sums += part.sums;
+  total.max_abs = std::max(total.max_abs, part.max_abs);
   if (!(part.max_share <= total.max_share)) {
     total.max_share = part.max_share;
     total.worst = part.worst;
   }
-  for (const auto count :
-       {&TensorStats::elements, &TensorStats::nonfinite, &TensorStats::pattern_errors, &TensorStats::failed,
-        &TensorStats::unasked, &TensorStats::zeros, &TensorStats::telling, &TensorStats::legacy_elements}) {
-    total.*count += part.*count;
-  }
-  for (const auto sum : {&TensorStats::sum_abs, &TensorStats::sum_error2, &TensorStats::sum_ref2,
-                         &TensorStats::sum_row_error4, &TensorStats::sum_share2, &TensorStats::sum_x_ref,
-                         &TensorStats::slope_certain, &TensorStats::slope_store, &TensorStats::slope_store2,
-                         &TensorStats::slope_error2, &TensorStats::legacy_sum}) {
-    total.*sum += part.*sum;
-  }
-  total.max_abs = std::max(total.max_abs, part.max_abs);
-  total.rounded_shares = std::max(total.rounded_shares, part.rounded_shares);
   total.digest = fnv_step(total.digest, part.digest);
   for (std::size_t i = 0; i < kRowBuckets; ++i) {
     RowShare& row = total.rows[i];

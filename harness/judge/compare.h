@@ -3,25 +3,15 @@
 
 #include <array>
 #include <functional>
-#include <limits>
 #include <span>
 
+#include "harness/base/enum_array.h"
 #include "harness/judge/either.h"
 #include "harness/tensors/outputs.h"
+#include "reference/bound.h"
 #include "reference/dtype.h"
-#include "reference/truth.h"
 
 namespace ringside {
-
-/// Unit roundoffs that scale a bound's parts, and the magnitudes from which on storage, and the type of
-/// partial results, round to infinity.
-struct Rounding {
-  double accumulator = 0;
-  double storage = 0;
-  double overflow = std::numeric_limits<double>::infinity();
-  double partials = 0;
-  double partials_overflow = std::numeric_limits<double>::infinity();
-};
 
 /// One element of a tensor and what was found there.
 struct Element {
@@ -29,9 +19,9 @@ struct Element {
   std::int64_t dim = 0;   ///< -1: the whole row
   std::int64_t rank = 0;  ///< that holds it; -1: not known
   double value = 0, expected = 0;
-  double accumulated = 0, stored = 0, floor = 0;  ///< parts of the bound
+  Bound parts{};
 
-  double bound() const { return accumulated + stored + floor; }
+  double bound() const { return parts.sum(); }
 };
 
 /// Largest ‖x - ref‖ / ‖bound‖ (L2 over a row's elements) among rows whose sums have a similar number of
@@ -47,6 +37,35 @@ struct RowShare {
 int row_bucket(const Problem& problem, Out out, Index token, std::span<const Index> rows = {});
 inline constexpr std::size_t kRowBuckets = 36;
 
+/// Elements that are counted.
+enum class Count {
+  elements,         ///< that may be finite
+  nonfinite,        ///< that are to be infinite or NaN
+  pattern_errors,   ///< finite where they must not be, the other way round, or the other infinity
+  failed,           ///< beyond their bound, pattern errors included
+  unasked,          ///< in query rows that are not asked for, and in padding
+  zeros,            ///< exact zeros of the reference in rows that tell something
+  telling,          ///< whose reference is beyond its bound: a zero there would fail
+  legacy_elements,  ///< of rank 0
+  end
+};
+
+/// Sums over elements.
+enum class Sum {
+  abs,            ///< |x - ref|
+  error2,         ///< (x - ref)²
+  ref2,           ///< ref²
+  row_error4,     ///< over rows: (row's error2)²
+  share2,         ///< (rounded shares' part of the bound)²
+  x_ref,          ///< x·ref
+  slope_certain,  ///< (accumulator part of the bound + floor)·|ref|
+  slope_store,    ///< (storage part)·|ref|
+  slope_store2,   ///< over rows: (row's slope_store)²
+  slope_error2,   ///< over rows: (row's Σ (x - ref)·ref)²
+  legacy,         ///< bf16(|x - y|) over rank 0's elements
+  end
+};
+
 /// What is measured of the elements of one head, or of many (LASP's legacy figure: mean |x - y| in bf16, on
 /// rank 0). Plain data. Elements that are to be infinite or NaN are judged by their pattern alone and enter
 /// no sum: where the reference is not finite, or beyond what storage holds by more than the bound. Where the
@@ -57,30 +76,18 @@ inline constexpr std::size_t kRowBuckets = 36;
 /// elements, lest 10^5 rows of zeros make a few wrong ones look small; what fails there is counted with the
 /// rest. Padding must be 0, to the bit but for the sign, and enters nothing else either.
 struct TensorStats {
-  std::int64_t elements = 0;   ///< that may be finite
-  std::int64_t nonfinite = 0;  ///< that are to be infinite or NaN
-  std::int64_t pattern_errors =
-      0;                     ///< finite where they must not be, the other way round, or the other infinity
-  std::int64_t failed = 0;   ///< elements beyond their bound, pattern errors included
-  std::int64_t unasked = 0;  ///< in query rows that are not asked for, and in padding
-  std::int64_t zeros = 0;    ///< exact zeros of the reference in rows that tell something
-  std::int64_t telling = 0;  ///< elements whose reference is beyond its bound: a zero there would fail
-  double max_abs = 0, sum_abs = 0;  ///< of |x - ref|
-  double sum_error2 = 0, sum_ref2 = 0;
-  double sum_row_error4 = 0;  ///< Σ over rows of (row's Σ |x - ref|²)²
-  double sum_share2 = 0;      ///< Σ (what rounded shares add to the bound)²
-  double max_share = 0;       ///< of |x - ref| / bound
-  Element worst;              ///< where max_share is
-  double sum_x_ref = 0;       ///< Σ x·ref
-  double slope_certain = 0;   ///< Σ (accumulator part of the bound + floor)·|ref|
-  double slope_store = 0;     ///< Σ (storage part)·|ref|
-  double slope_store2 = 0;    ///< Σ over rows of (row's storage part·|ref|)²
-  double slope_error2 = 0;    ///< Σ over rows of (row's (x - ref)·ref)²
-  double legacy_sum = 0;      ///< Σ bf16(|x - y|) over rank 0's elements
-  std::int64_t legacy_elements = 0;
-  std::int64_t rounded_shares = 0;  ///< 1 if the bound allows for rounded shares
-  std::uint64_t digest = 0;         ///< of the values' bits, in global order
+  EnumArray<Count, std::int64_t> counts;
+  EnumArray<Sum, double> sums;
+  double max_abs = 0;        ///< of |x - ref|
+  double max_share = 0;      ///< of |x - ref| / bound
+  Element worst;             ///< where max_share is
+  std::uint64_t digest = 0;  ///< of the values' bits, in global order
   std::array<RowShare, kRowBuckets> rows{};
+
+  std::int64_t& operator[](Count i) { return counts[i]; }
+  std::int64_t operator[](Count i) const { return counts[i]; }
+  double& operator[](Sum i) { return sums[i]; }
+  double operator[](Sum i) const { return sums[i]; }
 };
 
 /// Stretches of a sequence of equal length, to show where in it something is.
@@ -117,13 +124,8 @@ struct HeadView {
   DType dtype = DType::fp32;      ///< what the values are stored in
   std::int64_t batch, head;       ///< global, for the report
   std::span<const float> values;  ///< [tokens, dim]
-  std::span<const double> expected;
-  std::span<const float> error;
-  std::span<const double> storage{};   ///< Expected::storage, which may be empty
-  std::span<const double> shares{};    ///< Expected::shares, where the variant rounds shares; else empty
-  std::span<const double> partials{};  ///< Expected::partials
-  double floor = 0, smallest = 0;      ///< as in Expected
-  std::span<const Index> rows{};       ///< Operands::rows
+  ExpectedView expected;
+  std::span<const Index> rows{};  ///< Operands::rows
   Rounding rounding;
   std::span<const int> holder;       ///< sequence rank of each token
   int first_rank = 0;                ///< world rank of the first of its sequence ranks

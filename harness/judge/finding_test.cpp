@@ -8,8 +8,14 @@
 namespace ringside {
 namespace {
 
-constexpr Element kWhere = {
-    .batch = 1, .head = 2, .token = 3, .dim = 4, .rank = 5, .value = 0.5, .expected = 0.25, .stored = 0.125};
+constexpr Element kWhere = {.batch = 1,
+                            .head = 2,
+                            .token = 3,
+                            .dim = 4,
+                            .rank = 5,
+                            .value = 0.5,
+                            .expected = 0.25,
+                            .parts = {.stored = 0.125}};
 
 TEST(Sentence, SaysTheFactsOfEachRule) {
   const std::pair<Finding, const char*> all[] = {

@@ -126,7 +126,7 @@ TEST_P(OneWrongElement, IsRedInEveryTensorBatchEntryHeadAndRank) {
           const auto where = fmt::format("{} batch {} head {} rank {}", to_string(out), b, head, run.rank);
           EXPECT_EQ(result.status, Status::fail) << where;
           for (const Out other : kOuts) {
-            EXPECT_EQ(result.tensors[other].stats.failed, other == out ? 1 : 0) << where;
+            EXPECT_EQ(result.tensors[other].stats[Count::failed], other == out ? 1 : 0) << where;
           }
           const TensorVerdict& verdict = result.tensors[out];
           const Element& worst = verdict.stats.worst;
@@ -173,7 +173,7 @@ TEST_P(RowThatStrays, IsRedOnEverySplit) {
         const auto i = static_cast<std::size_t>(at);
         const double off = (at % 2 == 0 ? 0.9 : -0.9) * bound_of(head, i);
         outputs[out][static_cast<std::size_t>(kHead * bench.standard.problem.seq * dims) + i] =
-            static_cast<float>(head.expected[i] + off);
+            static_cast<float>(head.expected.value[i] + off);
       }
       const TensorVerdict verdict = bench.judged(outputs).tensors[out];
       ASSERT_EQ(verdict.findings.size(), 1U) << to_string(out) << " sp " << sp;
@@ -200,18 +200,18 @@ TEST_P(RoundedShares, WidenTheBoundByTheirRoundingAndNoMore) {
   rounds_none.rounds_shares = false;
   for (const Out out : {Out::dk, Out::dv}) {
     const Expected& expected = expected_of(bench.standard.truth, out);
+    const ExpectedView view = view_of(expected, true);
     // where shares cancel most
     std::size_t at = 0;
-    const auto cancelled = [&](std::size_t i) { return expected.shares[i] / expected.stored(i); };
+    const auto cancelled = [&](std::size_t i) { return expected.shares[i] / view.stored(i); };
     for (std::size_t i = 0; i < expected.value.size(); ++i) at = cancelled(i) > cancelled(at) ? i : at;
     ASSERT_GT(cancelled(at), 5);
     const double bound = unit_roundoff(DType::fp32) * double{expected.error[at]} +
-                         unit_roundoff(c.dtype) * (expected.stored(at) + expected.shares[at]) +
-                         expected.floor;
+                         unit_roundoff(c.dtype) * (view.stored(at) + expected.shares[at]) + expected.floor;
     const auto failed = [&](double share, const Maker& by) {
       HostOutputs outputs = bench.standard.control;
       outputs[out][at] = static_cast<float>(expected.value[at] + share * bound);
-      return bench.judged(outputs, by).tensors[out].stats.failed;
+      return bench.judged(outputs, by).tensors[out].stats[Count::failed];
     };
     for (const int sign : {1, -1}) {
       EXPECT_EQ(failed(sign * 0.999, rounds), 0) << to_string(out);

@@ -114,8 +114,10 @@ std::optional<Finding> why_mistrusted(const CaseResult& result) {
   if (result.c.fill != Fill::gaussian) return std::nullopt;
   for (const Out out : kOuts) {
     const TensorStats& s = result.tensors[out].stats;
-    if (10 * s.zeros > 3 * s.elements)
-      return mistrust(fmt::format("{} of {} elements are zero in the reference", s.zeros, s.elements), out);
+    if (10 * s[Count::zeros] > 3 * s[Count::elements])
+      return mistrust(
+          fmt::format("{} of {} elements are zero in the reference", s[Count::zeros], s[Count::elements]),
+          out);
   }
   return std::nullopt;
 }
@@ -134,18 +136,13 @@ void meet_expectation(CaseResult& result) {
 
 }  // namespace
 
-Phases& Phases::operator+=(const Phases& other) {
-  for (const auto& [name, phase] : kPhases) this->*phase += other.*phase;
-  return *this;
-}
-
 CaseResult run_case(const Case& c, const Variant& variant, std::string_view device, const TimingPlan& timing,
                     const Standard& standard, Fleet& fleet, InputsCache& inputs, HostOutputs* keep) {
   CaseResult result = {.c = c, .oversubscribed = fleet.oversubscribed(c.ranks(), device_entry(device))};
   Stopwatch watch;
   const std::vector<RankRun> runs = run_ranks_here(c, variant, device, timing, fleet, inputs);
   IterationTimes times = share_measures(runs, fleet, result.ranks);
-  for (const double seconds : times.forward_backward) result.phases.variant_s += seconds;
+  for (const double seconds : times.forward_backward) result.phases[Phase::variant] += seconds;
   result.repeat = static_cast<int>(times.forward_backward.size());
   result.forward = Timing::of(std::move(times.forward));
   result.forward_backward = Timing::of(std::move(times.forward_backward));
@@ -158,9 +155,10 @@ CaseResult run_case(const Case& c, const Variant& variant, std::string_view devi
     slowest.download_s = std::max(slowest.download_s, rank.download_s);
   }
   Phases& phases = result.phases;
-  phases.inputs_s = slowest.inputs_s;
-  phases.variant_s += slowest.verified_s;
-  phases.setup_s = std::max(0.0, ranks_s - phases.inputs_s - phases.variant_s - slowest.download_s);
+  phases[Phase::inputs] = slowest.inputs_s;
+  phases[Phase::variant] += slowest.verified_s;
+  phases[Phase::setup] =
+      std::max(0.0, ranks_s - phases[Phase::inputs] - phases[Phase::variant] - slowest.download_s);
 
   HostOutputs outputs = collect(c, variant.layout, runs, fleet);
   judge_outputs(measure_all(c, maker(c, variant, device_entry(device).block), standard, outputs, true, fleet),
@@ -168,15 +166,15 @@ CaseResult run_case(const Case& c, const Variant& variant, std::string_view devi
   check_traffic(c, variant, result);
   check_memory(c, variant, result);
   check_repeats(result);
-  phases.compare_s = slowest.download_s + watch.lap();
+  phases[Phase::compare] = slowest.download_s + watch.lap();
   result.checks = check_properties({c, variant, device, standard, fleet}, outputs);
   for (const CheckResult& check : result.checks) {
     result.findings.insert(result.findings.end(), check.findings.begin(), check.findings.end());
   }
-  phases.checks_s = watch.lap();
+  phases[Phase::checks] = watch.lap();
   if (keep) *keep = std::move(outputs);
   conclude(result);
-  phases.compare_s += watch.lap();
+  phases[Phase::compare] += watch.lap();
   return result;
 }
 
@@ -218,9 +216,8 @@ Totals totals(const CaseResult& result) {
     sum.backward_operations += rank.backward_operations;
     largest(sum.memory, rank.memory);
     sum.peak_bytes = std::max(sum.peak_bytes, rank.peak_bytes);
-    for (const auto figure : {&Shares::compute_s, &Shares::wait_s, &Shares::other_s, &Shares::hidden_s}) {
-      sum.shares.*figure = std::max(sum.shares.*figure, rank.shares.*figure);
-    }
+    std::ranges::transform(sum.shares.of, rank.shares.of, sum.shares.of.begin(),
+                           [](double a, double b) { return std::max(a, b); });
   }
   return sum;
 }

@@ -1,11 +1,10 @@
 // One case from inputs to verdict.
 #pragma once
 
-#include <array>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "harness/base/enum_array.h"
 #include "harness/base/stopwatch.h"
 #include "harness/judge/finding.h"
 #include "harness/judge/properties.h"
@@ -17,27 +16,22 @@ namespace ringside {
 
 /// Where wall time went, as the root process sees it; no second is counted twice. What a standard took is
 /// entered with the case that needed it first.
-struct Phases {
-  double reference_s = 0;  ///< oracle and control run
-  double variant_s = 0;    ///< forward and backward, verified and timed, the slowest rank's each time
-  double inputs_s = 0;     ///< making inputs, for the reference too
-  double compare_s = 0;    ///< downloading and collecting outputs, measuring, judging
-  double checks_s = 0;     ///< running again for properties, and comparing
-  double setup_s = 0;      ///< the rest of the ranks' run: starting them, devices, uploads
-  double output_s = 0;     ///< dumped tensors, results, tables
-
-  Phases& operator+=(const Phases& other);
+enum class Phase {
+  reference,  ///< oracle and control run
+  variant,    ///< forward and backward, verified and timed, the slowest rank's each time
+  inputs,     ///< making inputs, for the reference too
+  compare,    ///< downloading and collecting outputs, measuring, judging
+  checks,     ///< running again for properties, and comparing
+  setup,      ///< the rest of the ranks' run: starting them, devices, uploads
+  output,     ///< dumped tensors, results, tables
+  end
 };
+using Phases = EnumArray<Phase, double>;  ///< seconds
 
-/// All of them, by the names that results have.
-inline constexpr std::array<std::pair<const char*, double Phases::*>, 7> kPhases = {
-    {{"reference_s", &Phases::reference_s},
-     {"variant_s", &Phases::variant_s},
-     {"inputs_s", &Phases::inputs_s},
-     {"compare_s", &Phases::compare_s},
-     {"checks_s", &Phases::checks_s},
-     {"setup_s", &Phases::setup_s},
-     {"output_s", &Phases::output_s}}};
+/// Names that results have.
+inline constexpr EnumArray<Phase, const char*> kPhaseNames = {
+    {"reference_s", "variant_s", "inputs_s", "compare_s", "checks_s", "setup_s", "output_s"}};
+static_assert(kPhaseNames.of.back());
 
 /// Everything known of one case after its run. The same in all processes, but for wall times.
 struct CaseResult {

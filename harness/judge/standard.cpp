@@ -108,15 +108,18 @@ void demand_exactness(const Case& c, Truth& truth) {
   }
 }
 
+/// Heads of an output that a (batch, kv head) group has.
+Index heads_per_group(const Case& c, Out out) { return per_kv_head(out) ? 1 : c.heads / c.kv_heads; }
+
 /// Merges heads in global order, whoever measured them: stats[i] and ranks[i·sp, (i+1)·sp) are of this
 /// process's i-th head.
-void merge_over_processes(const Case& c, Index per_group, std::span<const TensorStats> stats,
-                          std::span<const RankStats> ranks, Fleet& fleet, TensorStats& total,
-                          std::vector<RankStats>& total_ranks) {
+void merge_over_processes(const Case& c, Out out, std::span<const TensorStats> stats,
+                          std::span<const RankStats> ranks, Fleet& fleet, Measured& total) {
+  const Index per_group = heads_per_group(c, out);
   std::vector<std::byte> mine;
   append_bytes(mine, stats);
   append_bytes(mine, ranks);
-  total_ranks.assign(static_cast<std::size_t>(c.ranks()), {});
+  total.ranks[out].assign(static_cast<std::size_t>(c.ranks()), {});
   const auto all = fleet.processes().all_gather(mine, "figures of each head");
   for (std::size_t process = 0; process < all.size(); ++process) {
     const Shard shard = Shard::of(c, static_cast<int>(process), static_cast<int>(all.size()));
@@ -126,10 +129,10 @@ void merge_over_processes(const Case& c, Index per_group, std::span<const Tensor
     const auto head_stats = take_bytes<TensorStats>(from, heads);
     const auto head_ranks = take_bytes<RankStats>(from, heads * sp);
     for (std::size_t i = 0; i < heads; ++i) {
-      merge(total, head_stats[i]);
+      merge(total.stats[out], head_stats[i]);
       const Index batch = shard.batch_of(c, static_cast<Index>(i), per_group);
       const auto first = static_cast<std::size_t>(batch % c.dp) * sp;
-      for (std::size_t r = 0; r < sp; ++r) merge(total_ranks[first + r], head_ranks[i * sp + r]);
+      for (std::size_t r = 0; r < sp; ++r) merge(total.ranks[out][first + r], head_ranks[i * sp + r]);
     }
   }
 }
@@ -205,31 +208,23 @@ Maker maker(const Case& c, const Variant& variant, Index block) {
 HeadView head_view(const Case& c, const Maker& maker, const Standard& s, const HostOutputs& outputs, Out out,
                    Index i) {
   const Expected& expected = expected_of(s.truth, out);
-  const Index per_group = per_kv_head(out) ? 1 : c.heads / c.kv_heads;
+  const Index per_group = heads_per_group(c, out);
   const Index batch = s.shard.batch_of(c, i, per_group), head = s.shard.head_of(c, i, per_group);
   const auto size = static_cast<std::size_t>(expected.shape.head_size());
-  const auto part = [&](const auto& all) {  // of a tensor that may be left out
-    return all.empty() ? std::span(all) : std::span(all).subspan(static_cast<std::size_t>(i) * size, size);
-  };
+  const std::size_t first = static_cast<std::size_t>(i) * size;
   return {.problem = s.problem,
           .out = out,
           .dtype = c.dtype,
           .batch = batch,
           .head = head,
-          .values = part(outputs[out]),
-          .expected = part(expected.value),
-          .error = part(expected.error),
-          .storage = part(expected.storage),
-          .shares = maker.rounds_shares ? part(expected.shares) : std::span<const double>{},
-          .partials = part(expected.partials),
-          .floor = expected.floor,
-          .smallest = expected.smallest,
+          .values = part_of(outputs[out], first, size),
+          .expected = view_of(expected, maker.rounds_shares, first, size),
           .rows = s.rows,
           .rounding = rounding_of(c),
           .holder = maker.holder,
           .first_rank = static_cast<int>(batch % c.dp) * c.sp,
-          .control = s.random ? part(s.control[out]) : std::span<const float>{},
-          .yardstick = part(s.control[out]),
+          .control = s.random ? part_of(s.control[out], first, size) : std::span<const float>{},
+          .yardstick = part_of(s.control[out], first, size),
           .either = either_rows(c, maker.layout, maker.block, out, batch, head)};
 }
 
@@ -238,7 +233,7 @@ Measured measure_all(const Case& c, const Maker& maker, const Standard& s, const
   const auto sp = static_cast<std::size_t>(c.sp);
   Measured total;
   for (const Out out : kOuts) {
-    const Index per_group = per_kv_head(out) ? 1 : c.heads / c.kv_heads;
+    const Index per_group = heads_per_group(c, out);
     const auto heads = static_cast<std::size_t>(s.shard.groups() * per_group);
     std::vector<TensorStats> stats(heads);
     std::vector<RankStats> ranks(heads * sp);
@@ -248,7 +243,7 @@ Measured measure_all(const Case& c, const Maker& maker, const Standard& s, const
       const auto at = static_cast<std::size_t>(i);
       stats[at] = measure(view, std::span(ranks).subspan(at * sp, sp));
     });
-    merge_over_processes(c, per_group, stats, ranks, fleet, total.stats[out], total.ranks[out]);
+    merge_over_processes(c, out, stats, ranks, fleet, total);
   }
   return total;
 }

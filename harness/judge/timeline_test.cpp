@@ -43,18 +43,18 @@ TEST(Shares, AddUpAndDoNotCountWaitsAsHidden) {
                                          {"forward", step(StepKind::pass, 0, 6)},
                                          {"backward", step(StepKind::pass, 6, 10)}});
   const Shares s = shares(timeline);
-  EXPECT_DOUBLE_EQ(s.compute_s, 5e-9);
-  EXPECT_DOUBLE_EQ(s.wait_s, 2e-9);
-  EXPECT_DOUBLE_EQ(s.other_s, 3e-9);
-  EXPECT_DOUBLE_EQ(s.hidden_s, 6e-9);
+  EXPECT_DOUBLE_EQ(s[Share::compute], 5e-9);
+  EXPECT_DOUBLE_EQ(s[Share::wait], 2e-9);
+  EXPECT_DOUBLE_EQ(s[Share::other], 3e-9);
+  EXPECT_DOUBLE_EQ(s[Share::hidden], 6e-9);
 }
 
 TEST(Shares, OfNothingAreNothing) {
   const Shares s = shares({});
-  EXPECT_EQ(s.compute_s, 0);
-  EXPECT_EQ(s.wait_s, 0);
-  EXPECT_EQ(s.other_s, 0);
-  EXPECT_EQ(s.hidden_s, 0);
+  EXPECT_EQ(s[Share::compute], 0);
+  EXPECT_EQ(s[Share::wait], 0);
+  EXPECT_EQ(s[Share::other], 0);
+  EXPECT_EQ(s[Share::hidden], 0);
 }
 
 TEST(ComputeTotals, AreByName) {

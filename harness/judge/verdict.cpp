@@ -10,15 +10,16 @@ namespace ringside {
 namespace {
 
 void judge_elements(TensorVerdict& v) {
-  if (v.stats.failed == 0) return;
-  const bool pattern = v.stats.pattern_errors > 0;
-  Finding finding = {.rule = pattern ? Rule::pattern : Rule::element,
-                     .share = v.stats.max_share,
-                     .measured = pattern ? static_cast<double>(v.stats.pattern_errors) : v.stats.max_share,
-                     .limit = pattern ? 0.0 : 1.0,
-                     .wrong = v.stats.failed,
-                     .elements = v.stats.elements + v.stats.nonfinite + v.stats.unasked,
-                     .where = v.stats.worst};
+  if (v.stats[Count::failed] == 0) return;
+  const bool pattern = v.stats[Count::pattern_errors] > 0;
+  Finding finding = {
+      .rule = pattern ? Rule::pattern : Rule::element,
+      .share = v.stats.max_share,
+      .measured = pattern ? static_cast<double>(v.stats[Count::pattern_errors]) : v.stats.max_share,
+      .limit = pattern ? 0.0 : 1.0,
+      .wrong = v.stats[Count::failed],
+      .elements = v.stats[Count::elements] + v.stats[Count::nonfinite] + v.stats[Count::unasked],
+      .where = v.stats.worst};
   for (std::size_t r = 0; r < v.ranks.size(); ++r) {
     if (v.ranks[r].failed > 0) finding.by_rank[static_cast<int>(r)] = v.ranks[r].failed;
   }
@@ -86,19 +87,19 @@ double operand_bias(Operator op, const Arithmetic& arithmetic, bool downwards) {
 /// in every row that it meets, and is counted as if all had one sign.
 void judge_bias(TensorVerdict& v, const Case& c, const TensorStats& control) {
   const TensorStats& s = v.stats;
-  if (s.sum_ref2 == 0 || s.pattern_errors > 0) return;
+  if (s[Sum::ref2] == 0 || s[Count::pattern_errors] > 0) return;
   const Arithmetic arithmetic = {c.dtype, c.math};
-  const double slope = s.sum_x_ref / s.sum_ref2;
-  double certain = s.slope_certain, store = s.slope_store;
+  const double slope = s[Sum::x_ref] / s[Sum::ref2];
+  double certain = s[Sum::slope_certain], store = s[Sum::slope_store];
   if (is_random(c.fill)) {
-    store = std::min(store, 9 * std::sqrt(s.slope_store2));
-    if (c.math != Math::fp32 && control.elements >= kEnvelopeElements) {
+    store = std::min(store, 9 * std::sqrt(s[Sum::slope_store2]));
+    if (c.math != Math::fp32 && control[Count::elements] >= kEnvelopeElements) {
       const double truncation = unit_roundoff(DType::fp32) * operand_bias(c.op, arithmetic, slope < 1);
-      certain = std::min(certain, truncation * s.sum_ref2 + 2 * 9 * std::sqrt(control.slope_error2));
+      certain = std::min(certain, truncation * s[Sum::ref2] + 2 * 9 * std::sqrt(control[Sum::slope_error2]));
     }
   }
   v.bias = std::abs(slope - 1);
-  v.bias_limit = (certain + store) / s.sum_ref2;
+  v.bias_limit = (certain + store) / s[Sum::ref2];
   if (v.bias <= v.bias_limit) return;
   v.findings.push_back(
       {.rule = Rule::bias, .share = v.bias / v.bias_limit, .measured = v.bias, .limit = v.bias_limit});
@@ -109,21 +110,21 @@ void judge_bias(TensorVerdict& v, const Case& c, const TensorStats& control) {
 void judge_error(TensorVerdict& v, const Case& c, const TensorStats& control, bool random) {
   const TensorStats& s = v.stats;
   const bool by_order = c.math == Math::fp32 ? c.dtype == DType::fp32 : c.op == Operator::lightning;
-  if (!random || by_order || tells_nothing(s) || s.pattern_errors > 0) return;
-  if (control.elements < kTensorElements ||
-      control.sum_error2 * control.sum_error2 < kTensorRows * control.sum_row_error4)
+  if (!random || by_order || tells_nothing(s) || s[Count::pattern_errors] > 0) return;
+  if (control[Count::elements] < kTensorElements ||
+      control[Sum::error2] * control[Sum::error2] < kTensorRows * control[Sum::row_error4])
     return;
   const auto rounding2 = [](double u) { return kMeanSquareRounding * u * u; };
   const double operands = unit_roundoff(DType::fp32) * operand_roundings(c.math);
-  const double least = (rounding2(unit_roundoff(c.dtype)) + rounding2(operands)) * s.sum_ref2;
-  double explained = std::max(control.sum_error2, least) + s.sum_share2 / 3;
-  if (c.partials != DType::fp32) explained += rounding2(unit_roundoff(c.partials)) * s.sum_ref2;
-  v.error_share = std::sqrt(s.sum_error2 / explained) / kTensorFactor;
+  const double least = (rounding2(unit_roundoff(c.dtype)) + rounding2(operands)) * s[Sum::ref2];
+  double explained = std::max(control[Sum::error2], least) + s[Sum::share2] / 3;
+  if (c.partials != DType::fp32) explained += rounding2(unit_roundoff(c.partials)) * s[Sum::ref2];
+  v.error_share = std::sqrt(s[Sum::error2] / explained) / kTensorFactor;
   if (v.error_share <= 1) return;
   v.findings.push_back({.rule = Rule::error,
                         .share = v.error_share,
                         .measured = v.relative_error,
-                        .limit = kTensorFactor * std::sqrt(explained / s.sum_ref2)});
+                        .limit = kTensorFactor * std::sqrt(explained / s[Sum::ref2])});
 }
 
 /// Ranks that hold numbers of a coarser type alone.
@@ -153,24 +154,26 @@ std::string_view to_string(Status status) {
   return kNames.at(static_cast<std::size_t>(status));
 }
 
-bool tells_nothing(const TensorStats& stats) { return stats.telling == 0 && stats.nonfinite == 0; }
+bool tells_nothing(const TensorStats& stats) {
+  return stats[Count::telling] == 0 && stats[Count::nonfinite] == 0;
+}
 
 TensorVerdict judge(const Case& c, const TensorStats& stats, std::vector<RankStats> ranks,
                     const TensorStats& control, bool random) {
   TensorVerdict v;
   v.stats = stats;
   v.ranks = std::move(ranks);
-  const auto elements = static_cast<double>(std::max<std::int64_t>(stats.elements, 1));
-  v.mean_abs = stats.sum_abs / elements;
-  v.relative_error = stats.sum_error2 == 0 ? 0 : std::sqrt(stats.sum_error2 / stats.sum_ref2);
-  if (stats.legacy_elements > 0) {
-    const double mean = stats.legacy_sum / static_cast<double>(stats.legacy_elements);
+  const auto elements = static_cast<double>(std::max<std::int64_t>(stats[Count::elements], 1));
+  v.mean_abs = stats[Sum::abs] / elements;
+  v.relative_error = stats[Sum::error2] == 0 ? 0 : std::sqrt(stats[Sum::error2] / stats[Sum::ref2]);
+  if (stats[Count::legacy_elements] > 0) {
+    const double mean = stats[Sum::legacy] / static_cast<double>(stats[Count::legacy_elements]);
     v.legacy = static_cast<double>(to_float(to_bf16(static_cast<float>(mean))));
   }
   // half as large as the reference, where the control run's are at most a quarter: those of a tensor that is
   // zero by definition are as large as it is
-  v.far_from_honest = tells_nothing(stats) && 4 * stats.sum_error2 > stats.sum_ref2 &&
-                      16 * control.sum_error2 < control.sum_ref2;
+  v.far_from_honest = tells_nothing(stats) && 4 * stats[Sum::error2] > stats[Sum::ref2] &&
+                      16 * control[Sum::error2] < control[Sum::ref2];
   judge_elements(v);
   judge_rows(v, c, control);
   judge_bias(v, c, control);

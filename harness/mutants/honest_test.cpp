@@ -138,14 +138,14 @@ TEST_F(Honest, NumbersThatProductsMakeCoarseAreNotRounded) {
 
 TEST(WholeTensor, IsRedBeyondTheFactorOnGaussianDataOfManyRows) {
   TensorStats honest;
-  honest.elements = kTensorElements;
-  honest.telling = 1;
-  honest.sum_error2 = 1;
-  honest.sum_row_error4 = 0.01;
-  honest.sum_ref2 = honest.sum_x_ref = 1e4;
+  honest[Count::elements] = kTensorElements;
+  honest[Count::telling] = 1;
+  honest[Sum::error2] = 1;
+  honest[Sum::row_error4] = 0.01;
+  honest[Sum::ref2] = honest[Sum::x_ref] = 1e4;
   const auto is_red = [&](double factor, const TensorStats& of_honest, bool random, Case c) {
     TensorStats stats = honest;
-    stats.sum_error2 = factor * factor;
+    stats[Sum::error2] = factor * factor;
     return !judge(c, stats, {}, of_honest, random).findings.empty();
   };
   Case c = kCase;
@@ -154,10 +154,10 @@ TEST(WholeTensor, IsRedBeyondTheFactorOnGaussianDataOfManyRows) {
   EXPECT_TRUE(is_red(kTensorFactor + 0.001, honest, true, c));
   EXPECT_FALSE(is_red(2, honest, false, c));
   TensorStats few = honest;
-  few.elements = kTensorElements - 1;
+  few[Count::elements] = kTensorElements - 1;
   EXPECT_FALSE(is_red(2, few, true, c));
   few = honest;
-  few.sum_row_error4 = 1.01 / kTensorRows;
+  few[Sum::row_error4] = 1.01 / kTensorRows;
   EXPECT_FALSE(is_red(2, few, true, c));
   c.dtype = DType::fp32;
   EXPECT_FALSE(is_red(2, honest, true, c));
@@ -174,7 +174,7 @@ TEST_F(Honest, SumsIn16BitsErrTooMuchAsAWhole) {
     if (mutant.bug != "gradients_summed_in_16_bits" || mutant.twin.name != "ring") continue;
     const CaseResult result = run(c, mutant.twin);
     EXPECT_THAT(result.reason, HasSubstr("dk: errs too much as a whole"));
-    EXPECT_EQ(result.tensors[Out::dk].stats.failed, 0);
+    EXPECT_EQ(result.tensors[Out::dk].stats[Count::failed], 0);
     return;
   }
   ADD_FAILURE() << "no such bug";

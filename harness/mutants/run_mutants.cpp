@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <optional>
 #include <set>
 
@@ -109,26 +108,25 @@ std::string text_of(const std::vector<int>& ranks) {
   return text;
 }
 
-std::string of(int some, int all) { return fmt::format("{}/{}", some, all); }
+std::string of(std::int64_t some, std::int64_t all) { return fmt::format("{}/{}", some, all); }
+
+using Results = std::vector<MutantResult>::const_iterator;
 
 /// What some mutants come to.
 struct Tally {
-  int mutants = 0, caught = 0, legacy = 0;  ///< legacy: shown by the mean over rank 0 in some case
-  int runs = 0, red = 0, legacy_runs = 0;   ///< legacy_runs: of the red ones
+  std::int64_t mutants = 0, caught = 0, legacy = 0;  ///< legacy: shown by the mean over rank 0 in some case
+  std::int64_t runs = 0, red = 0, legacy_runs = 0;   ///< legacy_runs: of the red ones
 
-  friend Tally operator+(Tally sum, const MutantResult& m) {
-    const auto shown = std::ranges::count_if(m.runs, [](const Catch& c) { return c.red && c.legacy; });
-    const bool legacy = m.legacy() || !m.mutant.ends_with.empty();  // no mean is ever reached
-    return sum + Tally{1,       m.caught() ? 1 : 0,     legacy ? 1 : 0, static_cast<int>(m.runs.size()),
-                       m.red(), static_cast<int>(shown)};
-  }
-  friend Tally operator+(const Tally& a, const Tally& b) {
-    return {a.mutants + b.mutants, a.caught + b.caught, a.legacy + b.legacy,
-            a.runs + b.runs,       a.red + b.red,       a.legacy_runs + b.legacy_runs};
+  Tally(Results first, Results last) : mutants(last - first) {
+    for (; first != last; ++first) {
+      caught += first->caught();
+      legacy += first->legacy() || !first->mutant.ends_with.empty();  // no mean is ever reached
+      runs += std::ssize(first->runs);
+      red += first->red();
+      legacy_runs += std::ranges::count_if(first->runs, [](const Catch& c) { return c.red && c.legacy; });
+    }
   }
 };
-
-using Results = std::vector<MutantResult>::const_iterator;
 
 /// The clearest red run of that variant where it is least clear, or who survived.
 std::string hardest(Results first, Results last, const Tally& bug) {
@@ -190,16 +188,15 @@ std::string mutants_table(const MutantsResult& result) {
       fmt::format("{:>3}  {:<23} {:>8} {:>8}  {:<19} {:<14} {:>9}  {:<11} {:<12} {}\n", "#", "bug",
                   "variants", "red runs", "hardest in", "check", "share", "tensors", "ranks", "rank-0 mean");
   int bugs = 0, caught_bugs = 0;
-  Tally all;
+  const Tally all(result.mutants.begin(), result.mutants.end());
   for (auto first = result.mutants.begin(); first != result.mutants.end(); ++bugs) {
     const auto last = std::find_if(first, result.mutants.end(),
                                    [&](const MutantResult& m) { return m.mutant.bug != first->mutant.bug; });
-    const Tally bug = std::accumulate(first, last, Tally());
+    const Tally bug(first, last);
     caught_bugs += bug.caught == bug.mutants ? 1 : 0;
     text += fmt::format("{:>3}  {:<23} {:>8} {:>8}  {}\n",
                         first->mutant.number ? std::to_string(first->mutant.number) : "-", first->mutant.bug,
                         of(bug.caught, bug.mutants), of(bug.red, bug.runs), hardest(first, last, bug));
-    all = all + bug;
     first = last;
   }
   for (const std::string& alarm : result.false_alarms) text += fmt::format("false alarm: {}\n", alarm);

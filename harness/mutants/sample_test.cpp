@@ -116,10 +116,10 @@ TEST_P(Sample, ControlResultsPassOnEverySplit) {
           EXPECT_EQ(result.status, Status::pass) << c.name() << ": " << result.reason;
           if (fill != Fill::gaussian) continue;
           const auto rows = c.batch * c.heads * c.sample, keys = c.batch * c.kv_heads * c.seq;
-          EXPECT_EQ(result.tensors[Out::o].stats.elements, rows * c.value_dim);
-          EXPECT_EQ(result.tensors[Out::dq].stats.elements, rows * c.head_dim);
-          EXPECT_EQ(result.tensors[Out::dk].stats.elements, keys * c.head_dim);
-          EXPECT_EQ(result.tensors[Out::dv].stats.elements, keys * c.value_dim);
+          EXPECT_EQ(result.tensors[Out::o].stats[Count::elements], rows * c.value_dim);
+          EXPECT_EQ(result.tensors[Out::dq].stats[Count::elements], rows * c.head_dim);
+          EXPECT_EQ(result.tensors[Out::dk].stats[Count::elements], keys * c.head_dim);
+          EXPECT_EQ(result.tensors[Out::dv].stats[Count::elements], keys * c.value_dim);
         }
       }
     }
@@ -143,7 +143,7 @@ TEST_P(Sample, AFaultOfOneRankIsRed) {
     const bool single = std::string_view(name).find(" in ") != std::string_view::npos;
     for (const TensorVerdict& tensor : result.tensors.of) {
       if (!single || tensor.findings.empty()) continue;
-      EXPECT_EQ(tensor.stats.failed, 1) << name;
+      EXPECT_EQ(tensor.stats[Count::failed], 1) << name;
       EXPECT_EQ(tensor.stats.worst.token, kGlobal) << name;
       EXPECT_EQ(tensor.stats.worst.head, 1) << name;
       EXPECT_EQ(tensor.stats.worst.rank, 2) << name;
@@ -160,7 +160,7 @@ TEST_P(Sample, TheHonestRunIsWhatTheRingGivesOnOneRank) {
     const CaseResult result = run(c, *find_variant("ring", c.op));
     for (const Out out : kOuts) {
       EXPECT_EQ(result.tensors[out].legacy, 0) << to_string(out);
-      EXPECT_EQ(result.tensors[out].stats.sum_error2, standard_->stats[out].sum_error2) << to_string(out);
+      EXPECT_EQ(result.tensors[out].stats[Sum::error2], standard_->stats[out][Sum::error2]) << to_string(out);
     }
   }
 }
@@ -175,7 +175,7 @@ TEST_P(Sample, AsManyRowsAsThereAreAreAll) {
     EXPECT_EQ(named.status, Status::pass) << named.reason;
     for (const Out out : kOuts) {
       EXPECT_EQ(named.tensors[out].stats.digest, all.tensors[out].stats.digest);
-      EXPECT_EQ(named.tensors[out].stats.elements, all.tensors[out].stats.elements);
+      EXPECT_EQ(named.tensors[out].stats[Count::elements], all.tensors[out].stats[Count::elements]);
       EXPECT_EQ(named.tensors[out].stats.max_share, all.tensors[out].stats.max_share);
     }
   }

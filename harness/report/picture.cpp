@@ -16,7 +16,7 @@ std::string picture(const CaseResult& result, std::span<const int> holder) {
   std::string text;
   for (const Out out : kOuts) {
     const TensorVerdict& v = result.tensors[out];
-    if (!v.given || v.stats.failed == 0) continue;
+    if (!v.given || v.stats[Count::failed] == 0) continue;
     const Index per_token =
         c.batch / c.dp * (per_kv_head(out) ? c.kv_heads : c.heads) * shape_of(c.problem(), out).dim;
     for (std::size_t rank = 0; rank < v.ranks.size(); ++rank) {

@@ -101,7 +101,7 @@ std::string accuracy_rows(const CaseResult& r, std::size_t number, Paint paint) 
         v.row_share == 0 ? "-" : share_text(v.row_share),
         v.stats.max_share == 0 ? "-"
                                : fmt::format("{},{},{},{} @{}", w.batch, w.head, w.token, w.dim, w.rank),
-        v.stats.legacy_elements ? fmt::format("{:.2g}", v.legacy) : "-",
+        v.stats[Count::legacy_elements] ? fmt::format("{:.2g}", v.legacy) : "-",
         theirs ? fmt::format(" {:>9.2g}", (*theirs)[out]) : "");
   }
   return text;
@@ -147,18 +147,18 @@ std::string performance_table(const std::vector<CaseResult>& results, Paint pain
     const auto scaled = efficiency(results, r);
     const bool timed = r.repeat > 0, mark = timed && r.oversubscribed;
     crowded |= mark;
-    text +=
-        fmt::format(line, fmt::format("#{}", &r - results.data() + 1), r.c.variant,
-                    !timed          ? "-"
-                    : seconds < 100 ? human_seconds(seconds)
-                                    : fmt::format("{:.0f} s", seconds),
-                    mark ? "*" : "", sum.shares.compute_s > 0 ? percent(sum.shares.wait_s / seconds) : "-",
-                    scaled ? percent(*scaled) : "-",
-                    timed ? fmt::format("{:.3g}", speed.tokens_forward_backward) : "-",
-                    timed ? fmt::format("{:.3g}", 1e3 * speed.tflops_forward_backward) : "-",
-                    human_bytes(static_cast<double>(sum.forward.bytes + sum.backward.bytes)),
-                    human_bytes(static_cast<double>(sum.peak_bytes))) +
-        "\n";
+    text += fmt::format(line, fmt::format("#{}", &r - results.data() + 1), r.c.variant,
+                        !timed          ? "-"
+                        : seconds < 100 ? human_seconds(seconds)
+                                        : fmt::format("{:.0f} s", seconds),
+                        mark ? "*" : "",
+                        sum.shares[Share::compute] > 0 ? percent(sum.shares[Share::wait] / seconds) : "-",
+                        scaled ? percent(*scaled) : "-",
+                        timed ? fmt::format("{:.3g}", speed.tokens_forward_backward) : "-",
+                        timed ? fmt::format("{:.3g}", 1e3 * speed.tflops_forward_backward) : "-",
+                        human_bytes(static_cast<double>(sum.forward.bytes + sum.backward.bytes)),
+                        human_bytes(static_cast<double>(sum.peak_bytes))) +
+            "\n";
   }
   if (crowded) text += "* oversubscribed: more ranks than cores or GPUs; such times mean little\n";
   return text + matmul_lines(results);
@@ -167,13 +167,13 @@ std::string performance_table(const std::vector<CaseResult>& results, Paint pain
 std::string time_summary(const Phases& phases, double wall_s) {
   const auto share = [&](double seconds) { return 100 * seconds / wall_s; };
   double rest = wall_s;
-  for (const auto& [name, phase] : kPhases) rest -= phases.*phase;
+  for (const double phase : phases.of) rest -= phase;
   const std::string text = fmt::format(
       "where the time went ({}): reference {:.0f}%, variants {:.0f}%, inputs {:.0f}%, comparison {:.0f}%, "
       "checks {:.0f}%, set-up {:.0f}%, output {:.0f}%, the rest {:.0f}%",
-      human_seconds(wall_s), share(phases.reference_s), share(phases.variant_s), share(phases.inputs_s),
-      share(phases.compare_s), share(phases.checks_s), share(phases.setup_s), share(phases.output_s),
-      std::max(0.0, share(rest)));
+      human_seconds(wall_s), share(phases[Phase::reference]), share(phases[Phase::variant]),
+      share(phases[Phase::inputs]), share(phases[Phase::compare]), share(phases[Phase::checks]),
+      share(phases[Phase::setup]), share(phases[Phase::output]), std::max(0.0, share(rest)));
   return wrapped(text, 2) + "\n";
 }
 

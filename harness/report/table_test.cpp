@@ -30,7 +30,7 @@ CaseResult wide_result(const Case& c, bool broken) {
     TensorVerdict& v = r.tensors[out];
     v.stats.max_abs = 1.36e-10;
     v.stats.max_share = 0.41234;
-    v.stats.legacy_elements = v.stats.telling = 1;
+    v.stats[Count::legacy_elements] = v.stats[Count::telling] = 1;
     v.stats.worst = {.batch = c.batch - 1, .head = c.heads - 1, .token = c.seq - 1, .dim = c.head_dim - 1};
     v.stats.worst.rank = c.ranks() - 1;
     v.mean_abs = v.relative_error = 3.3e-11;
@@ -60,8 +60,8 @@ std::vector<Case> ordinary_cases() {
 TEST(Tables, FitEightyColumns) {
   std::vector<CaseResult> results;
   for (const Case& c : ordinary_cases()) results.push_back(wide_result(c, results.size() % 2 == 1));
-  const std::string text = accuracy_table(results) + performance_table(results) +
-                           time_summary({.reference_s = 1}, 123456) + summary(results);
+  const std::string text =
+      accuracy_table(results) + performance_table(results) + time_summary({{1}}, 123456) + summary(results);
   for (const std::string& line : lines_of(text)) EXPECT_LE(line.size(), 80U) << line;
   const auto lines = lines_of(accuracy_rows(results.at(1), 1));  // of LASP's table, with a failure
   ASSERT_EQ(lines.size(), 5U);

@@ -145,9 +145,9 @@ Json tensor_json(const TensorVerdict& v, const Json& published) {
           {"bias_limit", json_number(v.bias_limit)},
           {"legacy", json_number(v.legacy)},
           {"published", published},
-          {"elements", v.stats.elements + v.stats.nonfinite},
-          {"telling", v.stats.telling},
-          {"failed", v.stats.failed},
+          {"elements", v.stats[Count::elements] + v.stats[Count::nonfinite]},
+          {"telling", v.stats[Count::telling]},
+          {"failed", v.stats[Count::failed]},
           {"worst",
            {{"batch", w.batch},
             {"head", w.head},
@@ -169,7 +169,9 @@ Json traffic_json(const Traffic& t) {
 Json memory_json(const PassMemory& m) { return {{"forward", m.forward}, {"backward", m.backward}}; }
 
 Json shares_json(const Shares& s) {
-  return {{"wait_s", s.wait_s}, {"compute_s", s.compute_s}, {"hidden_s", s.hidden_s}, {"other_s", s.other_s}};
+  Json json;
+  for (std::size_t i = 0; i < s.of.size(); ++i) json[kShareNames.of[i]] = s.of[i];
+  return json;
 }
 
 Json operations_json(const Timeline& timeline) {
@@ -263,7 +265,7 @@ Json result_json(const CaseResult& r, const RunInfo& run) {
   row["perf"] = perf_json(r);
   if (!r.ranks.empty()) row["sums"] = sums_json(r);  // nothing ran if only tensors were given
   for (std::size_t rank = 0; rank < r.ranks.size(); ++rank) row["ranks"].push_back(rank_json(r, rank));
-  for (const auto& [name, phase] : kPhases) row["wall"][name] = r.phases.*phase;
+  for (std::size_t i = 0; i < r.phases.of.size(); ++i) row["wall"][kPhaseNames.of[i]] = r.phases.of[i];
   return row;
 }
 

@@ -123,15 +123,13 @@ bool same_bytes(const std::vector<std::byte>& a, const std::vector<std::byte>& b
 }
 
 Shares medians(const std::vector<Shares>& iterations) {
-  const auto median = [&](double Shares::*figure) {
+  Shares result;
+  for (std::size_t i = 0; i < result.of.size(); ++i) {
     std::vector<double> all;
-    for (const Shares& iteration : iterations) all.push_back(iteration.*figure);
-    return Timing::of(std::move(all)).median_s;
-  };
-  return {.compute_s = median(&Shares::compute_s),
-          .wait_s = median(&Shares::wait_s),
-          .other_s = median(&Shares::other_s),
-          .hidden_s = median(&Shares::hidden_s)};
+    for (const Shares& iteration : iterations) all.push_back(iteration.of[i]);
+    result.of[i] = Timing::of(std::move(all)).median_s;
+  }
+  return result;
 }
 
 /// Rank 0's answer, in all ranks.

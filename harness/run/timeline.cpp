@@ -23,10 +23,12 @@ Shares shares(const Timeline& timeline) {
     return united(std::move(all));
   };
   const Intervals waits = during({Kind::wait});
-  return {.compute_s = seconds(length(minus(during({Kind::compute}), waits))),
-          .wait_s = seconds(length(waits)),
-          .other_s = seconds(length(minus(during({Kind::pass}), during({Kind::compute, Kind::wait})))),
-          .hidden_s = seconds(length(minus(during({Kind::message}), waits)))};
+  Shares shares;
+  shares[Share::wait] = seconds(length(waits));
+  shares[Share::compute] = seconds(length(minus(during({Kind::compute}), waits)));
+  shares[Share::hidden] = seconds(length(minus(during({Kind::message}), waits)));
+  shares[Share::other] = seconds(length(minus(during({Kind::pass}), during({Kind::compute, Kind::wait}))));
+  return shares;
 }
 
 std::vector<Total> compute_totals(const Timeline& timeline) {

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "harness/base/enum_array.h"
+
 namespace ringside {
 
 class Device;
@@ -38,16 +40,23 @@ struct Timeline {
   }
 };
 
-/// Where an iteration of one rank went. compute_s + wait_s + other_s is the iteration.
-struct Shares {
-  double compute_s = 0;  ///< in operations of the device
-  double wait_s = 0;     ///< waiting for messages
-  double other_s = 0;    ///< the rest
+/// Where an iteration of one rank went. compute + wait + other is the iteration.
+enum class Share {
+  wait,     ///< waiting for messages
+  compute,  ///< in operations of the device
   /// With a message under way and not waiting for any: at most so much of communication was hidden. Less, if
   /// a message arrived before it was waited for, or moves only while it is waited for (as between threads): a
   /// rank does not see when a message moves.
-  double hidden_s = 0;
+  hidden,
+  other,  ///< the rest
+  end
 };
+using Shares = EnumArray<Share, double>;  ///< seconds
+
+/// Names that results have.
+inline constexpr EnumArray<Share, const char*> kShareNames = {{"wait_s", "compute_s", "hidden_s", "other_s"}};
+static_assert(kShareNames.of.back());
+
 Shares shares(const Timeline& timeline);
 
 /// Count and seconds of the steps of one name.

@@ -25,12 +25,12 @@ void explain_tensor(Out out, const TensorVerdict& v, const Case& c) {
   fmt::print(
       "      accumulation {:.4g} = u {:.4g} (fp32) x {:.6g} (roundings x sum of |terms|, "
       "reference/error_model.h)\n",
-      w.accumulated, u_acc, w.accumulated / u_acc);
+      w.parts.accumulated, u_acc, w.parts.accumulated / u_acc);
   fmt::print(
-      "      storage      {:.4g} = u {:.4g} ({}) x {:.6g}{}\n", w.stored, u_store, to_string(c.dtype),
-      w.stored / u_store,
+      "      storage      {:.4g} = u {:.4g} ({}) x {:.6g}{}\n", w.parts.stored, u_store, to_string(c.dtype),
+      w.parts.stored / u_store,
       c.partials == DType::fp32 ? "" : fmt::format(", partial results in {} with it", to_string(c.partials)));
-  fmt::print("      underflow    {:.4g} (kernels flush denormals)\n", w.floor);
+  fmt::print("      underflow    {:.4g} (kernels flush denormals)\n", w.parts.floor);
   fmt::print(
       "    row limit: worst row (batch {}, head {}, position {}) at {:.3f} of {} x the control run's "
       "envelope\n",

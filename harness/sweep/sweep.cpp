@@ -100,9 +100,9 @@ std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, 
         standard.reset();
         inputs.clear();
         standard = make_standard(planned.c, fleet);
-        before = {.reference_s = watch.lap() - standard->inputs_s - standard->measure_s,
-                  .inputs_s = standard->inputs_s,
-                  .compare_s = standard->measure_s};
+        before[Phase::reference] = watch.lap() - standard->inputs_s - standard->measure_s;
+        before[Phase::inputs] = standard->inputs_s;
+        before[Phase::compare] = standard->measure_s;
       }
       progress.begin(heading(result));
       HostOutputs outputs;
@@ -115,10 +115,10 @@ std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, 
       watch.lap();
       if (timing.repeat > 0) {
         result.matmul_tflops = peaks.of(planned.c.dtype, planned.c.math, device, fleet);
-        result.phases.setup_s += watch.lap();
+        result.phases[Phase::setup] += watch.lap();
       }
       if (options.dump) dump_case(*options.dump, planned.c, outputs, fleet);
-      result.phases.output_s = watch.lap();
+      result.phases[Phase::output] = watch.lap();
       result.phases += before;
     }
     watch.lap();
@@ -129,7 +129,7 @@ std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, 
         progress.row(std::exchange(head, "") + accuracy_rows(result, results.size() + 1, paint));
     });
     result.timelines.clear();
-    result.phases.output_s += watch.lap();
+    result.phases[Phase::output] += watch.lap();
     results.push_back(std::move(result));
   }
   on_root(fleet, [&] {
@@ -162,7 +162,8 @@ int sweep(const SweepOptions& options) {
     Files files = open_files(options, kept, fleet);
     if (fleet.is_root()) print_plan(plan, options, fleet);
     const Paint paint = Paint::of(options.color);
-    Phases phases = {.setup_s = watch.lap()};
+    Phases phases;
+    phases[Phase::setup] = watch.lap();
     const std::vector<CaseResult> results =
         run_plan(plan, options, run, kept, std::move(files), fleet, paint);
     for (const CaseResult& result : results) phases += result.phases;
@@ -170,7 +171,7 @@ int sweep(const SweepOptions& options) {
       watch.lap();
       if (plan.to_run > 0) fmt::print("\n{}\n", performance_table(results, paint));
       for (const CaseResult& result : results) fmt::print("{}", failure_report(result, options.cases, paint));
-      phases.output_s += watch.lap();
+      phases[Phase::output] += watch.lap();
       fmt::print("{}{}{}", time_summary(phases, wall.lap()), kept_summary(kept),
                  summary(results, kept.counts, paint));
       if (results.size() < plan.cases.size()) {
