@@ -16,22 +16,20 @@ namespace ringside {
 namespace {
 
 struct Row {
-  Json json;
+  Json tensors;
   bool red;
 };
 using Rows = std::map<std::string, Row>;  // by name, of which the n-th row is "name (n)"
 
 Rows read_rows(const std::filesystem::path& path) {
-  const ResultsLog log = read_results(path);
-  if (log.torn > 0) fmt::print(stderr, "ringside: {}\n", torn_note(log));
   Rows rows;
-  std::map<std::string_view, int> seen;
-  for (std::size_t i = 0; i < log.lines.size(); ++i) {
-    const std::string& name = log.records[i].name;
-    const int n = ++seen[name];
-    rows.insert_or_assign(n == 1 ? name : fmt::format("{} ({})", name, n),
-                          Row{Json::parse(log.lines[i]), is_red(log.records[i])});
-  }
+  std::map<std::string, int> seen;
+  const ResultsLog log = read_results(path, [&](const Record& record, const Json& json) {
+    const int n = ++seen[record.name];
+    rows.insert_or_assign(n == 1 ? record.name : fmt::format("{} ({})", record.name, n),
+                          Row{json.value("tensors", Json::object()), is_red(record)});
+  });
+  if (log.torn > 0) fmt::print(stderr, "ringside: {}\n", torn_note(log));
   return rows;
 }
 
@@ -87,7 +85,7 @@ int diff_results(const std::filesystem::path& of_a, const std::filesystem::path&
     const bool any_red = red_a || red_b;
     if (red_a != red_b) beyond = true;
     for (const std::string_view out : kOutNames) {
-      const std::string at = fmt::format("/tensors/{}/", out);
+      const std::string at = fmt::format("/{}/", out);
       const std::string digest = text(row, at + "digest");
       if (digest.empty() && text(row_b, at + "digest").empty()) continue;  // skipped in both
       ++compared;

@@ -2,7 +2,7 @@
 // One case: its tensors, the worst element's place, what each rank got.
 
 function placeOf(t) {
-  return `batch ${t.batch}, head ${t.head}, position ${t.position}, dim ${t.dim}`;
+  return `batch ${t.worst_batch}, head ${t.worst_head}, position ${t.worst_position}, dim ${t.worst_dim}`;
 }
 
 function tensorTable(row, chosen_out, choose) {
@@ -16,7 +16,7 @@ function tensorTable(row, chosen_out, choose) {
       {text: `${sig(t.bias, 2)} / ${sig(t.bias_limit, 2)}`, class: limit(t.bias, t.bias_limit)},
       sig(t.relative_error), sig(t.mean_abs), sig(t.max_abs),
       {text: whole(t.failed), class: t.failed > 0 ? 'bad' : '', help: `of ${plural(t.elements, 'element')}, ${whole(t.telling)} of them beyond their bound from 0`},
-      t.bound_share === 0 ? '–' : `${t.batch}, ${t.head}, ${t.position}, ${t.dim} @${t.rank}`, sig(t.value, 6), sig(t.expected, 6), sig(t.bound),
+      t.bound_share === 0 ? '–' : `${t.worst_batch}, ${t.worst_head}, ${t.worst_position}, ${t.worst_dim} @${t.worst_rank}`, sig(t.worst_value, 6), sig(t.worst_expected, 6), sig(t.worst_bound),
     ]};
   });
   const num = (title, help) => ({title, help, num: true});
@@ -44,9 +44,9 @@ function wherePicture(row, t) {
   if (t.bound_share === null || t.bound_share === 0 || !(row.case.seq > 0)) return null;
   return el('div', {class: 'where'},
             el('div', {class: 'line', 'aria-hidden': 'true'},
-               el('i', {vars: {'--share': `${(100 * t.position / Math.max(1, row.case.seq - 1)).toFixed(2)}%`}})),
-            note(`Worst element of ${t.out}: ${placeOf(t)}, held by rank ${t.rank}. Got ${sig(t.value, 7)}, expected ${sig(t.expected, 7)}; ` +
-                 `the difference may be ${sig(t.bound)}. The line is the sequence of ${whole(row.case.seq)} tokens.`));
+               el('i', {vars: {'--share': `${(100 * t.worst_position / Math.max(1, row.case.seq - 1)).toFixed(2)}%`}})),
+            note(`Worst element of ${t.out}: ${placeOf(t)}, held by rank ${t.worst_rank}. Got ${sig(t.worst_value, 7)}, expected ${sig(t.worst_expected, 7)}; ` +
+                 `the difference may be ${sig(t.worst_bound)}. The line is the sequence of ${whole(row.case.seq)} tokens.`));
 }
 
 function othersTable(row, out, others, choose) {
@@ -58,6 +58,19 @@ function othersTable(row, out, others, choose) {
         statusBadge(other), sig(other.tensors[out]?.bound_share ?? null),
         el('button', {type: 'button', class: 'link', onclick: () => choose(other)}, problemOf(other.case)), mono(other.run.commit),
       ]})), `Cases at this place${others.length > 100 ? ', the worst 100' : ''}`));
+}
+
+// Every figure of the results, whatever it is.
+function allFigures(row, held) {
+  const text = ({unit}, x) => x === null || x === undefined ? null : typeof x !== 'number' ? String(x) :
+      unit === 's' ? seconds(x) : unit === 'bytes' ? bytes(x) : Number.isInteger(x) ? whole(x) : sig(x, 6);
+  const line = (field, of) => [text(field, of[field.name])].filter(x => x !== null).map(x => [mono(field.name), x, field.help]);
+  const lines = [
+    ...MODEL.columns.figures.flatMap(field => line(field, row.figures)),
+    ...held.flatMap(out => MODEL.columns.tensor.flatMap(field => line({...field, help: `${out}: ${field.help}`}, row.tensors[out]))),
+  ];
+  return el('details', {class: 'all-figures'}, el('summary', {}, `All ${plural(lines.length, 'figure')}`),
+            table([{title: 'figure'}, {title: 'value', num: true}, {title: 'meaning'}], lines, 'All figures of the case'));
 }
 
 // Fills `box`. out: the tensor, or null for the worst; others: cases at the same place of the matrix.
@@ -73,18 +86,18 @@ function showDetail(box, row, out, others) {
     showDetail(box, other_row, other_out, others);
   };
   const checks = Object.entries(row.checks);
-  const of_this = reason => !held.some(name => name !== now && reason.startsWith(name + ': '));  // each tensor tells its own
+  const of_this = finding => !finding.tensor || finding.tensor === now;  // each tensor tells its own
   box.replaceChildren(el('section', {class: 'detail'},
       el('h2', {id: 'detail-title', tabindex: -1}, statusBadge(row), ' ', mono(row.name)),
       note('Commit ', mono(row.run.commit), ` “${row.run.subject}”, ${row.run.communicator}, ${row.run.device}; ${row.run.file}`),
-      row.failures.filter(of_this).map(reason => el('p', {class: 'reason'}, reason)),
-      now === undefined ? empty(row.reason ?? 'No tensor was given.') : [
+      row.findings.filter(of_this).map(finding => el('p', {class: 'reason'}, finding.text)),
+      now === undefined ? empty(row.reason || 'No tensor was given.') : [
         tensorTable(row, now, name => again(row, name)),
         wherePicture(row, row.tensors[now]),
         el('div', {class: 'pictures'}, held.map(name => el('div', {class: name === now ? 'picture chosen' : 'picture'},
             el('h3', {}, `${name}: relative error by rank`), rankPicture(row, row.tensors[name])))),
       ],
-      checks.length > 0 ? note('Properties: ', checks.map(([check, outcome]) => `${check} ${outcome}`).join('; '), '.') : null,
-      el('h3', {}, 'Repeat it'), repeatBox(row),
+      checks.length > 0 ? note('Properties: ', checks.map(([check, [outcome, why]]) => `${check} ${outcome}${why ? `: ${why}` : ''}`).join('; '), '.') : null,
+      allFigures(row, held), el('h3', {}, 'Repeat it'), repeatBox(row),
       now === undefined ? null : othersTable(row, now, others, other => again(other, now))));
 }

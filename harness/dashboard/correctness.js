@@ -129,7 +129,7 @@ function matrix(rows, open) {
 VIEWS.push({id: 'correctness', title: 'Correctness', render(rows) {
   const ran = rows.filter(row => row.ran);
   if (rows.length === 0) return empty('No case passes the filters.');
-  if (ran.length === 0) return empty('Every case was skipped: ', rows[0].reason ?? 'no reason given', '.');
+  if (ran.length === 0) return empty('Every case was skipped: ', rows[0].reason || 'no reason given', '.');
   const problems = [...groupBy(rows, row => problemOf(row.case))];
   const options = [{value: 'all', label: `all ${problems.length}, the worst of each place`},
                    ...problems.map(([problem, of]) => ({value: problem, label: `${problem} (${of.length})`}))];

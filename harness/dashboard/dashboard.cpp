@@ -39,23 +39,24 @@ std::vector<Series> history_of(const std::string& file, const std::vector<Result
 }  // namespace
 
 int dashboard(const DashboardOptions& options) {
-  DashboardData data;
+  DashboardModel model;
+  std::vector<ResultsLog> logs;
   std::size_t cases = 0;
   for (const std::string& path : options.results) {
-    const ResultsLog& log = data.logs.emplace_back(read_results(path));
+    const ResultsLog& log = logs.emplace_back(model.add_results(path));
     needs_another_file(options.out, log.path, "holds the results");
     if (log.torn) fmt::print(stderr, "ringside: {}\n", torn_note(log));
     cases += log.records.size();
   }
   if (options.db) {
     needs_another_file(options.out, *options.db, "is the database");
-    data.history = history_of(*options.db, data.logs);
+    model.add_history(history_of(*options.db, logs));
   }
   for (const std::string& file : options.gates) {
     needs_another_file(options.out, file, "is the gate's report");
-    data.gates.push_back(read_gate_report(file));
+    model.add_gate(read_gate_report(file));
   }
-  const std::string page = dashboard_page(dashboard_json(data));
+  const std::string page = dashboard_page(model.json());
   write_page(options.out, page);
   fmt::print("{}: {} cases, {}\n", options.out, cases, human_bytes(static_cast<double>(page.size())));
   return 0;

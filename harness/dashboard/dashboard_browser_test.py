@@ -63,10 +63,10 @@ def row(variant="ring", operator="softmax", dtype="fp32", seq=1024, dp=1, sp=2, 
             "relative_error_by_rank": [1e-3] * (ranks - 1) + [0.5 if bad else 2e-3],
             "failed_by_rank": [0] * (ranks - 1) + [321 if bad else 0], "digest": "0" * 16}
     seconds = 0.03 * seq / 1024 / sp
-    made = {"schema": 2, "name": f"{variant}-{operator}-{dtype}-fp32-b2-n{seq}-h8-hk8-d64-e64-dp{dp}-sp{sp}-causal-gaussian-seed1",
+    made = {"schema": 3, "name": f"{variant}-{operator}-{dtype}-fp32-b2-n{seq}-h8-hk8-d64-e64-dp{dp}-sp{sp}-causal-gaussian-seed1",
             "status": status, "reason": "", "case": case, "commit": "0123456789ab", "subject": "A commit", "started": "2026-01-02T03:04:05Z",
             "fingerprint": "f1", "machine": {"cpu": "A CPU", "compiler": "GNU"}, "communicator": "threads", "device": "cpu",
-            "world": 0, "ftz": True, "failures": [f"{wrong}: 321 elements beyond their bound"] if wrong else [], "checks": {},
+            "world": 0, "ftz": True, "findings": [{"rule": "element", "tensor": wrong, "text": f"{wrong}: 321 elements beyond their bound"}] if wrong else [], "checks": {},
             "tensors": tensors,
             "perf": {"repeat": 3, "forward": {"median_s": seconds / 3, "min_s": seconds / 3, "max_s": seconds / 3},
                      "forward_backward": {"median_s": seconds, "min_s": seconds, "max_s": seconds * 1.1},
@@ -77,7 +77,7 @@ def row(variant="ring", operator="softmax", dtype="fp32", seq=1024, dp=1, sp=2, 
 
 
 def skipped(reason, **of):
-    gone = {"failures", "checks", "tensors", "perf", "ranks"}
+    gone = {"findings", "checks", "tensors", "perf", "ranks"}
     return {k: v for k, v in row(status="skip", reason=reason, **of).items() if k not in gone}
 
 
@@ -86,9 +86,9 @@ def some_rows():
             for dtype in ("fp32", "bf16") for seq in (1024, 2048, 4096) for sp in (1, 2, 4)]
     rows += [row("lasp_naive", "lightning", sp=sp) for sp in (1, 2)]
     rows.append(row("usp.2", sp=4, status="FAIL", wrong="dk"))
-    rows.append(row("usp.2", sp=2, status="FAIL", failures=["traffic: rank 1 sent 8192 bytes"], ranks=[rank(), rank(8192, 4096)]))
-    rows.append(row("ring_striped", status="MISTRUSTED", failures=[HOSTILE], subject=HOSTILE, commit="b" * 12, started=HOSTILE,
-                    machine={"cpu": HOSTILE, HOSTILE: "x"}, fingerprint="f2", checks={HOSTILE: HOSTILE}))
+    rows.append(row("usp.2", sp=2, status="FAIL", findings=[{"rule": "traffic", "text": "traffic: rank 1 sent 8192 bytes"}], ranks=[rank(), rank(8192, 4096)]))
+    rows.append(row("ring_striped", status="MISTRUSTED", findings=[{"rule": HOSTILE, "tensor": HOSTILE, "text": HOSTILE}], subject=HOSTILE, commit="b" * 12, started=HOSTILE,
+                    machine={"cpu": HOSTILE, HOSTILE: "x"}, fingerprint="f2", checks={HOSTILE: {"outcome": HOSTILE, "note": HOSTILE}}))
     rows.append({**row("ulysses", sp=1, dp=2), "name": HOSTILE, "case": {**row(dp=2, sp=1)["case"], "variant": HOSTILE, "fill": HOSTILE}})
     rows.append(skipped(HOSTILE, variant="balanced"))
     odd = {"max_abs": True, "bound_share": [1], "worst": [], "relative_error_by_rank": 5, "failed": "many"}

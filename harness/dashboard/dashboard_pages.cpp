@@ -72,12 +72,12 @@ GateReport gate(const std::string& name) {
 int main(int argc, char** argv) {
   try {
     if (argc != 3) throw std::runtime_error("RESULTS PAGE");
-    ringside::DashboardData data;
-    data.logs.push_back(ringside::read_results(argv[1]));
-    const std::string name = data.logs.front().records.front().name;
-    data.history = {ringside::series(name, "forward_backward_s", 12), ringside::series(name, "forward_s", 0)};
-    data.gates = {ringside::gate(name)};
-    ringside::write_page(argv[2], ringside::dashboard_page(ringside::dashboard_json(data)));
+    ringside::DashboardModel model;
+    const std::string name = model.add_results(argv[1]).records.front().name;
+    model.add_history(
+        {ringside::series(name, "forward_backward_s", 12), ringside::series(name, "forward_s", 0)});
+    model.add_gate(ringside::gate(name));
+    ringside::write_page(argv[2], ringside::dashboard_page(model.json()));
     return 0;
   } catch (const std::exception& error) {
     fmt::print(stderr, "dashboard_pages: {}\n", error.what());

@@ -11,50 +11,45 @@ function figure(x) {
 }
 
 function unpack(columns, cells) {
-  if (!cells) return null;
   const object = Object.create(null);
-  columns.forEach((column, i) => {
-    object[column] = Array.isArray(cells[i]) ? cells[i].map(figure) : figure(cells[i]);
+  columns.forEach(({name}, i) => {
+    object[name] = Array.isArray(cells[i]) ? cells[i].map(figure) : figure(cells[i]);
   });
   return object;
 }
 
-// {count, of: {column: [a figure a rank]}, formula: {column: likewise}}
+// {count, of: {column: [a figure a rank]}}
 function unpackRanks(packed) {
   if (!packed) return null;
   const [ranks, ...cells] = packed;
-  const {rank: columns, formulas_from: first} = MODEL.columns;
   const spread = list => list.length === 1 ? new Array(ranks).fill(figure(list[0])) : list.map(figure);
-  const of = Object.create(null), formula = Object.create(null);
-  columns.forEach((column, i) => { of[column] = spread(cells[i]); });
-  columns.slice(first).forEach((column, i) => {
-    const said = cells[columns.length + i];
-    formula[column] = said === '=' ? of[column] : spread(said);
-  });
-  return {count: ranks, of, formula};
+  const of = Object.create(null);
+  MODEL.columns.rank.forEach(({name}, i) => { of[name] = spread(cells[i]); });
+  return {count: ranks, of};
 }
 
 const ROWS = MODEL.rows.map((packed, index) => {
-  const row = {...packed, index, run: MODEL.runs[packed.run], failures: packed.failures ?? [], checks: packed.checks ?? {}};
+  const row = {...packed, index, run: MODEL.runs[packed.run]};
   row.case = Object.create(null);
   MODEL.columns.case.forEach((column, i) => { row.case[column] = packed.case[i]; });
   for (const name of ['variant', 'operator', 'dtype', 'math']) row.case[name] ??= '–';
   row.tensors = Object.create(null);
   for (const out of OUTS) {
+    if (!packed.tensors[out]) continue;
     const tensor = unpack(MODEL.columns.tensor, packed.tensors[out]);
-    if (!tensor) continue;
-    tensor.out = out;
-    tensor.red = row.failures.some(f => f.startsWith(out + ': ')) || tensor.failed > 0 ||
-        (tensor.bound_share !== null && !(tensor.bound_share <= 1));
+    const beyond = (x, limit) => x !== null && !(x <= limit);
+    tensor.out = out;  // rows of schema 2 do not say whose a finding is: their figures do
+    tensor.red = row.findings.some(f => f.tensor === out) || tensor.failed > 0 || beyond(tensor.bound_share, 1) ||
+        beyond(tensor.row_share, 1) || beyond(tensor.error_share, 1) || beyond(tensor.bias, tensor.bias_limit ?? Infinity);
     row.tensors[out] = tensor;
   }
-  row.perf = unpack(MODEL.columns.perf, packed.perf);
+  row.figures = unpack(MODEL.columns.figures, packed.figures ?? []);
   row.world = (row.case.dp ?? 1) * (row.case.sp ?? 1);
   row.ranks = unpackRanks(packed.ranks);
   row.red = RED.has(row.status);
   row.ran = row.status !== 'skip';
-  row.timed = row.perf !== null && row.perf.forward_backward_s > 0;
-  row.oversubscribed = row.timed && row.perf.oversubscribed === true;
+  row.timed = row.figures.forward_backward_s > 0;
+  row.oversubscribed = row.timed && row.figures.oversubscribed === true;
   return row;
 });
 

@@ -1,7 +1,10 @@
 'use strict';
 // History: a figure over commits with its change points, and what the gate found.
 
-function formatOf(name) { return name.endsWith('_s') ? seconds : /bytes|memory/.test(name) ? bytes : sig; }
+function formatOf(name) {
+  const unit = MODEL.columns.figures.find(field => field.name === name)?.unit;
+  return unit === 's' ? seconds : unit === 'bytes' ? bytes : sig;
+}
 
 function seriesChart(series) {
   const format = formatOf(series.figure);

@@ -2,8 +2,8 @@
 // Speed: throughput over the sequence length, where an iteration's time goes, and the times themselves.
 
 const METRICS = [
-  {value: 'flops', label: 'useful GFLOP/s', title: 'useful GFLOP/s, whole world', of: row => 1e3 * row.perf.useful_tflops, format: short},
-  {value: 'tokens', label: 'tokens/s', title: 'tokens/s, forward and backward', of: row => row.perf.tokens_per_s, format: short},
+  {value: 'flops', label: 'useful GFLOP/s', title: 'useful GFLOP/s, whole world', of: row => 1e3 * row.figures.useful_tflops, format: short},
+  {value: 'tokens', label: 'tokens/s', title: 'tokens/s, forward and backward', of: row => row.figures.tokens_per_s, format: short},
 ];
 
 // What must be equal for times to be compared over variants, lengths and ranks.
@@ -20,7 +20,7 @@ function efficiency(row, rows) {
   if (row.world === 1 || row.oversubscribed) return null;
   const one = rows.find(r => r.world === 1 && !r.oversubscribed && r.case.variant === row.case.variant &&
                              r.case.seq === row.case.seq && familyOf(r) === familyOf(row));
-  return one ? one.perf.forward_backward_s / (row.world * row.perf.forward_backward_s) : null;
+  return one ? one.figures.forward_backward_s / (row.world * row.figures.forward_backward_s) : null;
 }
 
 function throughputChart(rows, metric) {
@@ -32,7 +32,7 @@ function throughputChart(rows, metric) {
     segment: {borderColor: at => of[at.p1DataIndex]?.oversubscribed ? colour('faint') : undefined},
     pointBackgroundColor: of.map(row => row.oversubscribed ? 'transparent' : lineStyle(i).borderColor),
   }));
-  const peak = metric.value === 'flops' ? largest(rows.map(row => row.perf.peak_tflops)) * 1e3 : 0;
+  const peak = metric.value === 'flops' ? largest(rows.map(row => row.figures.matmul_tflops)) * 1e3 : 0;
   if (peak > 0) {
     values.push(peak);
     datasets.push({label: 'measured peak', data: lengths.map(x => ({x, y: peak})), borderColor: colour('text'), borderWidth: 1,
@@ -52,7 +52,7 @@ function throughputChart(rows, metric) {
 function throughputBars(rows, metric) {
   const sorted = [...rows].sort((a, b) => metric.of(b) - metric.of(a));
   const faint = row => row.oversubscribed ? colour('faint') : colour('line0');
-  const peak = metric.value === 'flops' ? largest(rows.map(row => row.perf.peak_tflops)) * 1e3 : 0;
+  const peak = metric.value === 'flops' ? largest(rows.map(row => row.figures.matmul_tflops)) * 1e3 : 0;
   return chart(`${metric.title} by variant`, 70 + 28 * sorted.length, {type: 'bar', data: {
     labels: sorted.map(row => shown(`${row.case.variant}${row.oversubscribed ? ' ◇' : ''}`)),
     datasets: [{data: sorted.map(metric.of), backgroundColor: sorted.map(faint), barPercentage: 0.7}],
@@ -85,7 +85,7 @@ function timeBars(rows) {
 function timesTable(rows) {
   const num = (title, help) => ({title, help, num: true});
   const lines = rows.map(row => {
-    const p = row.perf, of = row.ranks?.of, spread = p.repeat > 1 ? (p.max_s - p.min_s) / p.forward_backward_s : null;
+    const p = row.figures, of = row.ranks?.of, spread = p.repeat > 1 ? (p.forward_backward_max_s - p.forward_backward_min_s) / p.forward_backward_s : null;
     const split = column => of && largest(of.compute_s) > 0 ? seconds(largest(of[column])) : '–';
     return {class: row.oversubscribed ? 'doubtful' : null, cells: [
       row.case.variant, mathOf(row.case), gridOf(row.case), whole(row.case.seq), row.oversubscribed ? '◇ oversubscribed' : '',

@@ -14,13 +14,14 @@ const COUNTED = [
 function compareCount(row, counted) {
   const columns = counted.columns ?? [counted.column];
   const over = counted.most ? largest : sumOf;
-  const total = from => sumOf(columns.map(column => over(from[column])));
+  const of = row.ranks.of;
+  const total = suffix => sumOf(columns.map(column => over(of[column + suffix])));
   const off = new Set();
   for (const column of columns) {
-    row.ranks.of[column].forEach((x, rank) => { if (x !== row.ranks.formula[column][rank]) off.add(rank); });
+    of[column].forEach((x, rank) => { if (x !== of[`${column}_formula`][rank]) off.add(rank); });
   }
-  const known = columns.every(column => row.ranks.of[column].every(x => x !== null));
-  return {measured: known ? total(row.ranks.of) : null, formula: total(row.ranks.formula), off: [...off]};
+  const known = columns.every(column => of[column].every(x => x !== null));
+  return {measured: known ? total('') : null, formula: total('_formula'), off: [...off]};
 }
 
 function countCell(row, counted) {

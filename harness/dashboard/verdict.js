@@ -39,7 +39,7 @@ function repeatBox(row) {
   return el('div', {class: 'repeat'}, el('code', {}, line), copyButton(line));
 }
 
-function reasonsOf(row) { return row.failures.length > 0 ? row.failures : row.reason ? [row.reason] : []; }
+function reasonsOf(row) { return row.findings.length > 0 ? row.findings.map(f => f.text) : row.reason ? [row.reason] : []; }
 
 function failure(row) {
   const worst = OUTS.find(out => row.tensors[out]?.red);
@@ -50,7 +50,7 @@ function failure(row) {
 }
 
 function skips(rows) {
-  const groups = [...groupBy(rows.filter(row => row.status === 'skip'), row => row.reason ?? 'no reason given')];
+  const groups = [...groupBy(rows.filter(row => row.status === 'skip'), row => row.reason || 'no reason given')];
   if (groups.length === 0) return null;
   return section('Skipped', table([{title: 'cases', num: true}, {title: 'reason'}],
                                   groups.map(([reason, skipped]) => [whole(skipped.length), reason]), 'Skipped, by reason'));
@@ -67,10 +67,9 @@ function knownFaults(rows) {
 function checksTable(rows) {
   const outcomes = new Map();
   for (const row of rows) {
-    for (const [check, outcome] of Object.entries(row.checks)) {
-      const kind = outcome.split(':')[0];
+    for (const [check, [outcome]] of Object.entries(row.checks)) {
       if (!outcomes.has(check)) outcomes.set(check, new Map());
-      outcomes.get(check).set(kind, (outcomes.get(check).get(kind) ?? 0) + 1);
+      outcomes.get(check).set(outcome, (outcomes.get(check).get(outcome) ?? 0) + 1);
     }
   }
   if (outcomes.size === 0) return null;

@@ -32,12 +32,12 @@ void check_reason(const std::string& reason) {
     throw UsageError(fmt::format("--reason: a line of plain text, not '{}'", plain_text(reason)));
 }
 
-/// The machine's fields, as the first row of the results has them; empty if it does not.
+/// The facts of the machine of the results; empty if they do not tell.
 std::string machine_json(const ResultsLog& log) {
-  const Json row = Json::parse(log.lines.at(0));
-  const auto fields = row.find("machine");
-  if (fields == row.end()) return "";
-  return Json{{"fingerprint", row.at("fingerprint")}, {"fields", *fields}}.dump(2);
+  const std::string& fingerprint = log.records.at(0).setting.fingerprint;
+  const auto facts = log.machines.find(fingerprint);
+  if (facts == log.machines.end()) return "";
+  return Json{{"fingerprint", fingerprint}, {"fields", Json::parse(facts->second)}}.dump(2);
 }
 
 struct Candidates {

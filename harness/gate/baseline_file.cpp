@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <functional>
 #include <map>
 #include <numeric>
@@ -32,23 +33,33 @@ struct Column {
   std::function<std::string(const BaselineRow&)> write;
 };
 
-/// A column of text; `of` gives the place of a row's text.
-template <typename Of>
-Column text_column(std::string name, bool needed, Of of) {
-  return {.name = std::move(name),
-          .needed = needed,
-          .read = [of](BaselineRow& row, const std::string& cell) { of(row) = cell; },
-          .write = [of](const BaselineRow& row) { return of(row); }};
+/// visit(name, text) for each text of a row.
+template <typename AnyRow, typename Visit>
+void each_row_text(AnyRow& row, const Visit& visit) {
+  visit("recorded", row.recorded), visit("by", row.by), visit("why", row.why);
+  each_text(row.record, [&](std::string_view name, auto& text) {
+    if (name != "reason") visit(name, text);
+  });
 }
 
-Column record_column(std::string name, bool needed, std::string Record::*member) {
-  return text_column(
-      std::move(name), needed, [member](auto& row) -> auto& { return row.record.*member; });
-}
-
-Column setting_column(std::string name, std::string Setting::*member) {
-  return text_column(
-      std::move(name), true, [member](auto& row) -> auto& { return row.record.setting.*member; });
+Column text_column(std::string_view name) {
+  constexpr std::array<std::string_view, 5> kNeeded = {"name", "status", "fingerprint", "communicator",
+                                                       "device"};
+  const auto of = [name](auto& row, const auto& use) {
+    each_row_text(row, [&](std::string_view known, auto& text) {
+      if (known == name) use(text);
+    });
+  };
+  return {.name = std::string(name),
+          .needed = std::ranges::count(kNeeded, name) > 0,
+          .read = [of](BaselineRow& row,
+                       const std::string& cell) { of(row, [&](std::string& text) { text = cell; }); },
+          .write =
+              [of](const BaselineRow& row) {
+                std::string cell;
+                of(row, [&](const std::string& text) { cell = text; });
+                return cell;
+              }};
 }
 
 void read_schema(BaselineRow&, const std::string& cell) {
@@ -57,12 +68,6 @@ void read_schema(BaselineRow&, const std::string& cell) {
     throw UsageError(fmt::format("a baseline of schema {}; this program knows 1 to {}: a newer one wrote it",
                                  schema, kBaselineSchema));
   }
-}
-
-void read_status(BaselineRow& row, const std::string& cell) {
-  if (cell != "pass" && cell != "xfail")
-    throw UsageError(fmt::format("{} is no baseline: only pass and xfail are", in_quotes(cell)));
-  row.record.status = cell;
 }
 
 void read_oversubscribed(BaselineRow& row, const std::string& cell) {
@@ -76,20 +81,6 @@ const std::vector<Column>& columns() {
   static const auto all = [] {
     std::vector<Column> list = {
         {"schema", true, read_schema, [](const BaselineRow&) { return std::to_string(kBaselineSchema); }},
-        text_column(
-            "recorded", false, [](auto& row) -> auto& { return row.recorded; }),
-        text_column(
-            "by", false, [](auto& row) -> auto& { return row.by; }),
-        text_column(
-            "why", false, [](auto& row) -> auto& { return row.why; }),
-        record_column("name", true, &Record::name),
-        {"status", true, read_status, [](const BaselineRow& row) { return row.record.status; }},
-        record_column("commit", false, &Record::commit),
-        record_column("subject", false, &Record::subject),
-        record_column("started", false, &Record::started),
-        setting_column("fingerprint", &Setting::fingerprint),
-        setting_column("communicator", &Setting::communicator),
-        setting_column("device", &Setting::device),
         {"world", true,
          [](BaselineRow& row, const std::string& cell) {
            row.record.setting.world = number<std::int64_t>(cell);
@@ -97,6 +88,11 @@ const std::vector<Column>& columns() {
          [](const BaselineRow& row) { return std::to_string(row.record.setting.world); }},
         {"oversubscribed", false, read_oversubscribed,
          [](const BaselineRow& row) { return row.record.oversubscribed ? "true" : "false"; }}};
+    BaselineRow none;
+    auto place = list.begin() + 1;
+    each_row_text(none, [&](std::string_view name, const std::string&) {
+      place = std::next(list.insert(place, text_column(name)));
+    });
     for (std::size_t i = 0; i < figures().size(); ++i) {
       list.push_back({figures()[i].name, false,
                       [i](BaselineRow& row, const std::string& cell) {
@@ -161,6 +157,9 @@ class BaselineReader {
       }
     }
     const Record& r = row.record;
+    if (r.status != "pass" && r.status != "xfail")
+      throw UsageError(
+          fmt::format("status: {} is no baseline: only pass and xfail are", in_quotes(r.status)));
     const auto [same, is_new] = line_of_.emplace(baseline_key(r), line);
     if (!is_new) throw UsageError(fmt::format("{} is already in line {}", in_quotes(r.name), same->second));
   }

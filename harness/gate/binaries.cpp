@@ -39,8 +39,8 @@ void compare_pair(const Record& base, const Record& head, GateReport& report) {
   }
   if (!ran(head)) return;
   for (std::size_t i = 0; i < figures().size(); ++i) {
-    const Figure& figure = figures()[i];
-    if (figure.kind != FigureKind::exact) continue;
+    const Field& figure = figures()[i];
+    if (figure.kind != FieldKind::exact) continue;
     if (auto finding = figure_finding(head.name, figure, base.figures[i], head.figures[i]))
       report.exact.push_back(std::move(*finding));
   }

@@ -114,7 +114,7 @@ TEST_F(Gate, ACaseThatIsGoneIsRed) {
   EXPECT_EQ(gate(now, "--filter 'ring-[ab]'").status, 0);
   EXPECT_EQ(gate(now, "--filter '['").status, 2);
   // a torn row is told, and its case absent
-  folder_.write("results.jsonl", row_lines({rows_[0], rows_[1]}) + "{\"schema\":2,\"na");
+  folder_.write("results.jsonl", row_lines({rows_[0], rows_[1]}) + "{\"schema\":3,\"na");
   const Outcome torn = gate(now);
   EXPECT_EQ(torn.status, 1);
   EXPECT_THAT(torn.out, HasSubstr("note: " + now + ":3: the last line is torn"));

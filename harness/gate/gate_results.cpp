@@ -21,10 +21,8 @@ std::string place_text(const Setting& at) {
 }
 
 /// Figures of messages and held memory, for which every variant states a formula of the problem alone.
-bool has_formula(std::string_view figure) {
-  const auto ends = [&](std::string_view with) { return figure.ends_with(with); };
-  return figure != "peak_bytes" &&
-         (ends("_bytes") || ends("_messages") || ends("_collectives") || ends("_memory"));
+bool has_formula(const std::string& figure) {
+  return std::ranges::find(fields(), figure + "_formula", &Field::name) != fields().end();
 }
 
 class Comparison {
@@ -94,14 +92,14 @@ class Comparison {
     const bool alike =
         base.setting.device == head.setting.device && base.setting.communicator == head.setting.communicator;
     for (std::size_t i = 0; i < figures().size(); ++i) {
-      const Figure& figure = figures()[i];
-      if (figure.kind != FigureKind::exact || (!alike && !has_formula(figure.name))) continue;
+      const Field& figure = figures()[i];
+      if (figure.kind != FieldKind::exact || (!alike && !has_formula(figure.name))) continue;
       compare_figure(head, figure, base.figures[i], head.figures[i]);
     }
     singles_.add(base, head);
   }
 
-  void compare_figure(const Record& head, const Figure& figure, std::optional<double> before,
+  void compare_figure(const Record& head, const Field& figure, std::optional<double> before,
                       std::optional<double> now) {
     if (!before && now) ++without_base_[figure.name];
     if (auto finding = figure_finding(head.name, figure, before, now))
@@ -192,7 +190,7 @@ std::string base_text(const std::vector<const BaselineRow*>& used,
 
 }  // namespace
 
-std::optional<ExactFinding> figure_finding(const std::string& name, const Figure& figure,
+std::optional<ExactFinding> figure_finding(const std::string& name, const Field& figure,
                                            std::optional<double> before, std::optional<double> now) {
   if (!before || before == now) return std::nullopt;
   const bool better = now && (figure.more_is_worse ? *now < *before : *now > *before);

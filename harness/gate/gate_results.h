@@ -15,7 +15,7 @@ namespace ringside {
 
 /// What the gate makes of an exact figure: nothing if base has none, or both have the same; more is red, and
 /// so is a figure that is not told any more.
-std::optional<ExactFinding> figure_finding(const std::string& name, const Figure& figure,
+std::optional<ExactFinding> figure_finding(const std::string& name, const Field& figure,
                                            std::optional<double> before, std::optional<double> now);
 
 /// Compares rows of results with baselines:

@@ -20,7 +20,7 @@ void SingleRun::add(const Record& base, const Record& head) {
   }
   for (std::size_t i = 0; i < figures().size(); ++i) {
     const auto &before = base.figures[i], &now = head.figures[i];
-    if (figures()[i].kind == FigureKind::share && before && now && *now > *before)
+    if (figures()[i].kind == FieldKind::share && before && now && *now > *before)
       rises_.push_back({*now - *before, *before, *now, figures()[i].name, head.name});
   }
   const auto before = base.figure("tokens_per_s"), now = head.figure("tokens_per_s");

@@ -55,8 +55,6 @@ constexpr Database::Kind kHistory = {.application_id = 0x52676864,  // "Rghd"
                                      .name = "a history of ringside",
                                      .schema = kSchema};
 
-std::string digest_of(const std::string& line) { return fingerprint_id({{"row", line}}); }
-
 /// The id of a name in a table of names, which get an id when they are new.
 class Names {
  public:
@@ -85,11 +83,11 @@ Setting setting_from(const Statement& rows, int first) {
   return {rows.text(first), rows.text(first + 1), rows.text(first + 2), rows.integer(first + 3)};
 }
 
-const Figure& figure_of(const std::string& name) {
-  const auto at = std::ranges::find(figures(), name, &Figure::name);
+const Field& figure_of(const std::string& name) {
+  const auto at = std::ranges::find(figures(), name, &Field::name);
   if (at != figures().end()) return *at;
   std::string all;
-  for (const Figure& figure : figures()) all += (all.empty() ? "" : ", ") + figure.name;
+  for (const Field& figure : figures()) all += (all.empty() ? "" : ", ") + figure.name;
   throw UsageError(fmt::format("'{}' is not a figure; there are {}", name, all));
 }
 
@@ -125,14 +123,12 @@ std::int64_t History::number(const char* sql) {
 }
 
 /// Of a run that is there from now on, with its machine.
-std::int64_t History::id_of_run(const Record& record, const std::string& line) {
+std::int64_t History::id_of_run(const Record& record, const ResultsLog& log) {
   const Setting& at = record.setting;
-  const auto json = Json::parse(line);
-  const auto machine = json.find("machine");
   const std::int64_t of_machine = Names(db_, "machine", "fingerprint")[at.fingerprint];
-  if (machine != json.end() && machine->is_object()) {
+  if (const auto facts = log.machines.find(at.fingerprint); facts != log.machines.end()) {
     Statement(db_, "UPDATE machine SET fields = ?2 WHERE id = ?1 AND fields IS NULL")
-        .with(of_machine, machine->dump())
+        .with(of_machine, facts->second)
         .run();
   }
   Statement(db_,
@@ -151,7 +147,7 @@ Added History::add(const ResultsLog& log) {
   Transaction transaction(db_, Transaction::For::writing);
   Names cases(db_, "test_case", "name"), names(db_, "figure", "name");
   std::vector<std::int64_t> figure_ids;
-  for (const Figure& figure : figures()) figure_ids.push_back(names[figure.name]);
+  for (const Field& figure : figures()) figure_ids.push_back(names[figure.name]);
   Statement insert(db_,
                    "INSERT INTO result (run, test_case, nth, status, reason, oversubscribed, digest) "
                    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING");
@@ -162,23 +158,21 @@ Added History::add(const ResultsLog& log) {
   std::map<std::pair<std::int64_t, std::int64_t>, std::int64_t> seen;  // run, case: rows so far
   std::set<std::int64_t> touched;
   Added added;
-  for (std::size_t i = 0; i < log.records.size(); ++i) {
-    const Record& r = log.records[i];
+  for (const Record& r : log.records) {
     const auto [at, fresh] = run_ids.try_emplace({r.setting, r.started, r.commit}, 0);
-    if (fresh) at->second = id_of_run(r, log.lines[i]);
+    if (fresh) at->second = id_of_run(r, log);
     const std::int64_t run = at->second, of_case = cases[r.name], nth = ++seen[{run, of_case}];
-    const std::string own = digest_of(log.lines[i]);
-    insert.with(run, of_case, nth, r.status, r.reason, std::int64_t{r.oversubscribed}, own).run();
+    insert.with(run, of_case, nth, r.status, r.reason, std::int64_t{r.oversubscribed}, r.digest).run();
     if (db_.changed() == 0) {
       digest.with(run, of_case, nth).next();
-      ++(digest.text(0) == own ? added.already : added.differing);
+      ++(digest.text(0) == r.digest ? added.already : added.differing);
       continue;
     }
     ++added.rows;
     touched.insert(run);
     const std::int64_t row = db_.last_id();
     for (std::size_t f = 0; f < figure_ids.size(); ++f) {
-      if (r.figures[f]) value.with(row, figure_ids[f], *r.figures[f]).run();
+      if (const auto& figure = r.figures.at(f)) value.with(row, figure_ids[f], *figure).run();
     }
   }
   added.runs = std::ssize(touched);
@@ -212,7 +206,7 @@ std::vector<HistoryRun> History::runs() {
 }
 
 std::vector<Series> History::series(const SeriesQuery& query) {
-  const bool is_time = figure_of(query.figure).kind == FigureKind::time;
+  const bool is_time = figure_of(query.figure).kind == FieldKind::time;
   const std::regex filter = compiled(query.filter);
   Statement rows(
       db_,

@@ -95,7 +95,7 @@ class History {
   void each_row(const std::function<void(const Row&)>& take);
 
  private:
-  std::int64_t id_of_run(const Record& record, const std::string& line);
+  std::int64_t id_of_run(const Record& record, const ResultsLog& log);
   std::int64_t number(const char* sql);
 
   Database db_;

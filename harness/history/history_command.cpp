@@ -53,8 +53,8 @@ int add(const HistoryOptions& options) {
 
 // --- list
 
-std::string value_text(const Figure& figure, double value) {
-  if (figure.kind != FigureKind::time || !figure.more_is_worse) return fmt::format("{:.4g}", value);
+std::string value_text(const Field& figure, double value) {
+  if (figure.unit != "s") return fmt::format("{:.4g}", value);
   return value < 1e-3  ? fmt::format("{:.3g} µs", 1e6 * value)
          : value < 1.0 ? fmt::format("{:.3g} ms", 1e3 * value)
                        : fmt::format("{:.3g} s", value);
@@ -74,7 +74,7 @@ void print_runs(const std::vector<HistoryRun>& runs) {
   }
 }
 
-void print_series(const std::vector<Series>& all, const Figure& figure) {
+void print_series(const std::vector<Series>& all, const Field& figure) {
   std::set<Setting> settings;
   for (const Series& s : all) settings.insert(s.setting);
   std::size_t stepped = 0;
@@ -110,19 +110,12 @@ int list(const HistoryOptions& options) {
 
 /// What a row has beside its figures and its machine's fields.
 Json fields_of(const History::Row& row) {
-  const Record& r = row.record;
-  return {{"name", r.name},
-          {"nth", row.nth},
-          {"status", r.status},
-          {"reason", r.reason},
-          {"commit", r.commit},
-          {"subject", r.subject},
-          {"started", r.started},
-          {"fingerprint", r.setting.fingerprint},
-          {"communicator", r.setting.communicator},
-          {"device", r.setting.device},
-          {"world", r.setting.world},
-          {"oversubscribed", r.oversubscribed}};
+  Json fields;
+  each_text(row.record, [&](std::string_view name, const std::string& text) { fields[name] = text; });
+  fields["world"] = row.record.setting.world;
+  fields["nth"] = row.nth;
+  fields["oversubscribed"] = row.record.oversubscribed;
+  return fields;
 }
 
 std::string number(double value) {  // as results write those that JSON lacks

@@ -6,7 +6,7 @@
 #include "harness/cases/case_file.h"
 #include "harness/judge/properties.h"
 #include "harness/program/commands.h"
-#include "harness/results/results.h"
+#include "harness/results/schema.h"
 #include "harness/run/device_entry.h"
 #include "reference/error.h"
 
@@ -53,7 +53,11 @@ int list() {
 }
 
 int list_columns() {
-  for (const ResultColumn& column : result_columns()) fmt::print("{:<24} {}\n", column.name, column.meaning);
+  for (const Field& field : fields()) {
+    if (field.kind == FieldKind::list) continue;
+    fmt::print("{:<24} {}{}\n", field.name, field.help,
+               field.unit.empty() ? "" : fmt::format(" [{}]", field.unit));
+  }
   return 0;
 }
 

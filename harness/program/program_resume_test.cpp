@@ -100,7 +100,7 @@ TEST_F(Resume, RefusesRowsOfAnotherRun) {
     write("results.jsonl", text);
     const Outcome outcome = sweep();
     EXPECT_EQ(outcome.status, 2) << key;
-    EXPECT_THAT(outcome.err, AllOf(HasSubstr("results.jsonl: "), HasSubstr(message)));
+    EXPECT_THAT(outcome.err, AllOf(HasSubstr("results.jsonl:1: "), HasSubstr(message)));
     if (was.is_string() && message.find(" has ") != message.npos) {
       EXPECT_THAT(outcome.err, HasSubstr(", this run " + was.get<std::string>()));
     }
@@ -115,7 +115,7 @@ TEST_F(Resume, RefusesRowsOfAnotherRun) {
   refused("schema", schema - 1,
           "has schema " + std::to_string(schema - 1) + ", this run " + std::to_string(schema));
   refused("name", "another", "row of another, which is not among the cases");
-  refused("status", "perhaps", "has status perhaps");
+  refused("status", "perhaps", "unknown status 'perhaps'");
   refused("status", "skip", "has status skip, now it would not be skipped");
   refused("name", Json::parse(lines[1])["name"], "seq was 16 and is 17");
   Json marked = Json::parse(lines[0])["case"];

@@ -139,7 +139,7 @@ TEST(Trace, HasACaseAProcessAndARankATrackAndChangesNoResult) {
         EXPECT_GE(figures.at(share).get<double>(), 0) << share;
         EXPECT_LE(figures.at(share), row.at("sums").at(share)) << share;
       }
-      EXPECT_GT(figures.at("operations").size(), 0U);
+      EXPECT_GT(figures.at("by_operation").size(), 0U);
     }
   }
 }

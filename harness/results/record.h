@@ -1,38 +1,25 @@
-// A result's record: the figures that gate and history compare.
+// Rows of results.jsonl, read back and checked.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "harness/results/schema.h"
 #include "harness/results/setting.h"
 
 namespace ringside {
 
-/// How two values of a figure compare.
-enum class FigureKind {
-  exact,  ///< the same on any machine, loaded or not: bytes, messages, memory
-  share,  ///< of a bound: the same on a machine and build
-  time,   ///< differs from run to run
-};
-
-/// A figure of a record: a column of results.csv by its name.
-struct Figure {
-  std::string name;
-  FigureKind kind;
-  bool more_is_worse = true;
-};
-/// All that a record has, in order.
-const std::vector<Figure>& figures();
-
-/// Place of a figure in figures(). Throws std::logic_error if there is none of that name.
-std::size_t figure_index(std::string_view name);
-
-/// One case of one run.
+/// One case of one run: what compares.
 struct Record {
+  std::int64_t schema = kResultsSchema;
   std::string name{};    ///< of the case
   std::string status{};  ///< as in results
   std::string reason{};
@@ -40,23 +27,42 @@ struct Record {
   Setting setting{};
   bool oversubscribed = false;                   ///< its times mean little
   std::vector<std::optional<double>> figures{};  ///< by figures(); empty: not known
+  std::string digest{};                          ///< of the row's text
 
   std::optional<double> figure(std::string_view which) const { return figures[figure_index(which)]; }
 };
 
-/// A results.jsonl, checked: its rows as they stand there, and what is kept of them.
+/// visit(name, text) for each text of a record that files have, a column each.
+template <typename AnyRecord, typename Visit>
+void each_text(AnyRecord& r, const Visit& visit) {
+  visit("name", r.name), visit("status", r.status), visit("reason", r.reason), visit("commit", r.commit);
+  visit("subject", r.subject), visit("started", r.started), visit("fingerprint", r.setting.fingerprint);
+  visit("communicator", r.setting.communicator), visit("device", r.setting.device);
+}
+
+/// A results.jsonl, checked, and what is kept of it.
 struct ResultsLog {
   std::filesystem::path path{};
-  std::vector<std::string> lines{};  ///< a row's JSON each
-  std::vector<Record> records{};     ///< likewise
-  std::size_t torn =
-      0;  ///< line that is left out as it lacks its end (a run was killed while writing it); 0: none
+  std::vector<Record> records{};
+  /// Facts of machines by fingerprint, a JSON object each; rows of schema 1 have none.
+  std::map<std::string, std::string> machines{};
+  std::size_t bytes = 0;  ///< of whole lines
+  std::size_t torn = 0;   ///< line that is left out: it lacks its end, as a run was killed while writing it
 };
 
-/// `path`: the file, or a directory with results.jsonl. Throws UsageError "file:line: message" for what is no
-/// row, or has a schema that this program does not know (older ones it knows), "file: message" if no row is
-/// left.
-ResultsLog read_results(const std::filesystem::path& path);
+/// Is given each row in the form of the present schema.
+using TakeRow = std::function<void(const Record&, const nlohmann::ordered_json& row)>;
+
+inline constexpr std::size_t kMaxResultsBytes = std::size_t{1} << 30;  ///< of a file that is read
+inline constexpr std::size_t kMaxRowBytes = std::size_t{16} << 20;     ///< of a line; 4096 ranks take 3 MB
+inline constexpr std::size_t kMaxRowDepth = 16;     ///< of arrays and objects in each other
+inline constexpr std::size_t kMaxRowMembers = 200;  ///< of one object
+
+/// The rows of `text`, which may be none. Throws UsageError "file:line: message" for what is no row, or has a
+/// schema that this program does not know (older ones it knows).
+ResultsLog parse_results(std::string_view text, const std::filesystem::path& file, const TakeRow& take = {});
+/// Of a file, or of the results.jsonl of a directory; UsageError also if it holds no row.
+ResultsLog read_results(const std::filesystem::path& path, const TakeRow& take = {});
 
 /// "FILE:7: the last line is torn (…)": what a command says of a log with a torn line; empty if it has none.
 std::string torn_note(const ResultsLog& log);

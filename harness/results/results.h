@@ -1,7 +1,8 @@
 // Results that other tools read: results.jsonl and results.csv.
 #pragma once
 
-#include <cstdint>
+#include <cstddef>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -26,9 +27,6 @@ struct RunInfo {
   Setting setting() const { return {machine.id, device, communicator, world}; }
 };
 
-/// Version of the rows' schema; it grows when a field changes its meaning or goes.
-inline constexpr std::int64_t kResultsSchema = 2;
-
 /// Writes DIR/results.jsonl and DIR/results.csv. A row has left this process when add() returns, so that a
 /// killed run loses none.
 class ResultsFile {
@@ -36,10 +34,10 @@ class ResultsFile {
   /// In place of the files of an earlier run. Makes the directory. Throws UsageError if it cannot be written
   /// or another run writes there.
   explicit ResultsFile(const std::string& directory);
-  /// Goes on after the first `keep` bytes of results.jsonl, which are whole rows (parse_results() has read
-  /// them): what follows is cut off, and results.csv is made from them. Throws as the other, and
-  /// InfrastructureError if results.csv cannot be written; the kept rows stay.
-  ResultsFile(const std::string& directory, std::size_t keep);
+  /// Goes on after the first `keep` bytes of results.jsonl, which are whole rows: what follows is cut off, and
+  /// results.csv gets their lines, `csv_rows`. Throws as the other, and InfrastructureError if results.csv
+  /// cannot be written; the kept rows stay.
+  ResultsFile(const std::string& directory, std::size_t keep, const std::vector<std::string>& csv_rows);
 
   /// Throws InfrastructureError naming the file if a row cannot be written; earlier rows stay.
   void add(const CaseResult& result, const RunInfo& run);
@@ -48,11 +46,7 @@ class ResultsFile {
   LineFile jsonl_, csv_;
 };
 
-/// A column of results.csv: where it stands in a row of results.jsonl (a JSON pointer), and what it means.
-struct ResultColumn {
-  std::string name, pointer, meaning;
-};
-/// All of them, in order.
-const std::vector<ResultColumn>& result_columns();
+/// The line of results.csv of a row of results.jsonl.
+std::string csv_row(const nlohmann::ordered_json& row);
 
 }  // namespace ringside

@@ -10,169 +10,390 @@
 
 #include "harness/base/json.h"
 #include "harness/cases/case_json.h"
+#include "harness/results/finding_json.h"
 #include "harness/results/published.h"
 #include "harness/results/throughput.h"
 
 namespace ringside {
 namespace {
 
-using Kind = FieldKind;
+using enum FieldKind;
+constexpr bool kMoreIsBetter = false;
 
-/// A field and where its value comes from; a value of null is not written.
-template <typename... From>
+/// A field and its value in what it is taken from; null if there is none.
+template <typename From>
 struct Source : Field {
-  std::function<Json(const From&...)> get;
-};
-using OfRow = Source<CaseResult, RunInfo>;
-using OfTensor = Source<CaseResult, Out>;
-
-/// A figure of one rank; a row has its sum, or its largest value.
-struct OfRank : Source<CaseResult, std::size_t> {
-  enum class Over { sum, largest } over = Over::sum;
+  std::function<Json(const From&)> get;
 };
 
-template <typename... From, typename Sources>
-void put(const Sources& sources, Json& json, const From&... from) {
-  for (const auto& source : sources) {
-    if (Json value = source.get(from...); !value.is_null()) json[Json::json_pointer(source.pointer)] = std::move(value);
-  }
-}
+struct OfTensor {
+  const CaseResult& result;
+  Out out;
+  const TensorVerdict& verdict = result.tensors[out];
+  const TensorStats& stats = verdict.stats;
+};
 
-// --- of a tensor
+struct OfRank {
+  const RankMeasure& measured;
+  const PassTraffic& traffic;  ///< the variant's formula
+  const PassMemory& memory;    ///< likewise
+};
 
-const Element& worst(const CaseResult& r, Out out) { return r.tensors[out].stats.worst; }
+struct OfRow {
+  const CaseResult& result;
+  const RunInfo& run;
+};
 
-OfTensor place(const char* name, const char* pointer, std::int64_t Element::*of) {
-  return {{.name = name, .pointer = pointer, .help = "place of the largest bound_share"},
-          [of](const CaseResult& r, Out out) -> Json { return worst(r, out).*of; }};
+Json published_json(const OfTensor& x) {
+  const auto theirs = published(x.result.c);
+  return theirs ? Json((*theirs)[x.out]) : Json();
 }
 
 template <typename Get>
-OfTensor tensor(const char* name, const char* help, const Get& get, Kind kind = Kind::number,
-                const char* pointer = nullptr) {
-  return {{.name = name, .pointer = pointer ? pointer : fmt::format("/{}", name), .kind = kind, .help = help},
-          [get](const CaseResult& r, Out out) -> Json {
-            const auto value = std::invoke(get, r.tensors[out]);
-            if constexpr (std::is_same_v<decltype(value), const double>) return json_number(value);
-            else return value;
-          }};
-}
-
-auto count_of(Count count) {
-  return [count](const TensorVerdict& v) { return v.stats[count]; };
-}
-
-template <typename Get>
-auto each_rank(const Get& get) {
-  return [get](const TensorVerdict& v) {
-    Json all = Json::array();
-    for (const RankStats& rank : v.ranks) all.push_back(get(rank));
-    return all;
-  };
-}
-
-Json published_json(const CaseResult& r, Out out) {
-  const auto theirs = published(r.c);
-  return theirs ? Json((*theirs)[out]) : Json();
-}
-
-const std::vector<OfTensor>& tensor_sources() {
-  using V = TensorVerdict;
-  static const std::vector<OfTensor> all = {
-      tensor("max_abs", "largest |x - ref| over all ranks, ref from the fp64 oracle", [](const V& v) { return v.stats.max_abs; }),
-      tensor("mean_abs", "mean |x - ref|", &V::mean_abs),
-      tensor("relative_error", "‖x - ref‖ / ‖ref‖ over all ranks (Frobenius)", &V::relative_error),
-      tensor("bound_share", "largest |x - ref| / bound over all elements; above 1 fails", [](const V& v) { return v.stats.max_share; }, Kind::share),
-      tensor("row_share", "worst row's error as a share of its limit; above 1 fails", &V::row_share, Kind::share),
-      tensor("error_share", "relative error as a share of its limit (16-bit storage, random data); above 1 fails", &V::error_share),
-      tensor("bias", "|least-squares slope of x on ref - 1|", &V::bias),
-      tensor("bias_limit", "limit of the bias", &V::bias_limit),
-      tensor("legacy", "mean |x - y| on rank 0 in bf16, y the single-rank variant (LASP's own figure)", &V::legacy),
-      {{.name = "published", .pointer = "/published", .help = "what LASP published for that figure, if it did"}, published_json},
-      tensor("elements", "elements compared, without padding", [](const V& v) { return v.stats[Count::elements] + v.stats[Count::nonfinite]; }),
-      tensor("telling", "elements whose reference is beyond their bound: a zero there would fail", count_of(Count::telling)),
-      tensor("failed", "elements beyond their bound", count_of(Count::failed)),
-      place("worst_batch", "/worst/batch", &Element::batch),
-      place("worst_head", "/worst/head", &Element::head),
-      place("worst_position", "/worst/position", &Element::token),
-      place("worst_dim", "/worst/dim", &Element::dim),
-      place("worst_rank", "/worst/rank", &Element::rank),
-      tensor("worst_value", "value there", [](const V& v) { return v.stats.worst.value; }, Kind::number, "/worst/value"),
-      tensor("worst_expected", "reference there", [](const V& v) { return v.stats.worst.expected; }, Kind::number, "/worst/expected"),
-      tensor("worst_bound", "bound there", [](const V& v) { return v.stats.worst.bound(); }, Kind::number, "/worst/bound"),
-      tensor("relative_error_by_rank", "relative error of each rank's elements", each_rank([](const RankStats& rank) { return json_number(rank.sum_error2 == 0 ? 0 : std::sqrt(rank.sum_error2 / rank.sum_ref2)); }), Kind::list),
-      tensor("failed_by_rank", "failed elements of each rank", each_rank([](const RankStats& rank) { return Json(rank.failed); }), Kind::list),
-      tensor("digest", "hash of the tensor's bits; equal digests, equal bits", [](const V& v) { return fmt::format("{:016x}", v.stats.digest); }, Kind::text),
-  };
+Json by_rank(const OfTensor& x, const Get& get) {
+  Json all = Json::array();
+  for (const RankStats& rank : x.verdict.ranks) all.push_back(get(rank));
   return all;
 }
 
-// --- of a rank
-
-using Over = OfRank::Over;
-
-template <typename Get>
-OfRank rank(Field field, Over over, const Get& get) {
-  return {{std::move(field), [get](const CaseResult& r, std::size_t at) -> Json { return get(r, at); }}, over};
+double relative_error(const RankStats& rank) {
+  return rank.sum_error2 == 0 ? 0 : std::sqrt(rank.sum_error2 / rank.sum_ref2);
 }
 
-/// A figure that the variant's formula states, and that formula.
-template <typename Get, typename Formula>
-void add_account(std::vector<OfRank>& all, Field field, Over over, const Get& get, const Formula& formula) {
-  const auto second = field.pointer.find('/', 1);
-  field.kind = Kind::exact;
-  field.has_formula = true;
-  all.push_back(rank(field, over, get));
-  all.push_back(rank({.name = field.name + "_formula",
-                      .pointer = "/formula_" + field.pointer.substr(1),
-                      .unit = field.unit,
-                      .help = "what the variant's formula says it is"},
-                     over, formula));
+const std::vector<Source<OfTensor>> kOfTensor = {
+    {{"max_abs", "/max_abs", told, "", "largest |x - ref| over all ranks, ref from the fp64 oracle"},
+     [](auto& x) { return x.stats.max_abs; }},
+    {{"mean_abs", "/mean_abs", told, "", "mean |x - ref|"}, [](auto& x) { return x.verdict.mean_abs; }},
+    {{"relative_error", "/relative_error", told, "", "‖x - ref‖ / ‖ref‖ over all ranks (Frobenius)"},
+     [](auto& x) { return x.verdict.relative_error; }},
+    {{"bound_share", "/bound_share", share, "", "largest |x - ref| / bound over all elements; above 1 fails"},
+     [](auto& x) { return x.stats.max_share; }},
+    {{"row_share", "/row_share", share, "", "worst row's error as a share of its limit; above 1 fails"},
+     [](auto& x) { return x.verdict.row_share; }},
+    {{"error_share", "/error_share", told, "",
+      "relative error as a share of its limit (16-bit storage, random data); above 1 fails"},
+     [](auto& x) { return x.verdict.error_share; }},
+    {{"bias", "/bias", told, "", "|least-squares slope of x on ref - 1|"},
+     [](auto& x) { return x.verdict.bias; }},
+    {{"bias_limit", "/bias_limit", told, "", "limit of the bias"},
+     [](auto& x) { return x.verdict.bias_limit; }},
+    {{"legacy", "/legacy", told, "",
+      "mean |x - y| on rank 0 in bf16, y the single-rank variant (LASP's own figure)"},
+     [](auto& x) { return x.verdict.legacy; }},
+    {{"published", "/published", told, "", "what LASP published for that figure, if it did"}, published_json},
+    {{"elements", "/elements", told, "", "elements compared, without padding"},
+     [](auto& x) { return x.stats[Count::elements] + x.stats[Count::nonfinite]; }},
+    {{"telling", "/telling", told, "",
+      "elements whose reference is beyond their bound: a zero there would fail"},
+     [](auto& x) { return x.stats[Count::telling]; }},
+    {{"failed", "/failed", told, "", "elements beyond their bound"},
+     [](auto& x) { return x.stats[Count::failed]; }},
+    {{"worst_batch", "/worst/batch", told, "", "place of the largest bound_share"},
+     [](auto& x) { return x.stats.worst.batch; }},
+    {{"worst_head", "/worst/head", told, "", "its head"}, [](auto& x) { return x.stats.worst.head; }},
+    {{"worst_position", "/worst/position", told, "", "its token"},
+     [](auto& x) { return x.stats.worst.token; }},
+    {{"worst_dim", "/worst/dim", told, "", "its dim"}, [](auto& x) { return x.stats.worst.dim; }},
+    {{"worst_rank", "/worst/rank", told, "", "the rank that holds it"},
+     [](auto& x) { return x.stats.worst.rank; }},
+    {{"worst_value", "/worst/value", told, "", "what is there"}, [](auto& x) { return x.stats.worst.value; }},
+    {{"worst_expected", "/worst/expected", told, "", "what should be"},
+     [](auto& x) { return x.stats.worst.expected; }},
+    {{"worst_bound", "/worst/bound", told, "", "what it may err by"},
+     [](auto& x) { return x.stats.worst.bound(); }},
+    {{"relative_error_by_rank", "/relative_error_by_rank", list, "",
+      "relative error of each rank's elements"},
+     [](auto& x) {
+       return by_rank(x, [](const RankStats& rank) { return json_number(relative_error(rank)); });
+     }},
+    {{"failed_by_rank", "/failed_by_rank", list, "", "failed elements of each rank"},
+     [](auto& x) { return by_rank(x, std::mem_fn(&RankStats::failed)); }},
+    {{"digest", "/digest", text, "", "hash of the tensor's bits; equal digests, equal bits"},
+     [](auto& x) { return fmt::format("{:016x}", x.stats.digest); }}};
+
+/// Of these a row has the sum over all ranks.
+const std::vector<Source<OfRank>> kSummed = {
+    {{"forward_bytes", "/forward/bytes", exact, "bytes", "sent in forward"},
+     [](auto& x) { return x.measured.forward.bytes; }},
+    {{"forward_bytes_formula", "/formula_forward/bytes", told, "bytes", "by the variant's formula"},
+     [](auto& x) { return x.traffic.forward.bytes; }},
+    {{"forward_messages", "/forward/messages", exact, "", "sent in forward"},
+     [](auto& x) { return x.measured.forward.messages; }},
+    {{"forward_messages_formula", "/formula_forward/messages", told, "", "by the variant's formula"},
+     [](auto& x) { return x.traffic.forward.messages; }},
+    {{"forward_collectives", "/forward/collectives", exact, "", "sent in forward"},
+     [](auto& x) { return x.measured.forward.collectives; }},
+    {{"forward_collectives_formula", "/formula_forward/collectives", told, "", "by the variant's formula"},
+     [](auto& x) { return x.traffic.forward.collectives; }},
+    {{"backward_bytes", "/backward/bytes", exact, "bytes", "sent in backward"},
+     [](auto& x) { return x.measured.backward.bytes; }},
+    {{"backward_bytes_formula", "/formula_backward/bytes", told, "bytes", "by the variant's formula"},
+     [](auto& x) { return x.traffic.backward.bytes; }},
+    {{"backward_messages", "/backward/messages", exact, "", "sent in backward"},
+     [](auto& x) { return x.measured.backward.messages; }},
+    {{"backward_messages_formula", "/formula_backward/messages", told, "", "by the variant's formula"},
+     [](auto& x) { return x.traffic.backward.messages; }},
+    {{"backward_collectives", "/backward/collectives", exact, "", "sent in backward"},
+     [](auto& x) { return x.measured.backward.collectives; }},
+    {{"backward_collectives_formula", "/formula_backward/collectives", told, "", "by the variant's formula"},
+     [](auto& x) { return x.traffic.backward.collectives; }},
+    {{"forward_operations", "/operations/forward", exact, "", "asked of the device in forward"},
+     [](auto& x) { return x.measured.forward_operations; }},
+    {{"backward_operations", "/operations/backward", exact, "", "asked of the device in backward"},
+     [](auto& x) { return x.measured.backward_operations; }}};
+
+/// Of these the largest of a rank.
+const std::vector<Source<OfRank>> kLargest = {
+    {{"wait_s", "/wait_s", told, "s",
+      "waiting for others, of forward_backward_s (median); on a GPU this and the next three need --trace, without which all is other_s"},
+     [](auto& x) { return x.measured.shares[Share::wait]; }},
+    {{"compute_s", "/compute_s", told, "s", "in the device's operations (median)"},
+     [](auto& x) { return x.measured.shares[Share::compute]; }},
+    {{"hidden_s", "/hidden_s", told, "s",
+      "with a message under way and not waiting (median): at most so much of communication was hidden"},
+     [](auto& x) { return x.measured.shares[Share::hidden]; }},
+    {{"other_s", "/other_s", told, "s", "beside compute_s and wait_s (median)"},
+     [](auto& x) { return x.measured.shares[Share::other]; }},
+    {{"iteration_s", "/iteration_s", told, "s", "a forward and backward pass (median)"},
+     [](auto& x) { return x.measured.iteration_s; }},
+    {{"forward_memory", "/memory/forward", exact, "bytes",
+      "device memory that forward holds beyond inputs and cache, results included"},
+     [](auto& x) { return x.measured.memory.forward; }},
+    {{"forward_memory_formula", "/formula_memory/forward", told, "bytes", "by the variant's formula"},
+     [](auto& x) { return x.memory.forward; }},
+    {{"backward_memory", "/memory/backward", exact, "bytes",
+      "likewise of backward, beyond inputs, cache and what forward returned"},
+     [](auto& x) { return x.measured.memory.backward; }},
+    {{"backward_memory_formula", "/formula_memory/backward", told, "bytes", "by the variant's formula"},
+     [](auto& x) { return x.memory.backward; }},
+    {{"peak_bytes", "/peak_bytes", exact, "bytes", "device memory, inputs and outputs included"},
+     [](auto& x) { return x.measured.peak_bytes; }}};
+
+const std::vector<Source<OfRow>> kFirst = {
+    {{"schema", "/schema", told, "", "version of this table's schema"}, [](auto&) { return kResultsSchema; }},
+    {{"name", "/name", text, "", "the case's parameters; --filter '^NAME$' selects it alone"},
+     [](auto& x) { return x.result.c.name(); }},
+    {{"status", "/status", text, "",
+      "pass, FAIL, MISTRUSTED (nothing could have failed), skip; of a known fault xfail or XPASS"},
+     [](auto& x) { return to_string(x.result.status); }},
+    {{"reason", "/reason", text, "", "why it was skipped, or what is wrong"},
+     [](auto& x) { return x.result.reason; }}};
+
+/// Of cases that were timed.
+const std::vector<Source<OfRow>> kPerf = {
+    {{"forward_s", "/perf/forward/median_s", time, "s", "forward, median iteration"},
+     [](auto& x) { return x.result.forward.median_s; }},
+    {{"forward_min_s", "/perf/forward/min_s", time, "s", "quickest iteration"},
+     [](auto& x) { return x.result.forward.min_s; }},
+    {{"forward_max_s", "/perf/forward/max_s", time, "s", "slowest iteration"},
+     [](auto& x) { return x.result.forward.max_s; }},
+    {{"forward_backward_s", "/perf/forward_backward/median_s", time, "s",
+      "forward and backward, median iteration"},
+     [](auto& x) { return x.result.forward_backward.median_s; }},
+    {{"forward_backward_min_s", "/perf/forward_backward/min_s", time, "s", "quickest iteration"},
+     [](auto& x) { return x.result.forward_backward.min_s; }},
+    {{"forward_backward_max_s", "/perf/forward_backward/max_s", time, "s", "slowest iteration"},
+     [](auto& x) { return x.result.forward_backward.max_s; }},
+    {{"repeat", "/perf/repeat", told, "", "timed iterations"}, [](auto& x) { return x.result.repeat; }},
+    {{"tokens_per_s_forward", "/perf/tokens_per_s_forward", told, "tokens/s", "batch · seq / forward_s",
+      kMoreIsBetter},
+     [](auto& x) { return throughput(x.result).tokens_forward; }},
+    {{"tokens_per_s", "/perf/tokens_per_s", time, "tokens/s", "batch · seq / forward_backward_s",
+      kMoreIsBetter},
+     [](auto& x) { return throughput(x.result).tokens_forward_backward; }},
+    {{"useful_tflops_forward", "/perf/useful_tflops_forward", told, "TFLOP/s",
+      "useful work of forward, whole world", kMoreIsBetter},
+     [](auto& x) { return throughput(x.result).tflops_forward; }},
+    {{"useful_tflops", "/perf/useful_tflops", time, "TFLOP/s",
+      "useful work of forward and backward, whole world", kMoreIsBetter},
+     [](auto& x) { return throughput(x.result).tflops_forward_backward; }},
+    {{"matmul_tflops", "/perf/matmul_tflops", told, "TFLOP/s",
+      "a large matrix product by the same device in the same run, dtype and math, on as many ranks at once as there are cores or GPUs",
+      kMoreIsBetter},
+     [](auto& x) { return x.result.matmul_tflops; }},
+    {{"flops_formula", "/perf/flops_formula", text, "",
+      "how useful work is counted (harness/results/README.md)"},
+     [](auto& x) { return useful_work(x.result.c.problem()).formula; }},
+    {{"oversubscribed", "/perf/oversubscribed", flag, "",
+      "more ranks than cores, or than GPUs, on a node: times mean little"},
+     [](auto& x) { return x.result.oversubscribed; }}};
+
+/// Wall time of a case that ran.
+const std::vector<Source<OfRow>> kWall = {
+    {{"wall_reference_s", "/wall/reference_s", told, "s",
+      "reference and control run, with the first case that needs them"},
+     [](auto& x) { return x.result.phases[Phase::reference]; }},
+    {{"wall_variant_s", "/wall/variant_s", told, "s",
+      "forward and backward, verified and timed, slowest rank's"},
+     [](auto& x) { return x.result.phases[Phase::variant]; }},
+    {{"wall_inputs_s", "/wall/inputs_s", told, "s", "making inputs, the reference's too"},
+     [](auto& x) { return x.result.phases[Phase::inputs]; }},
+    {{"wall_compare_s", "/wall/compare_s", told, "s", "bringing outputs together, measuring, judging"},
+     [](auto& x) { return x.result.phases[Phase::compare]; }},
+    {{"wall_checks_s", "/wall/checks_s", told, "s", "running again for properties, and comparing"},
+     [](auto& x) { return x.result.phases[Phase::checks]; }},
+    {{"wall_setup_s", "/wall/setup_s", told, "s", "starting ranks, devices, uploads"},
+     [](auto& x) { return x.result.phases[Phase::setup]; }},
+    {{"wall_output_s", "/wall/output_s", told, "s", "dumping tensors"},
+     [](auto& x) { return x.result.phases[Phase::output]; }}};
+
+const std::vector<Source<OfRow>> kOfRun = {
+    {{"communicator", "/communicator", text, "", "threads, mpi or nccl"},
+     [](auto& x) { return x.run.communicator; }},
+    {{"device", "/device", text, "", "where the variant ran"}, [](auto& x) { return x.run.device; }},
+    {{"directory", "/directory", text, "", "where the tensors are that `check` judged"},
+     [](auto& x) { return x.result.directory.empty() ? Json() : Json(x.result.directory); }},
+    {{"world", "/world", told, "", "processes under mpirun; 0: threads"},
+     [](auto& x) { return x.run.world; }},
+    {{"ftz", "/ftz", flag, "", "the device flushes denormals (the oracle never does)"},
+     [](auto& x) { return x.run.flushes_denormals; }},
+    {{"commit", "/commit", text, "", "of the program"}, [](auto& x) { return x.run.commit; }},
+    {{"subject", "/subject", text, "", "first line of the commit's message"},
+     [](auto& x) { return x.run.subject; }},
+    {{"started", "/started", text, "", "when the run began, UTC"}, [](auto& x) { return x.run.started; }},
+    {{"fingerprint", "/fingerprint", text, "",
+      "of the machine and the build; times compare only where it is equal"},
+     [](auto& x) { return x.run.machine.id; }}};
+
+template <typename From>
+void put(Json& json, const std::vector<Source<From>>& sources, const From& from) {
+  for (const Source<From>& source : sources) {
+    Json value = source.get(from);
+    if (value.is_number_float()) value = json_number(value.get<double>());
+    json[Json::json_pointer(source.pointer)] = std::move(value);
+  }
 }
 
-std::vector<OfRank> make_rank_sources() {
-  std::vector<OfRank> all;
-  const auto share = [&](Share of, const char* help) {
-    const std::string name = kShareNames[of];
-    all.push_back(rank({.name = name, .pointer = "/" + name, .unit = "s", .help = help}, Over::largest,
-                       [of](const CaseResult& r, std::size_t at) { return r.ranks[at].shares[of]; }));
-  };
-  share(Share::wait, "of forward_backward_s, time spent waiting for others (median); on a GPU this and the next three need --trace, without which all is other_s");
-  share(Share::compute, "time spent in the device's operations (median)");
-  share(Share::hidden, "time with a message under way and not waiting (median): at most so much of communication was hidden");
-  share(Share::other, "time beside compute_s and wait_s (median)");
-  all.push_back(rank({.name = "iteration_s", .pointer = "/iteration_s", .unit = "s", .help = "forward and backward (median)"}, Over::largest,
-                     [](const CaseResult& r, std::size_t at) { return r.ranks[at].iteration_s; }));
-  struct Pass {
-    const char* name;
-    Traffic RankMeasure::*sent;
-    Traffic PassTraffic::*sent_formula;
-    std::int64_t RankMeasure::*operations;
-    std::int64_t PassMemory::*held;
-    const char* held_help;
-  };
-  const Pass passes[] = {
-      {"forward", &RankMeasure::forward, &PassTraffic::forward, &RankMeasure::forward_operations, &PassMemory::forward,
-       "device memory that forward holds beyond inputs and cache, results included"},
-      {"backward", &RankMeasure::backward, &PassTraffic::backward, &RankMeasure::backward_operations, &PassMemory::backward,
-       "the same of backward, beyond inputs, cache and what forward returned"}};
-  for (const Pass& pass : passes) {
-    for (const auto& [name, figure] : {std::pair{"bytes", &Traffic::bytes}, {"messages", &Traffic::messages}, {"collectives", &Traffic::collectives}}) {
-      add_account(all, {.name = fmt::format("{}_{}", pass.name, name), .pointer = fmt::format("/{}/{}", pass.name, name), .unit = figure == &Traffic::bytes ? "bytes" : "", .help = fmt::format("{} sent in {}", name, pass.name)},
-                  Over::sum, [=, of = figure](const CaseResult& r, std::size_t at) { return r.ranks[at].*pass.sent.*of; },
-                  [=, of = figure](const CaseResult& r, std::size_t at) { return r.expected_traffic[at].*pass.sent_formula.*of; });
+/// Adds their fields, the names and pointers with a prefix.
+template <typename From>
+void add_fields(std::vector<Field>& all, const std::vector<Source<From>>& sources,
+                const std::string& name = "", const std::string& pointer = "", const char* help = "") {
+  for (const Field& source : sources) {
+    Field& field = all.emplace_back(source);
+    field.name = name + field.name;
+    field.pointer = pointer + field.pointer;
+    field.help += help;
+  }
+}
+
+template <typename... Sources>
+std::vector<Field> fields_of(const Sources&... sources) {
+  std::vector<Field> all;
+  (add_fields(all, sources), ...);
+  return all;
+}
+
+std::vector<Field> make_fields() {
+  std::vector<Field> all = fields_of(kFirst);
+  const Json of_case = case_json(Case{});
+  for (const auto& [column, value] : of_case.items()) {
+    const FieldKind kind = value.is_boolean() ? flag : value.is_number() ? told : text;
+    all.push_back({column, "/case/" + column, kind, "", "of the case"});
+  }
+  for (const std::string_view out : kOutNames)
+    add_fields(all, kOfTensor, fmt::format("{}_", out), fmt::format("/tensors/{}", out));
+  all.insert(all.end(), case_fields().begin(), case_fields().end());
+  add_fields(all, kOfRun);
+  return all;
+}
+
+// --- a row
+
+Json ranks_json(const CaseResult& r) {
+  Json all = Json::array();
+  for (std::size_t rank = 0; rank < r.ranks.size(); ++rank) {
+    const OfRank of = {r.ranks[rank], r.expected_traffic[rank], r.expected_memory[rank]};
+    put(all.emplace_back(), kSummed, of);
+    put(all.back(), kLargest, of);
+    if (r.timelines.empty()) continue;
+    for (const Total& total : compute_totals(r.timelines[rank])) {
+      all.back()["by_operation"][std::string(total.name)] = {{"count", total.count},
+                                                             {"seconds", total.seconds}};
     }
   }
-  for (const Pass& pass : passes) {
-    all.push_back(rank({.name = fmt::format("{}_operations", pass.name), .pointer = fmt::format("/operations/{}", pass.name), .kind = Kind::exact, .help = fmt::format("operations that the variant asked its device for in {}", pass.name)},
-                       Over::sum, [=](const CaseResult& r, std::size_t at) { return r.ranks[at].*pass.operations; }));
-  }
-  for (const Pass& pass : passes) {
-    add_account(all, {.name = fmt::format("{}_memory", pass.name), .pointer = fmt::format("/memory/{}", pass.name), .unit = "bytes", .help = pass.held_help},
-                Over::largest, [=](const CaseResult& r, std::size_t at) { return r.ranks[at].memory.*pass.held; },
-                [=](const CaseResult& r, std::size_t at) { return r.expected_memory[at].*pass.held; });
-  }
-  all.push_back(rank({.name = "peak_bytes", .pointer = "/peak_bytes", .kind = Kind::exact, .unit = "bytes", .help = "device memory, inputs and outputs included"}, Over::largest,
-                     [](const CaseResult& r, std::size_t at) { return r.ranks[at].peak_bytes; }));
   return all;
 }
+
+/// Puts one figure over all ranks, which there are, into `sums`.
+template <typename Join>
+void put_joined(Json& sums, const std::vector<Source<OfRank>>& sources, const Json& ranks, const Join& join) {
+  for (const Field& field : sources) {
+    const Json::json_pointer pointer(field.pointer);
+    for (const Json& rank : ranks) {
+      Json& total = sums[pointer];
+      total = total.is_null() ? rank.at(pointer) : join(total, rank.at(pointer));
+    }
+  }
+}
+
+}  // namespace
+
+const std::vector<Field>& fields() {
+  static const std::vector<Field> all = make_fields();
+  return all;
+}
+
+const std::vector<Field>& tensor_fields() {
+  static const std::vector<Field> all = fields_of(kOfTensor);
+  return all;
+}
+
+const std::vector<Field>& case_fields() {
+  static const std::vector<Field> all = [] {
+    std::vector<Field> of_case;
+    add_fields(of_case, kSummed, "", "/sums", ", all ranks");
+    add_fields(of_case, kLargest, "", "/sums", "; the rank with most");
+    add_fields(of_case, kPerf);
+    add_fields(of_case, kWall);
+    return of_case;
+  }();
+  return all;
+}
+
+const std::vector<Field>& rank_fields() {
+  static const std::vector<Field> all = fields_of(kSummed, kLargest);
+  return all;
+}
+
+const std::vector<Field>& figures() {
+  static const std::vector<Field> all = [] {
+    std::vector<Field> figures = fields();
+    std::erase_if(figures, [](const Field& field) { return field.kind < exact; });
+    return figures;
+  }();
+  return all;
+}
+
+std::size_t figure_index(std::string_view name) {
+  const auto at = std::ranges::find(figures(), name, &Field::name);
+  if (at == figures().end()) throw std::logic_error(fmt::format("no figure {}", name));
+  return static_cast<std::size_t>(at - figures().begin());
+}
+
+Json row_json(const CaseResult& r, const RunInfo& run) {
+  Json row;
+  const OfRow of = {r, run};
+  put(row, kFirst, of);
+  row["case"] = case_json(r.c);
+  put(row, kOfRun, of);
+  for (const auto& [name, value] : run.machine.fields) row["machine"][name] = value;
+  if (r.status == Status::skip) return row;
+  row["findings"] = findings_json(r);
+  row["checks"] = checks_json(r);
+  for (const Out out : kOuts) {
+    if (r.tensors[out].given) put(row["tensors"][std::string(to_string(out))], kOfTensor, {r, out});
+  }
+  row["perf"] = nullptr;
+  if (r.repeat > 0) put(row, kPerf, of);
+  put(row, kWall, of);
+  if (r.ranks.empty()) return row;  // nothing ran: only tensors were given
+  Json ranks = ranks_json(r);
+  put_joined(row["sums"], kSummed, ranks, [](const Json& a, const Json& b) {
+    return Json(a.get<std::int64_t>() + b.get<std::int64_t>());
+  });
+  put_joined(row["sums"], kLargest, ranks, [](const Json& a, const Json& b) { return std::max(a, b); });
+  row["ranks"] = std::move(ranks);
+  return row;
+}
+
+}  // namespace ringside

@@ -19,26 +19,27 @@ inline constexpr std::int64_t kResultsSchema = 3;
 enum class FieldKind {
   text,
   flag,
-  list,    ///< a number a rank; not in results.csv
-  number,  ///< is told and not compared
-  exact,   ///< the same on any machine, loaded or not: bytes, messages, memory
-  share,   ///< of a bound: the same on a machine and build
-  time,    ///< differs from run to run
+  list,   ///< a number a rank; not in results.csv
+  told,   ///< a number that is not compared
+  exact,  ///< the same on any machine, loaded or not: bytes, messages, memory
+  share,  ///< of a bound: the same on a machine and build
+  time,   ///< differs from run to run
 };
 
 struct Field {
   std::string name;     ///< column of results.csv
   std::string pointer;  ///< JSON pointer to it in a row of results.jsonl
-  FieldKind kind = FieldKind::number;
+  FieldKind kind = FieldKind::told;
   std::string unit{};  ///< "s", "bytes" …; empty: a count, a share, a word
   std::string help{};
   bool more_is_worse = true;
-  bool has_formula = false;  ///< every variant states what it must be, whatever the device
 };
 
 /// All fields of a row, in the order of results.csv: those of each tensor as o_…, those of ranks as their sum or
 /// largest value.
 const std::vector<Field>& fields();
+/// Of these, those of a case as a whole: traffic, memory, times.
+const std::vector<Field>& case_fields();
 /// Those of one tensor and of one rank, in its own object.
 const std::vector<Field>& tensor_fields();
 const std::vector<Field>& rank_fields();
@@ -48,8 +49,8 @@ const std::vector<Field>& figures();
 /// Place of a figure in figures(). Throws std::logic_error if there is none of that name.
 std::size_t figure_index(std::string_view name);
 
-/// The row of a result: every field that has a value, and beside them the machine's facts, findings, checks,
-/// ranks, and each rank's operations by name.
+/// The row of a result: its fields, and beside them the machine's facts, findings, checks, and each rank's
+/// operations by name. A case that was skipped has no tensors and figures; null is what is not known.
 nlohmann::ordered_json row_json(const CaseResult& result, const RunInfo& run);
 
 }  // namespace ringside

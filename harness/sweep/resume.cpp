@@ -9,8 +9,9 @@
 
 #include "harness/base/bytes.h"
 #include "harness/base/files.h"
-#include "harness/cases/case_file.h"
-#include "harness/results/results_reader.h"
+#include "harness/base/json.h"
+#include "harness/cases/case_json.h"
+#include "harness/results/record.h"
 #include "harness/sweep/session.h"
 #include "reference/error.h"
 
@@ -20,45 +21,62 @@ namespace {
 constexpr char kNoRow = -1;
 
 /// Throws unless `run` could have written the row.
-void check_origin(const ResultRow& row, const RunInfo& run) {
+void check_origin(const Record& row, const RunInfo& run) {
   const auto check = [&](std::string_view what, const auto& was, const auto& is) {
     if (was == is) return;
     throw UsageError(fmt::format("row of {} has {} {}, this run {}", row.name, what, was, is));
   };
+  const Setting here = run.setting();
   check("schema", row.schema, kResultsSchema);
   check("commit", row.commit, run.commit);
-  const Setting here = run.setting();
-  check("fingerprint", row.fingerprint, here.fingerprint);
-  check("communicator", row.communicator, here.communicator);
-  check("device", row.device, here.device);
-  check("world", row.world, here.world);
+  check("fingerprint", row.setting.fingerprint, here.fingerprint);
+  check("communicator", row.setting.communicator, here.communicator);
+  check("device", row.setting.device, here.device);
+  check("world", row.setting.world, here.world);
 }
 
-/// A status for each of the plan's cases, or kNoRow.
-std::vector<char> statuses(const std::vector<ResultRow>& rows, const RunInfo& run, const Plan& plan) {
-  std::unordered_map<std::string, std::size_t> place;
-  for (const PlannedCase& planned : plan.cases) place.emplace(planned.c.name(), place.size());
-  std::vector<char> found(plan.cases.size(), kNoRow);
-  for (const ResultRow& row : rows) {
-    check_origin(row, run);
-    const auto at = place.find(row.name);
-    if (at == place.end()) throw UsageError(fmt::format("row of {}, which is not among the cases", row.name));
-    if (found[at->second] != kNoRow) throw UsageError(fmt::format("two rows of {}", row.name));
-    const PlannedCase& planned = plan.cases[at->second];
-    if (const std::string other = difference(row, planned.c); !other.empty())
-      throw UsageError(fmt::format("row of {}: {}", row.name, other));
+/// Throws unless `was`, the case of a row, is `c`: "expect was \"pass\" and is \"fail:…\"".
+void check_case(const std::string& name, const Json& was, const Case& c) {
+  const Json now = case_json(c);
+  for (const auto& [column, value] : now.items()) {
+    const std::string then = was.contains(column) ? was.at(column).dump() : "missing";
+    if (then != value.dump())
+      throw UsageError(fmt::format("row of {}: {} was {} and is {}", name, column, then, value.dump()));
+  }
+}
+
+/// Finds a status for each of the plan's cases, or kNoRow, row by row.
+class Statuses {
+ public:
+  Statuses(const RunInfo& run, const Plan& plan) : run_(run), plan_(plan), found_(plan.cases.size(), kNoRow) {
+    for (const PlannedCase& planned : plan.cases) place_.emplace(planned.c.name(), place_.size());
+  }
+
+  /// Throws UsageError if this run would not have written the row.
+  void add(const Record& row, const Json& json) {
+    check_origin(row, run_);
+    const auto at = place_.find(row.name);
+    if (at == place_.end())
+      throw UsageError(fmt::format("row of {}, which is not among the cases", row.name));
+    if (found_[at->second] != kNoRow) throw UsageError(fmt::format("two rows of {}", row.name));
+    const PlannedCase& planned = plan_.cases[at->second];
+    check_case(row.name, json.at("case"), planned.c);
     const auto status = std::ranges::find_if(kStatuses, [&](Status s) { return to_string(s) == row.status; });
-    if (status == kStatuses.end())
-      throw UsageError(fmt::format("row of {} has status {}", row.name, row.status));
     if ((*status == Status::skip) != planned.skip.has_value()) {
       throw UsageError(
           fmt::format("row of {} has status {}, now it {}", row.name, row.status,
                       planned.skip ? "would be skipped: " + *planned.skip : "would not be skipped"));
     }
-    found[at->second] = static_cast<char>(*status);
+    found_[at->second] = static_cast<char>(*status);
   }
-  return found;
-}
+  const std::vector<char>& found() const { return found_; }
+
+ private:
+  const RunInfo& run_;
+  const Plan& plan_;
+  std::unordered_map<std::string, std::size_t> place_;
+  std::vector<char> found_;
+};
 
 }  // namespace
 
@@ -67,18 +85,23 @@ Kept keep_rows(const std::string& directory, const RunInfo& run, const Plan& pla
   std::vector<char> found;
   on_root(fleet, [&] {
     const std::string path = directory + "/results.jsonl";
-    const std::string text = std::filesystem::exists(path) ? read_file(path, kMaxResultsBytes) : "";
-    const std::vector<ResultRow> rows = parse_results(text, path);
+    if (!std::filesystem::exists(path)) return;
+    Statuses statuses(run, plan);
     try {
-      found = statuses(rows, run, plan);
+      kept.bytes =
+          parse_results(read_file(path, kMaxResultsBytes), path, [&](const Record& row, const Json& json) {
+            statuses.add(row, json);
+            kept.csv_rows.push_back(csv_row(json));
+          }).bytes;
     } catch (const UsageError& error) {
-      throw UsageError(fmt::format("--resume: {}: {}", path, error.what()));
+      throw UsageError(fmt::format("--resume: {}", error.what()));
     }
-    kept.bytes = text.rfind('\n') + 1;
+    found = statuses.found();
   });
   const auto shared = fleet.processes().all_gather(std::as_bytes(std::span(found)), "rows of an earlier run");
   std::span<const std::byte> root = shared[0];
-  found = take_bytes<char>(root, plan.cases.size());
+  found =
+      root.empty() ? std::vector<char>(plan.cases.size(), kNoRow) : take_bytes<char>(root, plan.cases.size());
   for (std::size_t i = 0; i < found.size(); ++i) {
     const Case& c = plan.cases[i].c;
     if (found[i] == kNoRow) {

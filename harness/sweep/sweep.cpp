@@ -40,7 +40,7 @@ Files open_files(const SweepOptions& options, const Kept& kept, Fleet& fleet) {
   on_root(fleet, [&] {
     if (options.dump) make_directory(*options.dump);
     if (options.trace) files.trace.emplace(*options.trace);
-    if (options.out && options.resume) files.results.emplace(*options.out, kept.bytes);
+    if (options.out && options.resume) files.results.emplace(*options.out, kept.bytes, kept.csv_rows);
     if (options.out && !options.resume) files.results.emplace(*options.out);
     if (files.trace) files.trace->begin();
   });
@@ -73,7 +73,10 @@ bool has_published(const Plan& plan) {
 }
 
 int exit_status(const std::vector<CaseResult>& results, const Kept& kept) {
-  return !kept.red.empty() || std::ranges::any_of(results, is_red, &CaseResult::status) ? 1 : 0;
+  return !kept.red.empty() ||
+                 std::ranges::any_of(results, [](const CaseResult& r) { return is_red(r.status); })
+             ? 1
+             : 0;
 }
 
 /// Runs the plan, case by case; each row and timeline is written, and then shown, before the next case

@@ -24,7 +24,7 @@ struct TestRow {
   double share = 0.25;         ///< of o
   double tokens_per_s = 1000;  ///< of forward and backward
   bool oversubscribed = false;
-  int schema = 2;
+  int schema = 3;
 };
 
 inline std::string row_line(const TestRow& r) {
