@@ -8,7 +8,6 @@
 
 #include "harness/base/bytes.h"
 #include "harness/cases/case_file.h"
-#include "harness/cases/grid.h"
 #include "harness/run/collect.h"
 
 namespace ringside {
@@ -167,7 +166,7 @@ std::optional<Case> on_grid(const Trial& t, int dp, int sp) {
   c.dp = dp;
   c.sp = sp;
   if ((dp == t.c.dp && sp == t.c.sp) || c.batch % dp != 0) return std::nullopt;
-  if (c.ranks() > t.fleet.world().value_or(kMaxRanks)) return std::nullopt;
+  if (c.ranks() > t.runner.fleet.world().value_or(kMaxRanks)) return std::nullopt;
   if (t.variant.unsupported(c.local_problem(), sp)) return std::nullopt;
   return c;
 }
@@ -249,10 +248,9 @@ constexpr std::array kProperties = {
              [](const Trial&) { return std::string(); }, repeat}};
 
 /// Result of an experiment: outputs of this process's shard.
-HostOutputs run(const Trial& t, const Experiment& x) {
-  InputsCache inputs(x.change);
-  const auto runs = run_ranks_here(x.c, t.variant, t.device, {}, t.fleet, inputs, x.hostile);
-  return collect(x.c, t.variant.layout, runs, t.fleet, x.change);
+HostOutputs run(const Trial& t, const Experiment& x, const Subject& subject) {
+  const Runner runner = {t.runner.device, t.runner.fleet, std::make_shared<InputsCache>(x.change)};
+  return collect(runner, subject, run_ranks_here(runner, subject, {}, x.hostile));
 }
 
 /// How an output departs from a claim. Plain data.
@@ -288,13 +286,12 @@ class Allowance {
   double rounded_shares_ = 0;  ///< in how many of the two runs
 };
 
-Departure compare(const Trial& t, const Experiment& x, Out out, const std::vector<float>& before,
-                  const std::vector<float>& after) {
+Departure compare(const Trial& t, const Experiment& x, const Placement& placement, Out out,
+                  const std::vector<float>& before, const std::vector<float>& after) {
   const Claim& claim = x.claims[out];
   const Shard& shard = t.standard.shard;
   const Shape shape = shape_of(t.standard.problem, out);
   const Index per_group = per_kv_head(out) ? 1 : t.c.heads / t.c.kv_heads;
-  const std::vector<int> holder = holders(x.c, t.variant.layout);
   const Allowance allowance(t, x, out);
   Departure result;
   for (Index i = 0; i < shape.heads; ++i) {
@@ -310,13 +307,11 @@ Departure compare(const Trial& t, const Experiment& x, Out out, const std::vecto
         if (std::isinf(bound) || std::abs(static_cast<double>(is) - static_cast<double>(must)) <= bound)
           continue;
         if (result.wrong++ > 0) continue;
-        const auto rank =
-            static_cast<int>(ran_as % x.c.dp) * x.c.sp + holder[static_cast<std::size_t>(token)];
         result.first = {.batch = batch,
                         .head = head,
                         .token = token,
                         .dim = dim,
-                        .rank = rank,
+                        .rank = placement.rank_of(ran_as, token),
                         .value = static_cast<double>(is),
                         .expected = static_cast<double>(must),
                         .accumulated = bound};
@@ -355,18 +350,19 @@ CheckResult check(const Property& property, const Trial& t, const HostOutputs& o
   }
   bool as_asked = true;
   for (const Experiment& x : property.experiments(t)) {
-    const HostOutputs after = run(t, x);
+    const Subject subject = {x.c, t.variant};
+    const HostOutputs after = run(t, x, subject);
     for (const Out out : kOuts) {
-      const Departure mine = compare(t, x, out, outputs[out], after[out]);
-      const std::string wrong = failure(x, out, mine, t.fleet.processes());
+      const Departure mine = compare(t, x, subject.placement, out, outputs[out], after[out]);
+      const std::string wrong = failure(x, out, mine, t.runner.fleet.processes());
       if (!wrong.empty()) result.failures.push_back(fmt::format("{}: {}", to_string(property.check), wrong));
     }
-    as_asked = as_asked && !(x.hostile && t.fleet.communicator() != "threads");
+    as_asked = as_asked && !(x.hostile && t.runner.fleet.communicator() != "threads");
   }
   result.outcome = !result.failures.empty() ? "failed"
                    : as_asked               ? "ok"
                                             : fmt::format("ok: messages came as {} brings them, not late",
-                                            t.fleet.communicator() == "nccl" ? "NCCL" : "MPI");
+                                            t.runner.fleet.communicator() == "nccl" ? "NCCL" : "MPI");
   return result;
 }
 
