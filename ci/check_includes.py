@@ -44,7 +44,7 @@ RULES = {
     "harness/results/": rooms("base cases tensors judge results", *VOCABULARY),
     "harness/report/": rooms("base cases tensors run judge results report", *VOCABULARY),
     "harness/sweep/": rooms("base cases tensors run judge results report sweep", "distributed/comm/", *ASKED),
-    "harness/check/": rooms("base cases tensors judge results report sweep check", *ASKED),
+    "harness/check/": rooms("base cases tensors run judge results report sweep check", *ASKED),
     "harness/mutants/": rooms("base cases tensors run judge report sweep mutants", *RANKS),
     "harness/history/": rooms("base results history", "reference/error.h"),
     "harness/gate/": rooms("base cases results report history gate", "distributed/variant.h", "reference/error.h"),

@@ -215,7 +215,15 @@ struct DeviceEntry {
   std::optional<std::string> (*unsupported)(const Problem& problem, DType dtype, Math math);
 };
 
+/// A device by name. Only its entry() asks what there is here, such as a driver.
+struct NamedDevice {
+  std::string_view name;
+  DeviceEntry (*entry)();
+};
+
 /// All devices of this build, available or not. cpu is always there.
+std::span<const NamedDevice> named_devices();
+/// The entry of each.
 std::vector<DeviceEntry> devices();
 
 }  // namespace ringside

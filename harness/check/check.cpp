@@ -10,6 +10,7 @@
 #include "harness/report/picture.h"
 #include "harness/report/table.h"
 #include "harness/results/results.h"
+#include "harness/run/device_entry.h"
 #include "harness/sweep/session.h"
 #include "reference/error.h"
 
@@ -121,7 +122,7 @@ std::vector<std::string> repeat(const std::string& directory, const CheckOptions
 
 int check(const CheckOptions& options) {
   Fleet fleet = Fleet::of_threads(std::nullopt, std::chrono::hours(1));
-  RunInfo run = run_info("cpu", fleet);
+  RunInfo run = run_info({device_entry("cpu"), fleet});
   run.communicator = run.device = "files";
   const auto directories = tensor_directories(options.directory);
   // What cannot be used is refused before anything is judged, or earlier results are replaced.

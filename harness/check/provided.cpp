@@ -10,7 +10,6 @@
 
 #include "distributed/layout.h"
 #include "harness/base/text.h"
-#include "harness/cases/grid.h"
 #include "harness/tensors/npy_reader.h"
 #include "reference/error.h"
 

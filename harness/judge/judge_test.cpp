@@ -5,9 +5,9 @@
 
 #include <cstring>
 
-#include "harness/cases/grid.h"
 #include "harness/judge/run_case.h"
 #include "harness/run/collect.h"
+#include "harness/run/device_entry.h"
 #include "reference/dtype.h"
 
 namespace ringside {
@@ -26,7 +26,7 @@ struct Bench {
   explicit Bench(const Case& of) : c(of) {}
 
   CaseResult run(const Variant& twin, const TimingPlan& timing = {}) {
-    return run_case(c, twin, "cpu", timing, standard, fleet, inputs);
+    return run_case(runner, {c, twin}, standard, {.timing = timing});
   }
   CaseResult judged(const HostOutputs& outputs, const Maker& by) {
     CaseResult result{.c = c};
@@ -35,15 +35,13 @@ struct Bench {
     conclude(result);
     return result;
   }
-  CaseResult judged(const HostOutputs& outputs) { return judged(outputs, maker(c, variant)); }
-  CaseResult judged(const std::vector<RankRun>& runs) {
-    return judged(collect(c, variant.layout, runs, fleet));
-  }
+  CaseResult judged(const HostOutputs& outputs) { return judged(outputs, maker({c, variant})); }
+  CaseResult judged(const std::vector<RankRun>& runs) { return judged(collect(runner, {c, variant}, runs)); }
 
   Case c;
   const Variant& variant = *find_variant(c.variant, c.op);
   Fleet fleet = Fleet::of_threads(std::nullopt, std::chrono::minutes(1));
-  InputsCache inputs;
+  Runner runner{device_entry("cpu"), fleet};
   Standard standard = make_standard(c, fleet);
 };
 
@@ -106,12 +104,12 @@ std::vector<Index> positions_of(const Positions& runs) {
 TEST_P(OneWrongElement, IsRedInEveryTensorBatchEntryHeadAndRank) {
   Bench bench(small(GetParam()));
   const Case& c = bench.c;
-  std::vector<RankRun> runs = run_ranks_here(c, bench.variant, "cpu", {}, bench.fleet, bench.inputs);
+  std::vector<RankRun> runs = run_ranks_here(bench.runner, {c, bench.variant});
   ASSERT_EQ(bench.judged(runs).status, Status::pass);
   int planted = 0;
+  const Placement placement(c, bench.variant.layout);
   for (RankRun& run : runs) {
-    const Place place = Place::of(c, run.rank);
-    const std::vector<Index> tokens = positions_of(place.tokens(c, bench.variant.layout));
+    const std::vector<Index> tokens = positions_of(placement.tokens(run.rank));
     for (const Out out : kOuts) {
       const Shape shape = shape_of(c.local_problem(), out);
       for (Index b = 0; b < shape.batch; ++b) {
@@ -134,7 +132,7 @@ TEST_P(OneWrongElement, IsRedInEveryTensorBatchEntryHeadAndRank) {
                       Contains(AllOf(Field(&Finding::rule, Rule::element),
                                      Field(&Finding::tensor, Optional(out)), Field(&Finding::wrong, 1))))
               << where;
-          EXPECT_EQ(worst.batch, place.batches(c)[static_cast<std::size_t>(b)]) << where;
+          EXPECT_EQ(worst.batch, placement.batches(run.rank)[static_cast<std::size_t>(b)]) << where;
           EXPECT_EQ(worst.head, head) << where;
           EXPECT_EQ(worst.token, tokens[static_cast<std::size_t>(token)]) << where;
           EXPECT_EQ(worst.dim, dim) << where;
@@ -163,7 +161,7 @@ TEST_P(RowThatStrays, IsRedOnEverySplit) {
   constexpr Index kHead = 1, kToken = 100;
   for (const int sp : {1, 2, 3, 4, 8}) {
     bench.c.sp = sp;
-    const Maker by = maker(bench.c, bench.variant);
+    const Maker by = maker({bench.c, bench.variant});
     EXPECT_EQ(bench.judged(bench.standard.control).status, Status::pass) << sp;
     for (const Out out : kOuts) {
       HostOutputs outputs = bench.standard.control;
@@ -194,7 +192,7 @@ TEST_P(RoundedShares, WidenTheBoundByTheirRoundingAndNoMore) {
   Case c = small(GetParam());
   c.dp = 1, c.sp = 4;  // two copies of each kv head
   Bench bench(c);
-  const Maker rounds = maker(c, bench.variant);
+  const Maker rounds = maker({c, bench.variant});
   ASSERT_TRUE(rounds.rounds_shares);
   Maker rounds_none = rounds;
   rounds_none.rounds_shares = false;

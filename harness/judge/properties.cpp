@@ -9,7 +9,6 @@
 
 #include "harness/base/bytes.h"
 #include "harness/cases/case_file.h"
-#include "harness/cases/grid.h"
 #include "harness/run/collect.h"
 
 namespace ringside {
@@ -168,7 +167,7 @@ std::optional<Case> on_grid(const Trial& t, int dp, int sp) {
   c.dp = dp;
   c.sp = sp;
   if ((dp == t.c.dp && sp == t.c.sp) || c.batch % dp != 0) return std::nullopt;
-  if (c.ranks() > t.fleet.world().value_or(kMaxRanks)) return std::nullopt;
+  if (c.ranks() > t.runner.fleet.world().value_or(kMaxRanks)) return std::nullopt;
   if (t.variant.unsupported(c.local_problem(), sp)) return std::nullopt;
   return c;
 }
@@ -250,10 +249,9 @@ constexpr std::array kProperties = {
              [](const Trial&) { return std::string(); }, repeat}};
 
 /// Result of an experiment: outputs of this process's shard.
-HostOutputs run(const Trial& t, const Experiment& x) {
-  InputsCache inputs(x.change);
-  const auto runs = run_ranks_here(x.c, t.variant, t.device, {}, t.fleet, inputs, x.hostile);
-  return collect(x.c, t.variant.layout, runs, t.fleet, x.change);
+HostOutputs run(const Trial& t, const Experiment& x, const Subject& subject) {
+  const Runner runner = {t.runner.device, t.runner.fleet, std::make_shared<InputsCache>(x.change)};
+  return collect(runner, subject, run_ranks_here(runner, subject, {}, x.hostile));
 }
 
 /// How an output departs from a claim. Plain data.
@@ -270,13 +268,12 @@ double reach(const ExpectedView& run, std::size_t at, const Rounding& rounding) 
   return finite ? bound.sum() : std::numeric_limits<double>::infinity();
 }
 
-Departure compare(const Trial& t, const Experiment& x, Out out, const std::vector<float>& before,
-                  const std::vector<float>& after) {
+Departure compare(const Trial& t, const Experiment& x, const Placement& placement, Out out,
+                  const std::vector<float>& before, const std::vector<float>& after) {
   const Claim& claim = x.claims[out];
   const Shard& shard = t.standard.shard;
   const Shape shape = shape_of(t.standard.problem, out);
   const Index per_group = per_kv_head(out) ? 1 : t.c.heads / t.c.kv_heads;
-  const std::vector<int> holder = holders(x.c, t.variant.layout);
   // A run may round shares that the other does not. Partial results would depend on the split as well, but
   // who has them rounded may ask for no checks (conflict() in case_file.cpp).
   const auto run_of = [&](const Case& c) {
@@ -298,13 +295,11 @@ Departure compare(const Trial& t, const Experiment& x, Out out, const std::vecto
         if (std::isinf(bound) || std::abs(static_cast<double>(is) - static_cast<double>(must)) <= bound)
           continue;
         if (result.wrong++ > 0) continue;
-        const auto rank =
-            static_cast<int>(ran_as % x.c.dp) * x.c.sp + holder[static_cast<std::size_t>(token)];
         result.first = {.batch = batch,
                         .head = head,
                         .token = token,
                         .dim = dim,
-                        .rank = rank,
+                        .rank = placement.rank_of(ran_as, token),
                         .value = static_cast<double>(is),
                         .expected = static_cast<double>(must),
                         .parts = {.accumulated = bound}};
@@ -335,9 +330,11 @@ CheckResult check(const Property& property, const Trial& t, const HostOutputs& o
     return {.check = property.check, .outcome = CheckOutcome::skipped, .note = std::move(reason)};
   }
   for (const Experiment& x : property.experiments(t)) {
-    const HostOutputs after = run(t, x);
+    const Subject subject = {x.c, t.variant};
+    const HostOutputs after = run(t, x, subject);
     for (const Out out : kOuts) {
-      const Departure all = gathered(compare(t, x, out, outputs[out], after[out]), t.fleet.processes());
+      const Departure all = gathered(compare(t, x, subject.placement, out, outputs[out], after[out]),
+                                     t.runner.fleet.processes());
       if (all.wrong == 0) continue;
       result.findings.push_back({.rule = Rule::property,
                                  .tensor = out,
@@ -347,9 +344,9 @@ CheckResult check(const Property& property, const Trial& t, const HostOutputs& o
                                  .subject = std::string(to_string(property.check)),
                                  .when = x.when});
     }
-    if (x.hostile && t.fleet.communicator() != "threads") {
+    if (x.hostile && t.runner.fleet.communicator() != "threads") {
       result.note = fmt::format("messages came as {} brings them, not late",
-                                t.fleet.communicator() == "nccl" ? "NCCL" : "MPI");
+                                t.runner.fleet.communicator() == "nccl" ? "NCCL" : "MPI");
     }
   }
   if (!result.findings.empty()) result.outcome = CheckOutcome::failed;

@@ -8,7 +8,6 @@
 
 #include "harness/judge/finding.h"
 #include "harness/judge/standard.h"
-#include "harness/run/fleet.h"
 #include "harness/tensors/inputs_change.h"
 #include "harness/tensors/outputs.h"
 
@@ -18,9 +17,8 @@ namespace ringside {
 struct Trial {
   const Case& c;
   const Variant& variant;
-  std::string_view device;
   const Standard& standard;
-  Fleet& fleet;
+  const Runner& runner;
 };
 
 /// What a second run must say of one output at positions [first, end), but for [but_first, but_end): factor

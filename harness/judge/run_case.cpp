@@ -8,7 +8,6 @@
 
 #include "harness/base/bytes.h"
 #include "harness/run/collect.h"
-#include "harness/run/device_entry.h"
 #include "harness/run/measures.h"
 
 namespace ringside {
@@ -136,17 +135,20 @@ void meet_expectation(CaseResult& result) {
 
 }  // namespace
 
-CaseResult run_case(const Case& c, const Variant& variant, std::string_view device, const TimingPlan& timing,
-                    const Standard& standard, Fleet& fleet, InputsCache& inputs, HostOutputs* keep) {
-  CaseResult result = {.c = c, .oversubscribed = fleet.oversubscribed(c.ranks(), device_entry(device))};
+CaseResult run_case(const Runner& runner, const Subject& subject, const Standard& standard,
+                    const RunOptions& options) {
+  const Case& c = subject.c;
+  const Variant& variant = subject.variant;
+  Fleet& fleet = runner.fleet;
+  CaseResult result = {.c = c, .oversubscribed = fleet.oversubscribed(c.ranks(), runner.device)};
   Stopwatch watch;
-  const std::vector<RankRun> runs = run_ranks_here(c, variant, device, timing, fleet, inputs);
+  const std::vector<RankRun> runs = run_ranks_here(runner, subject, options.timing);
   IterationTimes times = share_measures(runs, fleet, result.ranks);
   for (const double seconds : times.forward_backward) result.phases[Phase::variant] += seconds;
   result.repeat = static_cast<int>(times.forward_backward.size());
   result.forward = Timing::of(std::move(times.forward));
   result.forward_backward = Timing::of(std::move(times.forward_backward));
-  if (timing.repeat > 0) result.timelines = gather_timelines(runs, fleet.processes());
+  if (options.timing.repeat > 0) result.timelines = gather_timelines(runs, fleet.processes());
   const double ranks_s = watch.lap();
   RankMeasure slowest;  // in each phase
   for (const RankMeasure& rank : result.ranks) {
@@ -160,19 +162,19 @@ CaseResult run_case(const Case& c, const Variant& variant, std::string_view devi
   phases[Phase::setup] =
       std::max(0.0, ranks_s - phases[Phase::inputs] - phases[Phase::variant] - slowest.download_s);
 
-  HostOutputs outputs = collect(c, variant.layout, runs, fleet);
-  judge_outputs(measure_all(c, maker(c, variant, device_entry(device).block), standard, outputs, true, fleet),
-                standard, {{true, true, true, true}}, result);
+  HostOutputs outputs = collect(runner, subject, runs);
+  judge_outputs(measure_all(c, maker(subject, runner.device.block), standard, outputs, true, fleet), standard,
+                {{true, true, true, true}}, result);
   check_traffic(c, variant, result);
   check_memory(c, variant, result);
   check_repeats(result);
   phases[Phase::compare] = slowest.download_s + watch.lap();
-  result.checks = check_properties({c, variant, device, standard, fleet}, outputs);
+  result.checks = check_properties({c, variant, standard, runner}, outputs);
   for (const CheckResult& check : result.checks) {
     result.findings.insert(result.findings.end(), check.findings.begin(), check.findings.end());
   }
   phases[Phase::checks] = watch.lap();
-  if (keep) *keep = std::move(outputs);
+  if (options.keep) *options.keep = std::move(outputs);
   conclude(result);
   phases[Phase::compare] += watch.lap();
   return result;

@@ -53,10 +53,16 @@ struct CaseResult {
   Phases phases{};
 };
 
-/// Runs and judges a case that the variant supports. Collective over the fleet's processes. `keep`, if not
-/// null, gets the outputs of this process's shard. Throws what a rank throws.
-CaseResult run_case(const Case& c, const Variant& variant, std::string_view device, const TimingPlan& timing,
-                    const Standard& standard, Fleet& fleet, InputsCache& inputs, HostOutputs* keep = nullptr);
+/// What is asked of a case's run besides the verdict.
+struct RunOptions {
+  TimingPlan timing{};
+  HostOutputs* keep = nullptr;  ///< if not null, gets the outputs of this process's shard
+};
+
+/// Runs and judges a case that the variant supports. Collective over the fleet's processes. Throws what a
+/// rank throws.
+CaseResult run_case(const Runner& runner, const Subject& subject, const Standard& standard,
+                    const RunOptions& options = {});
 
 /// Judges the tensors of result.c from what was measured of them. `given`: those that there are.
 void judge_outputs(Measured measured, const Standard& standard, const PerOut<bool>& given,

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "harness/judge/run_case.h"
+#include "harness/run/device_entry.h"
 #include "harness/run/recording.h"
 #include "harness/testing/variants.h"
 
@@ -87,8 +88,7 @@ TEST_P(OfARank, ComputesBeforeItWaitsAndSendsBeforeItComputes) {
                     [&](const Context& own) { return right.backward(own, in, saved, dout); });
   };
   Fleet fleet = Fleet::of_threads(std::nullopt, std::chrono::seconds(60));
-  InputsCache inputs;
-  fleet.run(c.sp, [&](Communicator& world) { run_rank(c, twin, "cpu", world, {}, inputs); });
+  run_ranks_here({device_entry("cpu"), fleet}, {c, twin});
   EXPECT_EQ(forward, schedule.forward);
   EXPECT_EQ(backward, schedule.backward);
 }

@@ -9,7 +9,7 @@
 #include "harness/base/bytes.h"
 #include "harness/base/parallel.h"
 #include "harness/base/stopwatch.h"
-#include "harness/cases/grid.h"
+#include "harness/cases/select_cases.h"
 #include "harness/judge/control.h"
 #include "harness/judge/either.h"
 #include "harness/tensors/inputs.h"
@@ -180,9 +180,20 @@ Standard make_standard(const Case& of, Fleet& fleet, const InputSource& inputs, 
   }
   fleet.processes().barrier("the end of the reference");
   s.reference_s = watch.lap();
-  s.stats = measure_all(c, maker(c, single_rank_variant(c.op)), s, s.control, false, fleet).stats;
+  s.stats = measure_all(c, maker({c, single_rank_variant(c.op)}), s, s.control, false, fleet).stats;
   s.measure_s = watch.lap();
   return s;
+}
+
+bool Standards::has(const Case& c) const { return standard_ && key_ == standard_key(c); }
+
+const Standard& Standards::of(const Case& c, const Runner& runner) {
+  if (has(c)) return *standard_;
+  standard_.reset();
+  runner.inputs->clear();
+  standard_ = make_standard(c, runner.fleet);
+  key_ = standard_key(c);
+  return *standard_;
 }
 
 Rounding rounding_of(const Case& c) {
@@ -198,11 +209,11 @@ bool rounds_shares(const Case& c, const Variant& variant) {
          variant.rounds_shares(c.local_problem(), c.sp);
 }
 
-Maker maker(const Case& c, const Variant& variant, Index block) {
-  return {.layout = variant.layout,
+Maker maker(const Subject& subject, Index block) {
+  return {.layout = subject.placement.layout(),
           .block = block,
-          .holder = holders(c, variant.layout),
-          .rounds_shares = rounds_shares(c, variant)};
+          .holder = subject.placement.holder(),
+          .rounds_shares = rounds_shares(subject.c, subject.variant)};
 }
 
 HeadView head_view(const Case& c, const Maker& maker, const Standard& s, const HostOutputs& outputs, Out out,

@@ -2,13 +2,13 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "distributed/variant.h"
 #include "harness/judge/compare.h"
-#include "harness/run/fleet.h"
+#include "harness/run/runner.h"
 #include "harness/run/shard.h"
 #include "harness/tensors/inputs.h"
 #include "reference/partials.h"
@@ -49,6 +49,20 @@ Pieces pieces_of(const Case& c, const Layout& layout);
 Standard make_standard(const Case& c, Fleet& fleet, const InputSource& inputs = nullptr,
                        const Pieces& pieces = {});
 
+/// The standard of the problem that was asked for last: cases that are grouped by problem share it.
+class Standards {
+ public:
+  /// Whether it is that of this case.
+  bool has(const Case& c) const;
+  /// The case's, valid until another is made. The last one's memory, and the runner's inputs, are given back
+  /// before. Collective over the fleet's processes.
+  const Standard& of(const Case& c, const Runner& runner);
+
+ private:
+  std::string key_;
+  std::optional<Standard> standard_;
+};
+
 /// What measuring must know of who made the outputs.
 struct Maker {
   Layout layout;
@@ -57,7 +71,7 @@ struct Maker {
   bool rounds_shares = false;  ///< as rounds_shares() has it
 };
 /// `block`: of the device, DeviceEntry::block.
-Maker maker(const Case& c, const Variant& variant, Index block = kOwnBlock);
+Maker maker(const Subject& subject, Index block = kOwnBlock);
 
 /// What rounds a case's results: the unit roundoffs that its bounds are made of.
 Rounding rounding_of(const Case& c);

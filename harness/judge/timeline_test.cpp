@@ -9,6 +9,7 @@
 
 #include "harness/base/intervals.h"
 #include "harness/judge/run_case.h"
+#include "harness/run/device_entry.h"
 #include "harness/testing/variants.h"
 
 namespace ringside {
@@ -96,8 +97,7 @@ Intervals intervals_of(const Timeline& timeline, StepKind kind) {
 
 std::vector<RankRun> run(const Case& c, const Variant& variant) {
   Fleet fleet = Fleet::of_threads(std::nullopt, std::chrono::seconds(60));
-  InputsCache inputs;
-  return run_ranks_here(c, variant, "cpu", {.repeat = 2, .limit_s = 60}, fleet, inputs);
+  return run_ranks_here({device_entry("cpu"), fleet}, {c, variant}, {.repeat = 2, .limit_s = 60});
 }
 
 std::map<std::string, int> counts_of(const Timeline& timeline, StepKind kind) {

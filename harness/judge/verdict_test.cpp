@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include "harness/judge/run_case.h"
+#include "harness/run/device_entry.h"
 
 namespace ringside {
 namespace {
@@ -33,15 +34,15 @@ TEST_P(ProductsOfBf16, AreRightAndALittleMoreIsBiased) {
     const Case c = problem(seed);
     const Variant& variant = *find_variant(c.variant, c.op);
     const Standard standard = make_standard(c, fleet);
-    InputsCache inputs;
     HostOutputs outputs;
-    const CaseResult control = run_case(c, variant, "cpu", {}, standard, fleet, inputs, &outputs);
+    const CaseResult control =
+        run_case({device_entry("cpu"), fleet}, {c, variant}, standard, {.keep = &outputs});
     EXPECT_EQ(control.status, Status::pass) << control.reason;
     for (const double factor : {1 + 0x1p-7, 1 - 0x1p-7}) {
       HostOutputs scaled = outputs;
       for (float& x : scaled[Out::dq]) x = static_cast<float>(x * factor);
       CaseResult result{.c = c};
-      judge_outputs(measure_all(c, maker(c, variant), standard, scaled, false, fleet), standard,
+      judge_outputs(measure_all(c, maker({c, variant}), standard, scaled, false, fleet), standard,
                     {{true, true, true, true}}, result);
       conclude(result);
       const TensorVerdict& dq = result.tensors[Out::dq];

@@ -7,6 +7,7 @@
 #include "harness/judge/run_case.h"
 #include "harness/mutants/mutant.h"
 #include "harness/run/device_decorator.h"
+#include "harness/run/device_entry.h"
 #include "harness/testing/variants.h"
 
 namespace ringside {
@@ -21,12 +22,9 @@ using testing::StartsWith;
 Fleet threads() { return Fleet::of_threads(std::nullopt, std::chrono::seconds(60)); }
 
 /// What each rank held, by no other means than the run itself.
-std::vector<PassMemory> measured(const Case& c, const Variant& variant, Fleet& fleet, InputsCache& inputs) {
-  std::vector<PassMemory> held(static_cast<std::size_t>(c.ranks()));
-  fleet.run(c.ranks(), [&](Communicator& world) {
-    held[static_cast<std::size_t>(world.rank())] =
-        run_rank(c, variant, "cpu", world, {}, inputs).measure.memory;
-  });
+std::vector<PassMemory> measured(const Runner& runner, const Subject& subject) {
+  std::vector<PassMemory> held;
+  for (const RankRun& run : run_ranks_here(runner, subject)) held.push_back(run.measure.memory);
   return held;
 }
 
@@ -40,7 +38,7 @@ TEST(Memory, IsTheFormulasAtEveryShape) {
   const Sizes sizes[] = {{1, 1, 1, 1, 1},  {2, 6, 3, 5, 3},  {1, 4, 1, 33, 1}, {1, 4, 4, 1, 33},
                          {3, 12, 2, 2, 9}, {1, 6, 2, 24, 2}, {1, 6, 6, 16, 16}};
   Fleet fleet = threads();
-  InputsCache inputs;
+  const Runner runner = {device_entry("cpu"), fleet};
   int compared = 0;
   for (const Variant& variant : variants()) {
     for (const Sizes& s : sizes) {
@@ -59,7 +57,7 @@ TEST(Memory, IsTheFormulasAtEveryShape) {
                             .sp = sp};
             const Problem problem = c.local_problem();
             if (variant.unsupported(problem, sp) || (seq > 100 && (s.batch > 1 || sp > 2))) continue;
-            const std::vector<PassMemory> held = measured(c, variant, fleet, inputs);
+            const std::vector<PassMemory> held = measured(runner, {c, variant});
             for (int rank = 0; rank < sp; ++rank, ++compared) {
               const PassMemory formula = variant.memory(problem, dtype, sp, rank);
               EXPECT_EQ(held[static_cast<std::size_t>(rank)].forward, formula.forward)
@@ -78,7 +76,7 @@ TEST(Memory, IsTheFormulasAtEveryShape) {
 // Documents make ranks unequal: zigzag holds two pieces of each.
 TEST(Memory, IsTheFormulasOfPackedProblems) {
   Fleet fleet = threads();
-  InputsCache inputs;
+  const Runner runner = {device_entry("cpu"), fleet};
   int compared = 0;
   for (const Variant& variant : variants()) {
     for (const std::vector<Index>& bounds : {std::vector<Index>{0, 1, 2, 15, 37}, {0, 40}, {0, 3}}) {
@@ -99,7 +97,7 @@ TEST(Memory, IsTheFormulasOfPackedProblems) {
                           .padding = 43 - bounds.back()};
           const Problem problem = c.local_problem();
           if (variant.unsupported(problem, sp)) continue;
-          const std::vector<PassMemory> held = measured(c, variant, fleet, inputs);
+          const std::vector<PassMemory> held = measured(runner, {c, variant});
           for (int rank = 0; rank < sp; ++rank, ++compared) {
             EXPECT_EQ(held[static_cast<std::size_t>(rank)], variant.memory(problem, dtype, sp, rank))
                 << c.name() << " rank " << rank;
@@ -127,8 +125,7 @@ class Accounts : public testing::TestWithParam<const Variant*> {
       if (!twin.unsupported(c.local_problem(), sp)) c.sp = sp;
     }
     Fleet fleet = threads();
-    InputsCache inputs;
-    return run_case(c, twin, "cpu", {}, make_standard(c, fleet), fleet, inputs);
+    return run_case({device_entry("cpu"), fleet}, {c, twin}, make_standard(c, fleet));
   }
 };
 

@@ -9,6 +9,7 @@
 
 #include "harness/mutants/mutant.h"
 #include "harness/run/device_decorator.h"
+#include "harness/run/device_entry.h"
 #include "harness/run/subject.h"
 
 namespace ringside {
@@ -64,8 +65,7 @@ Pairs pairs_of(const Variant& variant, Index seq, int sp, Index heads = 1, bool 
   CountsPairs::forward.clear();
   CountsPairs::backward.clear();
   Fleet fleet = Fleet::of_threads(std::nullopt, std::chrono::seconds(60));
-  InputsCache inputs;
-  run_ranks_here(c, on_device<CountsPairs>(variant), "cpu", {}, fleet, inputs);
+  run_ranks_here({device_entry("cpu"), fleet}, {c, on_device<CountsPairs>(variant)});
   EXPECT_EQ(CountsPairs::forward, CountsPairs::backward) << c.name();
   Pairs pairs;
   for (int rank = 0; rank < sp; ++rank) pairs.push_back(CountsPairs::forward[rank]);

@@ -6,6 +6,7 @@
 #include "harness/mutants/common_merge.h"
 #include "harness/mutants/mutant.h"
 #include "harness/mutants/rewrite.h"
+#include "harness/run/device_entry.h"
 #include "harness/run/rounded_partials.h"
 
 namespace ringside {
@@ -26,9 +27,8 @@ const Case kCase = {.variant = "ring",
 class Honest : public ::testing::Test {
  protected:
   CaseResult run(const Case& c, const Variant& variant, HostOutputs* keep = nullptr) {
-    InputsCache inputs;
     standard_ = make_standard(c, fleet_);
-    return run_case(c, variant, "cpu", {}, standard_, fleet_, inputs, keep);
+    return run_case({device_entry("cpu"), fleet_}, {c, variant}, standard_, {.keep = keep});
   }
   CaseResult run(const Case& c) { return run(c, *find_variant(c.variant, c.op)); }
 
@@ -39,7 +39,7 @@ class Honest : public ::testing::Test {
     EXPECT_EQ(run(c, variant, &outputs).status, Status::pass);
     spoil(outputs);
     CaseResult result{.c = c};
-    judge_outputs(measure_all(c, maker(c, variant), standard_, outputs, false, fleet_), standard_,
+    judge_outputs(measure_all(c, maker({c, variant}), standard_, outputs, false, fleet_), standard_,
                   {{true, true, true, true}}, result);
     conclude(result);
     return result;

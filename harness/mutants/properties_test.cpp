@@ -16,6 +16,7 @@
 #include "harness/report/table.h"
 #include "harness/run/communicator_decorator.h"
 #include "harness/run/device_decorator.h"
+#include "harness/run/device_entry.h"
 #include "harness/sweep/plan.h"
 #include "harness/testing/variants.h"
 
@@ -33,7 +34,7 @@ class EveryProperty : public testing::TestWithParam<Variant> {};
 TEST_P(EveryProperty, HoldsInTheFileOfCases) {
   const Variant& variant = GetParam();
   Fleet fleet = Fleet::of_threads(std::nullopt, seconds(60));
-  InputsCache inputs;
+  const Runner runner = {device_entry("cpu"), fleet};
   std::map<Check, int> held;
   const auto cases = read_cases(RINGSIDE_CASES "/properties.csv", registered_operators);
   for (const PlannedCase& planned : make_plan(
@@ -42,7 +43,7 @@ TEST_P(EveryProperty, HoldsInTheFileOfCases) {
     const Case& c = planned.c;
     if (c.variant != variant.name || c.op != variant.op) continue;
     ASSERT_EQ(planned.skip, std::nullopt) << c.name();
-    const CaseResult result = run_case(c, variant, "cpu", {}, make_standard(c, fleet), fleet, inputs);
+    const CaseResult result = run_case(runner, {c, variant}, make_standard(c, fleet));
     EXPECT_EQ(result.status, Status::pass) << failure_report(result, "properties.csv");
     ASSERT_EQ(result.checks.size(), kChecks.size());
     for (const CheckResult& check : result.checks) held[check.check] += check.outcome == CheckOutcome::ok;
@@ -86,8 +87,7 @@ Case lightning_case() {
 
 CaseResult result_of(const Case& c, const Variant& variant, std::optional<int> world = {}) {
   Fleet fleet = Fleet::of_threads(world, seconds(60));
-  InputsCache inputs;
-  return run_case(c, variant, "cpu", {}, make_standard(c, fleet), fleet, inputs);
+  return run_case({device_entry("cpu"), fleet}, {c, variant}, make_standard(c, fleet));
 }
 
 // --- faults

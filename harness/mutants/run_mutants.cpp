@@ -52,18 +52,15 @@ Catch read_verdict(const CaseResult& result, const CaseResult& right) {
   return caught;
 }
 
-/// One problem, its right variants and their mutants.
+/// Cases grouped by problem, their right variants and the mutants of these.
 class CaseRunner {
  public:
-  CaseRunner(const Case& c, const std::string& device, MutantsResult& result)
-      : device_(device),
-        fleet_(Fleet::of_threads(std::nullopt, Seconds(60), true)),
-        result_(result),
-        standard_(make_standard(c, fleet_)) {}
+  CaseRunner(const DeviceEntry& device, MutantsResult& result) : runner_{device, fleet_}, result_(result) {}
 
   void run(const PlannedCase& planned) {
+    const Standard& standard = standards_.of(planned.c, runner_);
     const CaseResult right =
-        run_case(planned.c, *planned.variant, device_, {.repeat = 1}, standard_, fleet_, inputs_);
+        run_case(runner_, {planned.c, *planned.variant}, standard, {.timing = {.repeat = 1}});
     ++result_.clean_runs;
     if (right.status != Status::pass) {
       result_.false_alarms.push_back(fmt::format("{}: {}", planned.c.name(), right.reason));
@@ -72,18 +69,18 @@ class CaseRunner {
       const Mutant& mutant = of.mutant;
       if (mutant.twin.name != planned.variant->name || mutant.twin.op != planned.variant->op) continue;
       if (!mutant.ends_with.empty() && of.caught()) continue;
-      of.runs.push_back(run(mutant, planned.c, right));
+      of.runs.push_back(run(mutant, planned.c, standard, right));
     }
   }
 
  private:
-  Catch run(const Mutant& mutant, const Case& c, const CaseResult& right) {
+  Catch run(const Mutant& mutant, const Case& c, const Standard& standard, const CaseResult& right) {
     Fleet fleet = Fleet::of_threads(std::nullopt, Seconds(mutant.deadline_s), true);
     fleet.decorate(mutant.world);
+    const Runner runner = {runner_.device, fleet, runner_.inputs};
     try {
       const TimingPlan timing = {.repeat = mutant.needs_repeat ? 1 : 0};
-      Catch caught =
-          read_verdict(run_case(c, mutant.twin, device_, timing, standard_, fleet, inputs_), right);
+      Catch caught = read_verdict(run_case(runner, {c, mutant.twin}, standard, {.timing = timing}), right);
       if (!mutant.ends_with.empty()) caught.red = false;
       return caught;
     } catch (const std::exception& error) {
@@ -93,11 +90,10 @@ class CaseRunner {
     }
   }
 
-  std::string device_;
-  Fleet fleet_;
+  Fleet fleet_ = Fleet::of_threads(std::nullopt, Seconds(60), true);
+  Runner runner_;
+  Standards standards_;
   MutantsResult& result_;
-  Standard standard_;
-  InputsCache inputs_;
 };
 
 std::string text_of(double share) { return std::isfinite(share) ? fmt::format("{:.3g}x", share) : "inf"; }
@@ -169,14 +165,14 @@ MutantsResult run_mutants(const std::vector<Mutant>& mutants, std::vector<Case> 
   Stopwatch watch;
   MutantsResult result;
   for (const Mutant& mutant : mutants) result.mutants.push_back({mutant});
+  const DeviceEntry entry = usable_device(device);
   const Plan plan = make_plan(
-      std::move(cases), std::nullopt, [](const Case&) { return 1; }, usable_cores(), usable_device(device));
-  std::optional<CaseRunner> runner;
+      std::move(cases), std::nullopt, [](const Case&) { return 1; }, usable_cores(), entry);
+  CaseRunner runner(entry, result);
   for (const PlannedCase& planned : plan.cases) {
     if (planned.skip) continue;
     progress(planned.c.name());
-    if (planned.needs_standard) runner.emplace(planned.c, device, result);
-    runner->run(planned);
+    runner.run(planned);
   }
   std::erase_if(result.mutants, [](const MutantResult& of) { return of.runs.empty(); });
   result.seconds = watch.lap();

@@ -8,6 +8,7 @@
 #include "harness/judge/run_case.h"
 #include "harness/mutants/mutant.h"
 #include "harness/run/device_decorator.h"
+#include "harness/run/device_entry.h"
 #include "harness/sweep/plan.h"
 #include "harness/tensors/inputs.h"
 
@@ -91,15 +92,12 @@ void zero_in_dv(Gradients& grad, const Tensor&, const Context& c) { set(grad.dv,
 class Sample : public testing::TestWithParam<DType> {
  protected:
   CaseResult run(const Case& c, const Variant& variant) {
-    if (standard_key(c) != key_) standard_ = make_standard(c, fleet_);
-    key_ = standard_key(c);
-    return run_case(c, variant, "cpu", {}, *standard_, fleet_, inputs_);
+    return run_case(runner_, {c, variant}, standards_.of(c, runner_));
   }
 
   Fleet fleet_ = Fleet::of_threads(std::nullopt, std::chrono::seconds(60));
-  InputsCache inputs_;
-  std::string key_;
-  std::optional<Standard> standard_;
+  Runner runner_{device_entry("cpu"), fleet_};
+  Standards standards_;
 };
 
 TEST_P(Sample, ControlResultsPassOnEverySplit) {
@@ -160,7 +158,8 @@ TEST_P(Sample, TheHonestRunIsWhatTheRingGivesOnOneRank) {
     const CaseResult result = run(c, *find_variant("ring", c.op));
     for (const Out out : kOuts) {
       EXPECT_EQ(result.tensors[out].legacy, 0) << to_string(out);
-      EXPECT_EQ(result.tensors[out].stats[Sum::error2], standard_->stats[out][Sum::error2]) << to_string(out);
+      EXPECT_EQ(result.tensors[out].stats[Sum::error2], standards_.of(c, runner_).stats[out][Sum::error2])
+          << to_string(out);
     }
   }
 }

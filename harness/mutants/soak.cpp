@@ -123,6 +123,7 @@ int soak(const SoakOptions& options) {
   RandomCases random(seed);
   RedCases red(options.red);
   LimitShares shares;
+  Standards standards;
   std::map<std::string, int> runs;
   Stopwatch watch;
   double seconds = 0, told = 0;
@@ -133,21 +134,18 @@ int soak(const SoakOptions& options) {
   for (int problems = 0; goes_on(); ++problems) {
     // one problem in four with receive buffers poisoned and messages late
     Fleet fleet = Fleet::of_threads(std::nullopt, Seconds(60), problems % 4 == 0);
-    InputsCache inputs;
+    const Runner runner = {device, fleet};
     const Case problem = random.problem();
-    std::optional<Standard> standard;
-    std::string standard_of;
     for (const Case& c : random.runs_of(problem, 4)) {
       if (!goes_on()) break;
       if (device.unsupported(c.local_problem(), c.dtype, c.math)) continue;
       ++done;
       const Variant& variant = *find_variant(c.variant, c.op);
       const bool common = has_common_merge(variant, runs[c.variant]++);
-      if (const std::string key = standard_key(c); key != std::exchange(standard_of, key))
-        standard = make_standard(c, fleet);
+      const Standard& standard = standards.of(c, runner);
       try {
-        const CaseResult result = run_case(c, common ? on_device<CommonMerge>(variant) : variant,
-                                           options.device, {.repeat = 1}, *standard, fleet, inputs);
+        const CaseResult result = run_case(runner, {c, common ? on_device<CommonMerge>(variant) : variant},
+                                           standard, {.timing = {.repeat = 1}});
         shares.add(result);
         if (tells_nothing(result)) {
           ++told_nothing;

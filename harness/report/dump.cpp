@@ -8,7 +8,7 @@
 
 #include "harness/base/bytes.h"
 #include "harness/cases/case_json.h"
-#include "harness/cases/grid.h"
+#include "harness/run/placement.h"
 #include "harness/tensors/inputs.h"
 #include "harness/tensors/npy.h"
 #include "reference/error.h"
@@ -62,13 +62,13 @@ void write_output(const Path& path, const Case& c, Out out, const std::vector<fl
 void write_inputs(const Path& directory, const Case& c, Axes axes, std::optional<Layout> by_rank) {
   Case split = c;
   if (!by_rank) split.dp = split.sp = 1;
+  const Placement placement(split, by_rank.value_or(Layout::contiguous));
   for (const TensorId id : kInputs) {
     const std::string_view name = to_string(id);
     for (int rank = 0; rank < split.ranks(); ++rank) {
-      const Place place = Place::of(split, rank);
       write_input(
           directory / (by_rank ? fmt::format("{}.rank{}.npy", name, rank) : fmt::format("{}.npy", name)), c,
-          id, place.batches(split), place.tokens(split, by_rank.value_or(Layout::contiguous)), axes);
+          id, placement.batches(rank), placement.tokens(rank), axes);
     }
   }
 }

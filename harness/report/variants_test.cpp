@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "harness/report/table.h"
+#include "harness/run/device_entry.h"
 #include "harness/testing/variants.h"
 
 namespace ringside {
@@ -57,14 +58,14 @@ class EveryVariant : public testing::TestWithParam<Setting> {
       c.sp = sp;
       if (variant->unsupported(c.local_problem(), sp)) continue;
       const TimingPlan again = {.repeat = GetParam().thorough() ? 1 : 0};
-      const CaseResult result = run_case(c, *variant, "cpu", again, standard, fleet_, inputs_);
+      const CaseResult result = run_case(runner_, {c, *variant}, standard, {.timing = again});
       ++ran_;
       EXPECT_EQ(result.status, Status::pass) << failure_report(result, "variants_test");
     }
   }
 
   Fleet fleet_ = Fleet::of_threads(std::nullopt, std::chrono::seconds(60), true);
-  InputsCache inputs_;
+  Runner runner_{device_entry("cpu"), fleet_};
   int ran_ = 0;
 };
 

@@ -3,8 +3,6 @@
 #include <cstring>
 #include <limits>
 
-#include "harness/cases/grid.h"
-
 namespace ringside {
 namespace {
 
@@ -20,15 +18,16 @@ struct Matrix {
 
 /// Calls visit(matrix) for every matrix that `rank` holds, in an order that sender and receiver share.
 template <typename Visit>
-void for_each_matrix(const Case& c, const InputsChange& change, const Place& place, Index tokens,
-                     const Visit& visit) {
+void for_each_matrix(const Subject& subject, const InputsChange& change, int rank, const Visit& visit) {
+  const Case& c = subject.c;
   const Problem whole = c.problem();
+  const Index tokens = count(subject.placement.tokens(rank));
   for (const Out out : kOuts) {
     const Index heads = per_kv_head(out) ? c.kv_heads : c.heads;
     const Index per_group = heads / c.kv_heads;
     const auto size = static_cast<std::size_t>(tokens * shape_of(whole, out).dim) * size_of(c.dtype);
     std::size_t at = 0;
-    for (const Index b : place.batches(c)) {
+    for (const Index b : subject.placement.batches(rank)) {
       for (Index h = 0; h < heads; ++h, at += size) {
         const Index group = change.batch_from(c, b) * c.kv_heads + change.kv_head_from(c, h / per_group);
         visit(Matrix{out, group, h % per_group, per_group, at, size});
@@ -55,11 +54,11 @@ void place_rows(std::span<const std::byte> from, DType dtype, const Positions& t
 
 }  // namespace
 
-HostOutputs collect(const Case& c, Layout layout, const std::vector<RankRun>& mine, Fleet& fleet,
-                    const InputsChange& change) {
-  ProcessGroup& processes = fleet.processes();
+HostOutputs collect(const Runner& runner, const Subject& subject, const std::vector<RankRun>& mine) {
+  const Case& c = subject.c;
+  const InputsChange& change = runner.inputs->change();
+  ProcessGroup& processes = runner.fleet.processes();
   const auto shard_of = [&](int process) { return Shard::of(c, process, processes.size()); };
-  const auto tokens_of = [&](int rank) { return Place::of(c, rank).tokens(c, layout); };
   const auto holds = [](const Shard& shard, const Matrix& m) {
     return m.group >= shard.first && m.group < shard.last;
   };
@@ -70,7 +69,7 @@ HostOutputs collect(const Case& c, Layout layout, const std::vector<RankRun>& mi
     std::vector<std::byte>& message = to[static_cast<std::size_t>(p)];
     const Shard shard = shard_of(p);
     for (const RankRun& run : mine) {
-      for_each_matrix(c, change, Place::of(c, run.rank), count(tokens_of(run.rank)), [&](const Matrix& m) {
+      for_each_matrix(subject, change, run.rank, [&](const Matrix& m) {
         if (!holds(shard, m)) return;
         const auto bytes = std::span(run.outputs[m.out]).subspan(m.at, m.size);
         message.insert(message.end(), bytes.begin(), bytes.end());
@@ -89,10 +88,10 @@ HostOutputs collect(const Case& c, Layout layout, const std::vector<RankRun>& mi
   }
   std::vector<std::size_t> read(from.size());
   for (int rank = 0; rank < c.ranks(); ++rank) {
-    const auto process = static_cast<std::size_t>(fleet.process_of(rank));
+    const auto process = static_cast<std::size_t>(runner.fleet.process_of(rank));
     const auto own = std::ranges::find(mine, rank, &RankRun::rank);
-    const Positions tokens = tokens_of(rank);
-    for_each_matrix(c, change, Place::of(c, rank), count(tokens), [&](const Matrix& m) {
+    const Positions& tokens = subject.placement.tokens(rank);
+    for_each_matrix(subject, change, rank, [&](const Matrix& m) {
       if (!holds(shard, m)) return;
       const Shape shape = shape_of(problem, m.out);
       const Index head = (m.group - shard.first) * m.per_group + m.in_group;

@@ -10,13 +10,13 @@
 
 namespace ringside {
 
-/// Throws UsageError, with the devices there are, unless there is one of that name, available or not.
-inline DeviceEntry device_entry(std::string_view name) {
-  const auto all = devices();
-  const auto entry = std::ranges::find(all, name, &DeviceEntry::name);
-  if (entry != all.end()) return *entry;
+/// The entry of the device of that name, available or not; the others are not asked for theirs. Throws
+/// UsageError, with the devices there are, if there is none.
+inline DeviceEntry device_entry(std::string_view name, std::span<const NamedDevice> all = named_devices()) {
+  const auto named = std::ranges::find(all, name, &NamedDevice::name);
+  if (named != all.end()) return named->entry();
   std::string known;
-  for (const DeviceEntry& device : all) known.append(known.empty() ? "" : ", ").append(device.name);
+  for (const NamedDevice& device : all) known.append(known.empty() ? "" : ", ").append(device.name);
   throw UsageError("--device " + std::string(name) + ": no such device; there is " + known);
 }
 

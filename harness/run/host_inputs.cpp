@@ -4,17 +4,15 @@
 
 #include <algorithm>
 
-#include "harness/cases/grid.h"
 #include "harness/cases/select_cases.h"
 #include "harness/tensors/inputs.h"
 
 namespace ringside {
 namespace {
 
-HostInputs make_inputs(const Case& c, const InputsChange& change, const Place& place,
+HostInputs make_inputs(const Case& c, const InputsChange& change, const std::vector<Index>& batches,
                        const Positions& tokens) {
   constexpr Index kTokens = 1024;  // at a time: their values stay in the cache
-  const std::vector<Index> batches = place.batches(c);
   Positions pieces;
   for (const Run& run : tokens) {
     for (Index i = 0; i < run.count; i += kTokens) {
@@ -41,16 +39,17 @@ HostInputs make_inputs(const Case& c, const InputsChange& change, const Place& p
 
 }  // namespace
 
-std::shared_ptr<const HostInputs> InputsCache::of(const Case& c, Layout layout, int rank) {
-  const std::string key = fmt::format("{} {} {} {}", standard_key(c), c.dp, c.sp, to_string(layout));
+std::shared_ptr<const HostInputs> InputsCache::of(const Case& c, const Placement& placement, int rank) {
+  const std::string key =
+      fmt::format("{} {} {} {}", standard_key(c), c.dp, c.sp, to_string(placement.layout()));
   {
     const std::lock_guard lock(mutex_);
     if (key != key_) by_rank_.clear();
     key_ = key;
     if (const auto known = by_rank_.find(rank); known != by_rank_.end()) return known->second;
   }
-  const Place place = Place::of(c, rank);
-  auto made = std::make_shared<const HostInputs>(make_inputs(c, change_, place, place.tokens(c, layout)));
+  auto made = std::make_shared<const HostInputs>(
+      make_inputs(c, change_, placement.batches(rank), placement.tokens(rank)));
   const std::lock_guard lock(mutex_);
   return by_rank_[rank] = std::move(made);
 }

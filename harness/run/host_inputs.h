@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "distributed/layout.h"
 #include "harness/cases/case.h"
+#include "harness/run/placement.h"
 #include "harness/tensors/inputs_change.h"
 
 namespace ringside {
@@ -29,7 +29,7 @@ class InputsCache {
 
   const InputsChange& change() const { return change_; }
   /// The inputs of `rank` of the case's world.
-  std::shared_ptr<const HostInputs> of(const Case& c, Layout layout, int rank);
+  std::shared_ptr<const HostInputs> of(const Case& c, const Placement& placement, int rank);
   /// Gives the memory back.
   void clear();
 

@@ -8,8 +8,6 @@
 #include <stdexcept>
 
 #include "harness/base/stopwatch.h"
-#include "harness/cases/grid.h"
-#include "harness/run/device_entry.h"
 #include "harness/run/recording.h"
 #include "harness/run/rounded_partials.h"
 
@@ -147,27 +145,29 @@ bool rank_0_says(bool answer, Communicator& world, Device& device) {
 
 }  // namespace
 
-RankRun run_rank(const Case& c, const Variant& right, std::string_view device_name, Communicator& world,
-                 const TimingPlan& timing, InputsCache& inputs, int local_rank) {
-  const Variant variant = c.partials == DType::fp32 ? right : on_device<RoundedPartials>(right, c.partials);
-  const DeviceEntry entry = usable_device(device_name);
-  const Place place = Place::of(c, world.rank());
-  const Positions tokens = place.tokens(c, variant.layout);
-  const Problem problem = inputs.change().of(c.local_problem());
+RankRun run_rank(const Runner& runner, const Subject& subject, Communicator& world,
+                 const TimingPlan& timing) {
+  const Case& c = subject.c;
+  const Variant variant =
+      c.partials == DType::fp32 ? subject.variant : on_device<RoundedPartials>(subject.variant, c.partials);
+  const Index tokens = count(subject.placement.tokens(world.rank()));
+  const Problem problem = runner.inputs->change().of(c.local_problem());
+  const int local_rank = runner.fleet.rank_on_node(world.rank());
   // Before the group, which may keep tensors of theirs.
-  const auto poisoned = entry.make({.math = c.math, .poison = true, .local_rank = local_rank});
-  const auto device = timing.repeat == 0 ? nullptr : entry.make({.math = c.math, .local_rank = local_rank});
-  auto group = world.split(place.dp_rank, place.sp_rank);
+  const auto poisoned = runner.device.make({.math = c.math, .poison = true, .local_rank = local_rank});
+  const auto device =
+      timing.repeat == 0 ? nullptr : runner.device.make({.math = c.math, .local_rank = local_rank});
+  auto group = world.split(world.rank() / c.sp, world.rank() % c.sp);
   RankRun run = {.rank = world.rank()};
 
   Stopwatch watch;
-  const auto host = inputs.of(c, variant.layout, world.rank());
+  const auto host = runner.inputs->of(c, subject.placement, world.rank());
   run.measure.inputs_s = watch.lap();
   {
     Recorder recorder;
     RecordingDevice counted(*poisoned, *group, recorder);
     const Context context = {*group, counted, problem};
-    Bench bench(variant, context, count(tokens), c.dtype);
+    Bench bench(variant, context, tokens, c.dtype);
     bench.load(*host);
     const Traffic before = group->traffic();
     world.barrier();
@@ -195,7 +195,7 @@ RankRun run_rank(const Case& c, const Variant& right, std::string_view device_na
   const Context recorded = {recorded_group, recorded_device, problem};
   const Context plain = {plain_group, *device, problem};
   const Context& context = later && !timing.trace ? plain : recorded;
-  Bench bench(variant, context, count(tokens), c.dtype);
+  Bench bench(variant, context, tokens, c.dtype);
   bench.load_reversed(*host);
   if (timing.repeat == 1) {  // what it leaves must not be found by the only timed iteration
     bench.forward();
@@ -231,15 +231,14 @@ RankRun run_rank(const Case& c, const Variant& right, std::string_view device_na
   return run;
 }
 
-std::vector<RankRun> run_ranks_here(const Case& c, const Variant& variant, std::string_view device,
-                                    const TimingPlan& timing, Fleet& fleet, InputsCache& inputs,
+std::vector<RankRun> run_ranks_here(const Runner& runner, const Subject& subject, const TimingPlan& timing,
                                     bool hostile) {
   std::vector<RankRun> runs;
   std::mutex mutex;
-  fleet.run(
-      c.ranks(),
+  runner.fleet.run(
+      subject.c.ranks(),
       [&](Communicator& world) {
-        RankRun run = run_rank(c, variant, device, world, timing, inputs, fleet.rank_on_node(world.rank()));
+        RankRun run = run_rank(runner, subject, world, timing);
         const std::lock_guard lock(mutex);
         runs.push_back(std::move(run));
       },

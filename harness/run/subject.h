@@ -4,10 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "distributed/variant.h"
-#include "harness/cases/case.h"
-#include "harness/run/fleet.h"
-#include "harness/run/host_inputs.h"
+#include "harness/run/runner.h"
 #include "harness/run/timeline.h"
 #include "harness/tensors/outputs.h"
 
@@ -50,15 +47,14 @@ struct TimingPlan {
 /// then timed, each iteration after a barrier over all ranks of `world`, the case's dp·sp ranks; all ranks
 /// make equally many. The second and the last have the same inputs and are compared with what was verified;
 /// the others, or one that is not timed if a single one is, have the same values in the opposite order: what
-/// a variant keeps of an iteration is wrong in the next. `local_rank`: see DeviceOptions. Throws what the
-/// variant, the device or the communicator throw.
-RankRun run_rank(const Case& c, const Variant& variant, std::string_view device, Communicator& world,
-                 const TimingPlan& timing, InputsCache& inputs, int local_rank = 0);
+/// a variant keeps of an iteration is wrong in the next. Throws what the variant, the device or the
+/// communicator throw.
+RankRun run_rank(const Runner& runner, const Subject& subject, Communicator& world,
+                 const TimingPlan& timing = {});
 
 /// run_rank() on the ranks that this process hosts, in rank order. Collective over the fleet's processes.
 /// hostile: as for Fleet::run.
-std::vector<RankRun> run_ranks_here(const Case& c, const Variant& variant, std::string_view device,
-                                    const TimingPlan& timing, Fleet& fleet, InputsCache& inputs,
-                                    bool hostile = false);
+std::vector<RankRun> run_ranks_here(const Runner& runner, const Subject& subject,
+                                    const TimingPlan& timing = {}, bool hostile = false);
 
 }  // namespace ringside

@@ -42,24 +42,23 @@ void explain_tensor(Out out, const TensorVerdict& v, const Case& c) {
 }  // namespace
 
 int explain(const ExplainOptions& options) {
-  return in_session(options, [&](Fleet& fleet) {
+  return in_session(options, [&](const Runner& runner) {
     int ran = 0, wrong = 0;
-    InputsCache inputs;
-    run_info(options.device, fleet);
-    for (const PlannedCase& planned : make_plan(
-                                          select_cases(options.cases, options.filter), fleet.world(),
-                                          [](const Case&) { return 0; }, 1, usable_device(options.device))
-                                          .cases) {
+    Standards standards;
+    const bool is_root = runner.fleet.is_root();
+    const auto untimed = [](const Case&) { return 0; };
+    const Plan plan = make_plan(select_cases(options.cases, options.filter), runner.fleet.world(), untimed, 1,
+                                runner.device);
+    for (const PlannedCase& planned : plan.cases) {
       if (planned.skip) {
-        if (fleet.is_root()) fmt::print("{}: skipped: {}\n", planned.c.name(), *planned.skip);
+        if (is_root) fmt::print("{}: skipped: {}\n", planned.c.name(), *planned.skip);
         continue;
       }
-      const Standard standard = make_standard(planned.c, fleet);
       const CaseResult result =
-          run_case(planned.c, *planned.variant, options.device, {}, standard, fleet, inputs);
+          run_case(runner, {planned.c, *planned.variant}, standards.of(planned.c, runner));
       ++ran;
       wrong += is_red(result.status);
-      if (!fleet.is_root()) continue;
+      if (!is_root) continue;
       fmt::print("{}: {}\n", planned.c.name(), to_string(result.status));
       for (const Out out : kOuts) explain_tensor(out, result.tensors[out], planned.c);
     }

@@ -95,6 +95,13 @@ TEST(Peak, IsTheWorkOverItsTime) {
   EXPECT_GE(tflops * 1e12 * five_s, 3 * 2.0 * 512 * 512 * 512);
 }
 
+TEST(Devices, AreNotAskedForUnlessNamed) {
+  const NamedDevice all[] = {{"cpu", [] { return device_entry("cpu"); }},
+                             {"driver", []() -> DeviceEntry { throw std::logic_error("was asked"); }}};
+  EXPECT_EQ(device_entry("cpu", all).name, "cpu");
+  EXPECT_THROW(device_entry("driver", all), std::logic_error);
+}
+
 TEST(Devices, AreFoundByName) {
   EXPECT_EQ(usable_device("cpu").name, "cpu");
   EXPECT_THROW(device_entry("abacus"), UsageError);

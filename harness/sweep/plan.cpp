@@ -95,36 +95,28 @@ Estimate estimate(const Case& c, const Repeats& repeats, int cores) {
 Plan make_plan(std::vector<Case> cases, std::optional<int> world, const Repeats& repeats, int cores,
                const DeviceEntry& device) {
   Plan plan;
-  std::map<std::string, std::size_t> first_seen;  // standard -> its place in the order
-  std::vector<std::size_t> order;
+  std::map<std::string, int> problems;  // in the order of their first cases
   for (Case& c : cases) {
     const Variant& variant = *find_variant(c.variant, c.op);
-    order.push_back(first_seen.try_emplace(standard_key(c), first_seen.size()).first->second);
-    plan.cases.push_back({c, &variant, why_skip(c, variant, world, device)});
+    const auto number = static_cast<int>(problems.size());
+    const int problem = problems.try_emplace(standard_key(c), number).first->second;
+    plan.cases.push_back({c, &variant, why_skip(c, variant, world, device), problem});
   }
-  std::vector<std::size_t> by_standard(plan.cases.size());
-  for (std::size_t i = 0; i < by_standard.size(); ++i) by_standard[i] = i;
-  std::ranges::stable_sort(by_standard, {}, [&](std::size_t i) { return order[i]; });
-
-  std::vector<PlannedCase> sorted;
-  std::string last_key;
-  for (const std::size_t i : by_standard) {
-    sorted.push_back(std::move(plan.cases[i]));
-    PlannedCase& planned = sorted.back();
+  std::ranges::stable_sort(plan.cases, {}, &PlannedCase::problem);
+  int last = -1;  // problem that runs
+  for (const PlannedCase& planned : plan.cases) {
     if (planned.skip) continue;
     ++plan.to_run;
     const Estimate needs = estimate(planned.c, repeats, cores);
     plan.needs.bytes = std::max(plan.needs.bytes, needs.bytes);
     plan.needs.seconds += needs.seconds;
-    if (const std::string key = standard_key(planned.c); key != std::exchange(last_key, key)) {
-      planned.needs_standard = true;
+    if (std::exchange(last, planned.problem) != planned.problem) {
       ++plan.standards;
       const Work work = useful_work(planned.c.problem());
       plan.needs.seconds +=
           (work.forward + work.backward) * 2 * sampled_share(planned.c) / kOracleRate / cores;
     }
   }
-  plan.cases = std::move(sorted);
   return plan;
 }
 

@@ -17,7 +17,7 @@ struct PlannedCase {
   Case c;
   const Variant* variant = nullptr;
   std::optional<std::string> skip;  ///< why it will not run
-  bool needs_standard = false;      ///< another than the case before it
+  int problem = 0;                  ///< number of its problem: cases with the same share a standard
 };
 
 /// Memory (bytes, all processes of a node together) and time (seconds, very roughly) that something takes.
@@ -27,7 +27,7 @@ struct Estimate {
 };
 
 struct Plan {
-  std::vector<PlannedCase> cases;  ///< those of one standard stand together
+  std::vector<PlannedCase> cases;  ///< those of one problem stand together
   int to_run = 0;
   int standards = 0;  ///< distinct problems × dtypes
   Estimate needs;     ///< peak memory, total time

@@ -23,15 +23,15 @@ std::chrono::milliseconds timeout_of(const SessionOptions& options) {
   return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
 }
 
-int in_mpi_session(const SessionOptions& options, const std::function<int(Fleet&)>& body) {
+int in_mpi_session(const SessionOptions& options, const std::function<int(const Runner&)>& body) {
   std::optional<UsageError> usage;  // thrown once MPI is finalised: a session left by an exception aborts
   {
     const MpiSession mpi(10 * timeout_of(options));  // machines start slowly
     try {
-      Fleet fleet = options.comm == Comm::nccl
-                        ? Fleet::of_nccl(timeout_of(options), usable_device(options.device).count)
-                        : Fleet::of_mpi(timeout_of(options));
-      return body(fleet);
+      const DeviceEntry device = usable_device(options.device);
+      Fleet fleet = options.comm == Comm::nccl ? Fleet::of_nccl(timeout_of(options), device.count)
+                                               : Fleet::of_mpi(timeout_of(options));
+      return body({device, fleet});
     } catch (const UsageError& error) {
       usage = error;
     } catch (const std::exception& error) {
@@ -53,7 +53,7 @@ std::optional<std::string> why_no_nccl(const SessionOptions& options, bool built
   return std::nullopt;
 }
 
-int in_session(const SessionOptions& options, const std::function<int(Fleet&)>& body) {
+int in_session(const SessionOptions& options, const std::function<int(const Runner&)>& body) {
   const bool launched = MpiSession::launched_by_mpi();
   if (options.comm == Comm::threads && launched) {
     throw UsageError(
@@ -75,7 +75,7 @@ int in_session(const SessionOptions& options, const std::function<int(Fleet&)>& 
   }
   const Watchdog watchdog;
   Fleet fleet = Fleet::of_threads(options.ranks, timeout_of(options));
-  return body(fleet);
+  return body({usable_device(options.device), fleet});
 }
 
 void on_root(Fleet& fleet, const std::function<void()>& body) {
@@ -108,19 +108,20 @@ void on_root(Fleet& fleet, const std::function<void()>& body) {
   throw InfrastructureError(what);
 }
 
-RunInfo run_info(const std::string& device_name, const Fleet& fleet) {
-  const DeviceEntry device = usable_device(device_name);
+RunInfo run_info(const Runner& runner) {
+  const DeviceEntry& device = runner.device;
+  const Fleet& fleet = runner.fleet;
   const bool flushes = device.make({})->flushes_denormals();
   Fingerprint::Fields facts = {{"mpi", MpiSession::library_version().value_or("none")},
                                {"ftz", flushes ? "yes" : "no"}};
-  if (device_name != "cpu") facts.emplace_back("device", device.summary);
+  if (device.name != "cpu") facts.emplace_back("device", device.summary);
   if (fleet.communicator() == "nccl") facts.emplace_back("nccl", nccl_version());
   return {.commit = build_commit(),
           .subject = build_commit_subject(),
           .started = utc_now(),
           .machine = machine_fingerprint(facts),
           .communicator = std::string(fleet.communicator()),
-          .device = device_name,
+          .device = std::string(device.name),
           .world = fleet.world().value_or(0),
           .flushes_denormals = flushes};
 }

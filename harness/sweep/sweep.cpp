@@ -82,14 +82,14 @@ int exit_status(const std::vector<CaseResult>& results, const Kept& kept) {
 /// Runs the plan, case by case; each row and timeline is written, and then shown, before the next case
 /// starts.
 std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, const RunInfo& run,
-                                 const Kept& kept, Files files, Fleet& fleet, Paint paint) {
-  const DeviceEntry device = usable_device(options.device);
-  InputsCache inputs;
+                                 const Kept& kept, Files files, const Runner& runner) {
+  Fleet& fleet = runner.fleet;
+  const Paint paint = Paint::of(options.color);
+  Standards standards;
   Peaks peaks;
   Progress progress(fleet.is_root(), plan.to_run);
   std::string head = accuracy_header(has_published(plan), paint);
   std::vector<CaseResult> results;
-  std::optional<Standard> standard;
   for (const PlannedCase& planned : plan.cases) {
     if (options.fail_fast && exit_status(results, kept) != 0) break;
     Stopwatch watch;
@@ -98,26 +98,25 @@ std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, 
     if (planned.skip) {
       result.reason = *planned.skip;
     } else {
-      if (planned.needs_standard) {
-        progress.begin("reference");
-        standard.reset();
-        inputs.clear();
-        standard = make_standard(planned.c, fleet);
-        before[Phase::reference] = watch.lap() - standard->inputs_s - standard->measure_s;
-        before[Phase::inputs] = standard->inputs_s;
-        before[Phase::compare] = standard->measure_s;
+      const bool is_new = !standards.has(planned.c);
+      if (is_new) progress.begin("reference");
+      const Standard& standard = standards.of(planned.c, runner);
+      if (is_new) {
+        before[Phase::reference] = watch.lap() - standard.inputs_s - standard.measure_s;
+        before[Phase::inputs] = standard.inputs_s;
+        before[Phase::compare] = standard.measure_s;
       }
       progress.begin(heading(result));
       HostOutputs outputs;
-      const bool crowded = fleet.oversubscribed(planned.c.ranks(), device);
+      const bool crowded = fleet.oversubscribed(planned.c.ranks(), runner.device);
       const TimingPlan timing = {.repeat = timed_iterations(options, crowded),
                                  .limit_s = options.time_limit_s,
                                  .trace = options.trace.has_value()};
-      result = run_case(planned.c, *planned.variant, options.device, timing, *standard, fleet, inputs,
-                        options.dump ? &outputs : nullptr);
+      result = run_case(runner, {planned.c, *planned.variant}, standard,
+                        {.timing = timing, .keep = options.dump ? &outputs : nullptr});
       watch.lap();
       if (timing.repeat > 0) {
-        result.matmul_tflops = peaks.of(planned.c.dtype, planned.c.math, device, fleet);
+        result.matmul_tflops = peaks.of(planned.c.dtype, planned.c.math, runner.device, fleet);
         result.phases[Phase::setup] += watch.lap();
       }
       if (options.dump) dump_case(*options.dump, planned.c, outputs, fleet);
@@ -145,15 +144,15 @@ std::vector<CaseResult> run_plan(const Plan& plan, const SweepOptions& options, 
 
 int sweep(const SweepOptions& options) {
   Stopwatch wall, watch;
-  return in_session(options, [&](Fleet& fleet) {
-    const RunInfo run = run_info(options.device, fleet);
-    const DeviceEntry device = usable_device(options.device);
+  return in_session(options, [&](const Runner& runner) {
+    Fleet& fleet = runner.fleet;
+    const RunInfo run = run_info(runner);
     const int cores = usable_cores();
     const Repeats repeats = [&](const Case& c) {
-      return timed_iterations(options, fleet.oversubscribed(c.ranks(), device));
+      return timed_iterations(options, fleet.oversubscribed(c.ranks(), runner.device));
     };
     const auto plan_of = [&](std::vector<Case> cases) {
-      return make_plan(std::move(cases), fleet.world(), repeats, cores, device);
+      return make_plan(std::move(cases), fleet.world(), repeats, cores, runner.device);
     };
     Plan plan = plan_of(select_cases(options.cases, options.filter));
     Kept kept;
@@ -167,8 +166,7 @@ int sweep(const SweepOptions& options) {
     const Paint paint = Paint::of(options.color);
     Phases phases;
     phases[Phase::setup] = watch.lap();
-    const std::vector<CaseResult> results =
-        run_plan(plan, options, run, kept, std::move(files), fleet, paint);
+    const std::vector<CaseResult> results = run_plan(plan, options, run, kept, std::move(files), runner);
     for (const CaseResult& result : results) phases += result.phases;
     if (fleet.is_root()) {
       watch.lap();

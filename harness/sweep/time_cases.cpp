@@ -34,13 +34,13 @@ Json row_of(const PlannedCase& planned, const RunInfo& run) {
 }  // namespace
 
 int time_cases(const TimeOptions& options) {
-  return in_session(options, [&](Fleet& fleet) {
-    const RunInfo run = run_info(options.device, fleet);
-    const DeviceEntry device = usable_device(options.device);
+  return in_session(options, [&](const Runner& runner) {
+    Fleet& fleet = runner.fleet;
+    const RunInfo run = run_info(runner);
     const TimingPlan timing = {.repeat = options.repeat, .limit_s = options.time_limit_s};
     const Plan plan = make_plan(
         select_cases(options.cases, options.filter), fleet.world(),
-        [&](const Case&) { return options.repeat; }, usable_cores(), device);
+        [&](const Case&) { return options.repeat; }, usable_cores(), runner.device);
     if (plan.to_run == 0) throw UsageError("no case ran: " + *plan.cases.front().skip);
     std::optional<LineFile> out;
     on_root(fleet, [&] {
@@ -48,18 +48,17 @@ int time_cases(const TimeOptions& options) {
       out->cut(0);
     });
     Progress progress(fleet.is_root(), plan.to_run);
-    InputsCache inputs;
     for (const PlannedCase& planned : plan.cases) {
       Json row = row_of(planned, run);
       if (planned.skip) {
         row["skipped"] = *planned.skip;
       } else {
         progress.begin(planned.c.name());
-        inputs.clear();
+        runner.inputs->clear();
         std::vector<RankMeasure> ranks;
-        const auto runs = run_ranks_here(planned.c, *planned.variant, options.device, timing, fleet, inputs);
+        const auto runs = run_ranks_here(runner, {planned.c, *planned.variant}, timing);
         const IterationTimes times = share_measures(runs, fleet, ranks);
-        row["oversubscribed"] = fleet.oversubscribed(planned.c.ranks(), device);
+        row["oversubscribed"] = fleet.oversubscribed(planned.c.ranks(), runner.device);
         row["forward_s"] = times.forward;
         row["forward_backward_s"] = times.forward_backward;
         progress.done(fmt::format("{}: {}, median of {}", planned.c.name(),
