@@ -78,8 +78,13 @@ DEVICE_NAMES = {name for names in DEVICE_STD.values() for name in names.split()}
 DEVICE_MARK = re.compile(r"\b(RINGSIDE_DEVICE|__device__|__global__)\b")
 MAX_LINES = 400
 INCLUDE = re.compile(r'\s*#\s*include\s*([<"])([^>"]+)[>"]')
+# What is wrong with a case has fields (harness/judge/finding.h); its sentence is for people, and no program reads it.
+LOOKS_INTO = r"\s*(\?\.|\.|->)\s*(starts_with|ends_with|contains|r?find|substr|startsWith|endsWith|includes|indexOf|match|split|slice)\("
+PARSES_A_SENTENCE = re.compile(
+    r"(sentence\([^()]*\)|\b(failures?|findings?)(\[\w+\])?([.>-]+text)?|\breason)" + LOOKS_INTO +
+    r"|\b(failures|findings)\.\w+\(\(?(?P<each>\w+)\)? => .*\b(?P=each)(\.text)?" + LOOKS_INTO)
 CXX = {".h", ".cpp", ".cuh", ".cu"}
-TEXT = CXX | {".py", ".sh", ".cmake"}
+TEXT = CXX | {".py", ".sh", ".cmake", ".js"}
 
 
 def is_test(path):
@@ -116,6 +121,10 @@ def check_file(path, text):
         yield MAX_LINES + 1, f"{len(lines)} lines, at most {MAX_LINES} are allowed"
     if path.endswith((".h", ".cuh")) and "#pragma once" not in (line.strip() for line in lines):
         yield 1, "no #pragma once"
+    if path.startswith("harness/") and not is_test(path) and path.endswith((".h", ".cpp", ".js")):
+        for number, line in enumerate(lines, 1):
+            if PARSES_A_SENTENCE.search(line):
+                yield number, "reads what a sentence says: a finding has fields"
     if pathlib.PurePath(path).suffix in CXX:
         if re.fullmatch(r"harness/[^/]*", path):
             yield 1, "stands in no room of harness/"

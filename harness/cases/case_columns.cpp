@@ -91,16 +91,16 @@ std::string parse_fault(std::string_view text) {
   constexpr std::string_view kMark = "fail:";
   constexpr std::size_t kLongest = 300;  // bytes: a cell may stand for 100 000 cases
   if (text == "pass") return "";
-  std::string_view reason = text;
-  if (reason.starts_with(kMark))
-    reason.remove_prefix(std::min(reason.find_first_not_of(" \t", kMark.size()), reason.size()));
-  if (!text.starts_with(kMark) || reason.empty()) {
+  std::string_view fault = text;
+  if (fault.starts_with(kMark))
+    fault.remove_prefix(std::min(fault.find_first_not_of(" \t", kMark.size()), fault.size()));
+  if (!text.starts_with(kMark) || fault.empty()) {
     throw UsageError(fmt::format("expect must be pass or fail:REASON, not {}", in_quotes(text)));
   }
-  if (reason.size() > kLongest || !is_utf8(reason)) {
+  if (fault.size() > kLongest || !is_utf8(fault)) {
     throw UsageError(fmt::format("the REASON of expect must be at most {} bytes of UTF-8", kLongest));
   }
-  return std::string(reason);
+  return std::string(fault);
 }
 
 /// A column whose text is a whole number.

@@ -205,25 +205,6 @@ void conclude(CaseResult& result) {
   }
 }
 
-Totals totals(const CaseResult& result) {
-  Totals sum;
-  const auto largest = [](PassMemory& most, const PassMemory& of_rank) {
-    most = {std::max(most.forward, of_rank.forward), std::max(most.backward, of_rank.backward)};
-  };
-  for (const PassMemory& expected : result.expected_memory) largest(sum.expected_memory, expected);
-  for (const RankMeasure& rank : result.ranks) {
-    sum.forward += rank.forward;
-    sum.backward += rank.backward;
-    sum.forward_operations += rank.forward_operations;
-    sum.backward_operations += rank.backward_operations;
-    largest(sum.memory, rank.memory);
-    sum.peak_bytes = std::max(sum.peak_bytes, rank.peak_bytes);
-    std::ranges::transform(sum.shares.of, rank.shares.of, sum.shares.of.begin(),
-                           [](double a, double b) { return std::max(a, b); });
-  }
-  return sum;
-}
-
 std::vector<Finding> all_findings(const CaseResult& result) {
   std::vector<Finding> all;
   for (const TensorVerdict& verdict : result.tensors.of) {

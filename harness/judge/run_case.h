@@ -28,11 +28,6 @@ enum class Phase {
 };
 using Phases = EnumArray<Phase, double>;  ///< seconds
 
-/// Names that results have.
-inline constexpr EnumArray<Phase, const char*> kPhaseNames = {
-    {"reference_s", "variant_s", "inputs_s", "compare_s", "checks_s", "setup_s", "output_s"}};
-static_assert(kPhaseNames.of.back());
-
 /// Everything known of one case after its run. The same in all processes, but for wall times.
 struct CaseResult {
   Case c;
@@ -70,17 +65,6 @@ void judge_outputs(Measured measured, const Standard& standard, const PerOut<boo
 
 /// Enters status and reason, once all failures are there.
 void conclude(CaseResult& result);
-
-/// Sent in each pass by all ranks together and asked of their devices, and the largest memory, peak_bytes and
-/// share of a rank, each for itself.
-struct Totals {
-  Traffic forward, backward;
-  PassMemory memory, expected_memory;
-  std::int64_t forward_operations = 0, backward_operations = 0;
-  std::int64_t peak_bytes = 0;
-  Shares shares;
-};
-Totals totals(const CaseResult& result);
 
 /// All that is wrong with a case, tensors' findings first.
 std::vector<Finding> all_findings(const CaseResult& result);

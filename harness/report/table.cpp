@@ -141,7 +141,14 @@ std::string performance_table(const std::vector<CaseResult>& results, Paint pain
   bool crowded = false;
   for (const CaseResult& r : results) {
     if (!ran(r)) continue;
-    const Totals sum = totals(r);
+    std::int64_t bytes = 0, peak = 0;
+    double wait_s = 0, compute_s = 0;  // of the rank that did so longest
+    for (const RankMeasure& rank : r.ranks) {
+      bytes += rank.forward.bytes + rank.backward.bytes;
+      peak = std::max(peak, rank.peak_bytes);
+      wait_s = std::max(wait_s, rank.shares[Share::wait]);
+      compute_s = std::max(compute_s, rank.shares[Share::compute]);
+    }
     const Throughput speed = throughput(r);
     const double seconds = r.forward_backward.median_s;
     const auto scaled = efficiency(results, r);
@@ -151,13 +158,11 @@ std::string performance_table(const std::vector<CaseResult>& results, Paint pain
                         !timed          ? "-"
                         : seconds < 100 ? human_seconds(seconds)
                                         : fmt::format("{:.0f} s", seconds),
-                        mark ? "*" : "",
-                        sum.shares[Share::compute] > 0 ? percent(sum.shares[Share::wait] / seconds) : "-",
+                        mark ? "*" : "", compute_s > 0 ? percent(wait_s / seconds) : "-",
                         scaled ? percent(*scaled) : "-",
                         timed ? fmt::format("{:.3g}", speed.tokens_forward_backward) : "-",
                         timed ? fmt::format("{:.3g}", 1e3 * speed.tflops_forward_backward) : "-",
-                        human_bytes(static_cast<double>(sum.forward.bytes + sum.backward.bytes)),
-                        human_bytes(static_cast<double>(sum.peak_bytes))) +
+                        human_bytes(static_cast<double>(bytes)), human_bytes(static_cast<double>(peak))) +
             "\n";
   }
   if (crowded) text += "* oversubscribed: more ranks than cores or GPUs; such times mean little\n";

@@ -53,10 +53,6 @@ enum class Share {
 };
 using Shares = EnumArray<Share, double>;  ///< seconds
 
-/// Names that results have.
-inline constexpr EnumArray<Share, const char*> kShareNames = {{"wait_s", "compute_s", "hidden_s", "other_s"}};
-static_assert(kShareNames.of.back());
-
 Shares shares(const Timeline& timeline);
 
 /// Count and seconds of the steps of one name.

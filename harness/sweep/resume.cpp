@@ -45,38 +45,14 @@ void check_case(const std::string& name, const Json& was, const Case& c) {
   }
 }
 
-/// Finds a status for each of the plan's cases, or kNoRow, row by row.
-class Statuses {
- public:
-  Statuses(const RunInfo& run, const Plan& plan) : run_(run), plan_(plan), found_(plan.cases.size(), kNoRow) {
-    for (const PlannedCase& planned : plan.cases) place_.emplace(planned.c.name(), place_.size());
-  }
-
-  /// Throws UsageError if this run would not have written the row.
-  void add(const Record& row, const Json& json) {
-    check_origin(row, run_);
-    const auto at = place_.find(row.name);
-    if (at == place_.end())
-      throw UsageError(fmt::format("row of {}, which is not among the cases", row.name));
-    if (found_[at->second] != kNoRow) throw UsageError(fmt::format("two rows of {}", row.name));
-    const PlannedCase& planned = plan_.cases[at->second];
-    check_case(row.name, json.at("case"), planned.c);
-    const auto status = std::ranges::find_if(kStatuses, [&](Status s) { return to_string(s) == row.status; });
-    if ((*status == Status::skip) != planned.skip.has_value()) {
-      throw UsageError(
-          fmt::format("row of {} has status {}, now it {}", row.name, row.status,
-                      planned.skip ? "would be skipped: " + *planned.skip : "would not be skipped"));
-    }
-    found_[at->second] = static_cast<char>(*status);
-  }
-  const std::vector<char>& found() const { return found_; }
-
- private:
-  const RunInfo& run_;
-  const Plan& plan_;
-  std::unordered_map<std::string, std::size_t> place_;
-  std::vector<char> found_;
-};
+/// The row's status. Throws unless this run would have written the row of that case.
+Status status_of(const Record& row, const Json& json, const PlannedCase& planned) {
+  check_case(row.name, json.at("case"), planned.c);
+  const Status status = *std::ranges::find(kStatuses, row.status, [](Status s) { return to_string(s); });
+  if ((status == Status::skip) == planned.skip.has_value()) return status;
+  throw UsageError(fmt::format("row of {} has status {}, now it {}", row.name, row.status,
+                               planned.skip ? "would be skipped: " + *planned.skip : "would not be skipped"));
+}
 
 }  // namespace
 
@@ -85,18 +61,24 @@ Kept keep_rows(const std::string& directory, const RunInfo& run, const Plan& pla
   std::vector<char> found;
   on_root(fleet, [&] {
     const std::string path = directory + "/results.jsonl";
-    if (!std::filesystem::exists(path)) return;
-    Statuses statuses(run, plan);
+    found.assign(plan.cases.size(), kNoRow);
+    std::unordered_map<std::string, std::size_t> places;
+    for (const PlannedCase& planned : plan.cases) places.emplace(planned.c.name(), places.size());
+    const TakeRow take = [&](const Record& row, const Json& json) {
+      check_origin(row, run);
+      const auto at = places.find(row.name);
+      if (at == places.end())
+        throw UsageError(fmt::format("row of {}, which is not among the cases", row.name));
+      if (found[at->second] != kNoRow) throw UsageError(fmt::format("two rows of {}", row.name));
+      found[at->second] = static_cast<char>(status_of(row, json, plan.cases[at->second]));
+      kept.csv_rows.push_back(csv_row(json));
+    };
     try {
-      kept.bytes =
-          parse_results(read_file(path, kMaxResultsBytes), path, [&](const Record& row, const Json& json) {
-            statuses.add(row, json);
-            kept.csv_rows.push_back(csv_row(json));
-          }).bytes;
+      if (std::filesystem::exists(path))
+        kept.bytes = parse_results(read_file(path, kMaxResultsBytes), path, take).bytes;
     } catch (const UsageError& error) {
       throw UsageError(fmt::format("--resume: {}", error.what()));
     }
-    found = statuses.found();
   });
   const auto shared = fleet.processes().all_gather(std::as_bytes(std::span(found)), "rows of an earlier run");
   std::span<const std::byte> root = shared[0];
