@@ -16,6 +16,7 @@ CaseResult some_result() {
   CaseResult r = {.c = {.variant = "ring", .seq = 8, .sp = 2}, .status = Status::fail, .repeat = 3};
   for (TensorVerdict& v : r.tensors.of) {
     v.stats.max_share = 1.5;
+    v.coarse = 64;
     v.mean_abs = std::numeric_limits<double>::quiet_NaN();
     v.ranks = {{.failed = 1}, {.failed = 2}};
   }
@@ -53,6 +54,7 @@ TEST(Schema, ARowHasEachFieldOfATensorThatIsThere) {
 
 TEST(Schema, AFigureOfRanksIsSummedOrTheLargest) {
   const Json row = row_json(some_result(), {});
+  EXPECT_EQ(row["tensors"]["o"]["coarse"], 64);
   EXPECT_EQ(row["sums"]["forward"]["bytes"], 11);
   EXPECT_EQ(row["sums"]["peak_bytes"], 9);
   EXPECT_EQ(row["sums"]["wait_s"], 0.25);
