@@ -62,12 +62,12 @@ function othersTable(row, out, others, choose) {
 
 // Every figure of the results, whatever it is.
 function allFigures(row, held) {
-  const text = ({unit}, x) => x === null || x === undefined ? null : typeof x !== 'number' ? String(x) :
+  const text = ({unit}, x) => typeof x !== 'number' ? String(x) :
       unit === 's' ? seconds(x) : unit === 'bytes' ? bytes(x) : Number.isInteger(x) ? whole(x) : sig(x, 6);
-  const line = (field, of) => [text(field, of[field.name])].filter(x => x !== null).map(x => [mono(field.name), x, field.help]);
+  const line = (field, x, prefix = '') => x === null || x === undefined ? [] : [[mono(prefix + field.name), text(field, x), field.help]];
   const lines = [
-    ...MODEL.columns.figures.flatMap(field => line(field, row.figures)),
-    ...held.flatMap(out => MODEL.columns.tensor.flatMap(field => line({...field, help: `${out}: ${field.help}`}, row.tensors[out]))),
+    ...MODEL.columns.figures.flatMap(field => line(field, row.figures[field.name])),
+    ...held.flatMap(out => MODEL.columns.tensor.flatMap(field => line(field, row.tensors[out][field.name], `${out}_`))),
   ];
   return el('details', {class: 'all-figures'}, el('summary', {}, `All ${plural(lines.length, 'figure')}`),
             table([{title: 'figure'}, {title: 'value', num: true}, {title: 'meaning'}], lines, 'All figures of the case'));
