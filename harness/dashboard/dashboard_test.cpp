@@ -168,6 +168,8 @@ TEST_F(DashboardFile, IsReplacedInOneStep) {
   EXPECT_THAT(text_of(page), AllOf(HasSubstr("<!DOCTYPE html>"), HasSubstr(R"("torn":[)"
                                                                            "\"" +
                                                                            results)));
+  EXPECT_THAT(text_of(page),
+              Not(HasSubstr(R"("file":")" + (folder_ / ".") + "\"")));  // a directory's file is named
   EXPECT_THAT(files(), ::testing::ElementsAre("page.html", "results.jsonl"));
   const std::string first = text_of(page);
   dashboard({.results = {results, folder_ / "."}, .out = page});

@@ -191,8 +191,9 @@ DashboardModel::DashboardModel()
 
 ResultsLog DashboardModel::add_results(const std::filesystem::path& path) {
   Json &runs = model_["runs"], &machines = model_["machines"];
+  const std::string file = results_file(path).string();
   ResultsLog log = read_results(path, [&](const Record& record, const Json& row) {
-    Json run = run_json(row, record, path.string());
+    Json run = run_json(row, record, file);
     const auto [place, is_new] =
         runs_.emplace(run.dump(-1, ' ', false, Json::error_handler_t::replace), runs.size());
     if (is_new) runs.push_back(std::move(run));
@@ -204,7 +205,7 @@ ResultsLog DashboardModel::add_results(const std::filesystem::path& path) {
     const Json fields = Json::parse(facts);
     for (const auto& [name, value] : fields.items()) machine[name] = text(value);
   }
-  if (log.torn) model_["torn"].push_back(fmt::format("{}:{}", log.path.string(), log.torn));
+  if (log.torn) model_["torn"].push_back(fmt::format("{}:{}", file, log.torn));
   return log;
 }
 

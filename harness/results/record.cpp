@@ -168,8 +168,12 @@ ResultsLog parse_results(std::string_view text, const std::filesystem::path& fil
   return log;
 }
 
+std::filesystem::path results_file(const std::filesystem::path& path) {
+  return std::filesystem::is_directory(path) ? path / "results.jsonl" : path;
+}
+
 ResultsLog read_results(const std::filesystem::path& path, const TakeRow& take) {
-  const auto file = std::filesystem::is_directory(path) ? path / "results.jsonl" : path;
+  const auto file = results_file(path);
   ResultsLog log = parse_results(read_file(file, kMaxResultsBytes), file, take);
   if (log.records.empty())
     throw UsageError(fmt::format("{}: no results{}", file.string(), log.torn ? ", but a torn line" : ""));

@@ -58,10 +58,13 @@ inline constexpr std::size_t kMaxRowBytes = std::size_t{16} << 20;     ///< of a
 inline constexpr std::size_t kMaxRowDepth = 16;     ///< of arrays and objects in each other
 inline constexpr std::size_t kMaxRowMembers = 200;  ///< of one object
 
+/// `path` itself, or the results.jsonl of a directory.
+std::filesystem::path results_file(const std::filesystem::path& path);
+
 /// The rows of `text`, which may be none. Throws UsageError "file:line: message" for what is no row, or has a
 /// schema that this program does not know (older ones it knows).
 ResultsLog parse_results(std::string_view text, const std::filesystem::path& file, const TakeRow& take = {});
-/// Of a file, or of the results.jsonl of a directory; UsageError also if it holds no row.
+/// Of results_file(path); UsageError also if it holds no row.
 ResultsLog read_results(const std::filesystem::path& path, const TakeRow& take = {});
 
 /// "FILE:7: the last line is torn (…)": what a command says of a log with a torn line; empty if it has none.
