@@ -14,7 +14,7 @@
 #include <memory>
 #include <string_view>
 
-#include "harness/base/hash.h"
+#include "harness/base/text.h"
 #include "reference/error.h"
 
 namespace ringside {
@@ -79,13 +79,9 @@ std::optional<std::size_t> read_limit(const std::filesystem::path& file) {
 }  // namespace
 
 std::string fingerprint_id(const Fingerprint::Fields& fields) {
-  std::uint64_t hash = kFnvStart;
-  for (const auto& [name, value] : fields) {
-    for (const char c : fmt::format("{}={}\n", name, value)) {
-      hash = fnv_step(hash, static_cast<unsigned char>(c));
-    }
-  }
-  return fmt::format("{:012x}", (hash ^ (hash >> 48)) & 0xffffffffffff);
+  std::string text;
+  for (const auto& [name, value] : fields) text += fmt::format("{}={}\n", name, value);
+  return digest_of(text);
 }
 
 Fingerprint machine_fingerprint(const Fingerprint::Fields& from_caller) {

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "harness/base/hash.h"
 #include "reference/error.h"
 
 namespace ringside {
@@ -140,6 +141,12 @@ std::string unknown(std::string_view what, std::string_view text, std::span<cons
 
 void refuse_file(std::string_view file_name, std::string_view message) {
   throw UsageError(fmt::format("{}{}{}", file_name, file_name.empty() ? "" : ": ", message));
+}
+
+std::string digest_of(std::string_view text) {
+  std::uint64_t hash = kFnvStart;
+  for (const char c : text) hash = fnv_step(hash, static_cast<unsigned char>(c));
+  return fmt::format("{:012x}", (hash ^ (hash >> 48)) & 0xffffffffffff);
 }
 
 std::string human_bytes(double bytes) {

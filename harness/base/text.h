@@ -42,6 +42,9 @@ std::string unknown(std::string_view what, std::string_view text, std::span<cons
 /// Throws UsageError "file: message"; the message alone if there is no name.
 [[noreturn]] void refuse_file(std::string_view file_name, std::string_view message);
 
+/// Twelve hexadecimal digits of the text's hash.
+std::string digest_of(std::string_view text);
+
 /// "1.5 GB", "2 min 05 s".
 std::string human_bytes(double bytes);
 std::string human_seconds(double seconds);

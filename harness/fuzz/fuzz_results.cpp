@@ -8,7 +8,6 @@
 #include "harness/cases/case_file.h"
 #include "harness/fuzz/fuzz.h"
 #include "harness/results/record.h"
-#include "harness/results/results.h"
 #include "reference/error.h"
 
 namespace ringside {
@@ -24,10 +23,7 @@ void check(std::string_view text) {
   ResultsLog log;
   std::string again;
   try {
-    log = parse_results(text, kFuzzName, [&](const Record&, const Json& row) {
-      require(!csv_row(row).empty(), "every row has a line of CSV");
-      again += row.dump() + '\n';
-    });
+    log = parse_results(text, kFuzzName, [&](const Record&, const Json& row) { again += row.dump() + '\n'; });
   } catch (const UsageError& error) {
     check_message(error.what());
     check_line(error.what(), text);

@@ -42,24 +42,4 @@ Json checks_json(const CaseResult& result) {
   return all;
 }
 
-void upgrade(Json& row) {
-  if (const auto failures = row.find("failures"); failures != row.end() && failures->is_array()) {
-    Json findings = Json::array();
-    for (const Json& failure : *failures) {
-      if (failure.is_string()) findings.push_back({{"text", failure}});
-    }
-    row.erase("failures");
-    row["findings"] = std::move(findings);
-  }
-  const auto checks = row.find("checks");
-  if (checks == row.end() || !checks->is_object()) return;
-  for (auto& [name, outcome] : checks->items()) {
-    if (!outcome.is_string()) continue;
-    const auto said = outcome.get<std::string>();
-    const std::size_t colon = said.find(": ");
-    outcome = {{"outcome", said.substr(0, colon)}};
-    if (colon != said.npos) outcome["note"] = said.substr(colon + 2);
-  }
-}
-
 }  // namespace ringside

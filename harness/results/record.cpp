@@ -6,11 +6,10 @@
 #include <cmath>
 
 #include "harness/base/files.h"
-#include "harness/base/fingerprint.h"
 #include "harness/base/json.h"
+#include "harness/base/text.h"
 #include "harness/cases/case_file.h"
 #include "harness/judge/verdict.h"
-#include "harness/results/finding_json.h"
 #include "reference/error.h"
 
 namespace ringside {
@@ -138,12 +137,34 @@ Record record_of(const Json& row) {
   return record;
 }
 
+/// Gives a row of an older schema the present form. Schema 2 and 1 had "failures", sentences alone, and of a
+/// check "skipped: why".
+void upgrade(Json& row) {
+  if (const auto failures = row.find("failures"); failures != row.end() && failures->is_array()) {
+    Json findings = Json::array();
+    for (const Json& failure : *failures) {
+      if (failure.is_string()) findings.push_back({{"text", failure}});
+    }
+    row.erase("failures");
+    row["findings"] = std::move(findings);
+  }
+  const auto checks = row.find("checks");
+  if (checks == row.end() || !checks->is_object()) return;
+  for (auto& [name, outcome] : checks->items()) {
+    if (!outcome.is_string()) continue;
+    const auto said = outcome.get<std::string>();
+    const std::size_t colon = said.find(": ");
+    outcome = {{"outcome", said.substr(0, colon)}};
+    if (colon != said.npos) outcome["note"] = said.substr(colon + 2);
+  }
+}
+
 void take_row(std::string_view line, ResultsLog& log, const TakeRow& take) {
   if (log.records.size() == kMaxCases) throw UsageError(fmt::format("more than {} rows", kMaxCases));
   if (line.size() > kMaxRowBytes) throw UsageError(fmt::format("longer than {} bytes", kMaxRowBytes));
   Json row = RowParser().parse(line);
   Record& record = log.records.emplace_back(record_of(row));
-  record.digest = fingerprint_id({{"row", std::string(line)}});
+  record.digest = digest_of(fmt::format("row={}\n", line));
   if (const auto machine = row.find("machine"); machine != row.end() && machine->is_object())
     log.machines.try_emplace(record.setting.fingerprint, machine->dump());
   if (record.schema < kResultsSchema) upgrade(row);

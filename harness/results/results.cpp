@@ -2,13 +2,17 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <functional>
+#include <utility>
 
 #include "harness/base/csv.h"
 #include "harness/base/files.h"
 #include "harness/base/json.h"
+#include "harness/cases/case_json.h"
+#include "harness/results/finding_json.h"
 #include "harness/results/record.h"
-#include "harness/results/schema.h"
+#include "harness/results/schema_table.h"
 #include "reference/error.h"
 
 namespace ringside {
@@ -32,7 +36,69 @@ std::string path_in(const std::string& directory) {
   return directory + "/results";
 }
 
+template <typename From>
+void put(Json& json, const std::vector<Source<From>>& sources, const From& from) {
+  for (const Source<From>& source : sources) {
+    Json value = source.get(from);
+    if (value.is_number_float()) value = json_number(value.get<double>());
+    json[Json::json_pointer(source.pointer)] = std::move(value);
+  }
+}
+
+Json ranks_json(const CaseResult& r) {
+  Json all = Json::array();
+  for (std::size_t rank = 0; rank < r.ranks.size(); ++rank) {
+    const OfRank of = {r.ranks[rank], r.expected_traffic[rank], r.expected_memory[rank]};
+    put(all.emplace_back(), kSummed, of);
+    put(all.back(), kLargest, of);
+    if (r.timelines.empty()) continue;
+    for (const Total& total : compute_totals(r.timelines[rank])) {
+      all.back()["by_operation"][std::string(total.name)] = {{"count", total.count},
+                                                             {"seconds", total.seconds}};
+    }
+  }
+  return all;
+}
+
+/// Puts one figure over all ranks, which there are, into `sums`.
+template <typename Join>
+void put_joined(Json& sums, const std::vector<Source<OfRank>>& sources, const Json& ranks, const Join& join) {
+  for (const Field& field : sources) {
+    const Json::json_pointer pointer(field.pointer);
+    for (const Json& rank : ranks) {
+      Json& total = sums[pointer];
+      total = total.is_null() ? rank.at(pointer) : join(total, rank.at(pointer));
+    }
+  }
+}
+
 }  // namespace
+
+Json row_json(const CaseResult& r, const RunInfo& run) {
+  Json row;
+  const OfRow of = {r, run};
+  put(row, kFirst, of);
+  row["case"] = case_json(r.c);
+  put(row, kOfRun, of);
+  for (const auto& [name, value] : run.machine.fields) row["machine"][name] = value;
+  if (r.status == Status::skip) return row;
+  row["findings"] = findings_json(r);
+  row["checks"] = checks_json(r);
+  for (const Out out : kOuts) {
+    if (r.tensors[out].given) put(row["tensors"][std::string(to_string(out))], kOfTensor, {r, out});
+  }
+  row["perf"] = nullptr;
+  if (r.repeat > 0) put(row, kPerf, of);
+  put(row, kWall, of);
+  if (r.ranks.empty()) return row;  // nothing ran: only tensors were given
+  Json ranks = ranks_json(r);
+  put_joined(row["sums"], kSummed, ranks, [](const Json& a, const Json& b) {
+    return Json(a.get<std::int64_t>() + b.get<std::int64_t>());
+  });
+  put_joined(row["sums"], kLargest, ranks, [](const Json& a, const Json& b) { return std::max(a, b); });
+  row["ranks"] = std::move(ranks);
+  return row;
+}
 
 std::string csv_row(const Json& row) {
   return csv_line(columns(), [&](const Field& column) {

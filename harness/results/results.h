@@ -46,6 +46,10 @@ class ResultsFile {
   LineFile jsonl_, csv_;
 };
 
+/// The row of a result: its fields, and beside them the machine's facts, findings, checks, and each rank's
+/// operations by name. A case that was skipped has no tensors and figures; null is what is not known.
+nlohmann::ordered_json row_json(const CaseResult& result, const RunInfo& run);
+
 /// The line of results.csv of a row of results.jsonl.
 std::string csv_row(const nlohmann::ordered_json& row);
 

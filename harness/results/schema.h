@@ -2,13 +2,9 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "harness/judge/run_case.h"
-#include "harness/results/results.h"
 
 namespace ringside {
 
@@ -48,9 +44,5 @@ const std::vector<Field>& rank_fields();
 const std::vector<Field>& figures();
 /// Place of a figure in figures(). Throws std::logic_error if there is none of that name.
 std::size_t figure_index(std::string_view name);
-
-/// The row of a result: its fields, and beside them the machine's facts, findings, checks, and each rank's
-/// operations by name. A case that was skipped has no tensors and figures; null is what is not known.
-nlohmann::ordered_json row_json(const CaseResult& result, const RunInfo& run);
 
 }  // namespace ringside

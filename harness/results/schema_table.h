@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "harness/base/json.h"
+#include "harness/results/results.h"
 #include "harness/results/schema.h"
 
 namespace ringside {
