@@ -130,7 +130,7 @@ Record record_of(const Json& row) {
     throw UsageError(
         fmt::format("a row of schema {}; this program knows 1 to {}", record.schema, kResultsSchema));
   if (std::ranges::none_of(kStatuses, [&](Status s) { return record.status == to_string(s); }))
-    throw UsageError(fmt::format("unknown status '{}'", record.status));
+    throw UsageError(fmt::format("unknown status {}", in_quotes(record.status)));
   const Json::json_pointer oversubscribed("/perf/oversubscribed");
   record.oversubscribed = row.contains(oversubscribed) && row.at(oversubscribed) == true;
   for (const auto& pointer : pointers) record.figures.push_back(number(row, pointer));

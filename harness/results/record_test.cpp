@@ -115,6 +115,7 @@ TEST(ParseResults, SaysWhatIsWrongAndWhere) {
       {with("3", "2.5"), "schema is of the wrong type"},
       {with(R"({"seq":5})", "[]"), "case is of the wrong type"},
       {with(R"({"seq":5})", "null"), "case is of the wrong type"},
+      {with(R"("pass")", "\"p\\u007f\""), "unknown status 'p\\x7f'"},
       {with(R"("reason")", R"("name")"), "a member is there twice"},
       {with(R"("o":{)", R"("o":{"x":1,"x":2,)"), "a member is there twice"},
   };
